@@ -1,0 +1,178 @@
+"""Connections to the user's database, SQLite or PostgreSQL, and its migrations."""
+
+import fcntl
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Connection, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+from models.errors import DatabaseError, UsageError
+from models.tables import REVISION
+
+MIGRATIONS = Path(__file__).parent.parent / "migrations"
+_MIGRATION_LOCK = 0x63_75_65_6D  # An advisory lock's number: "cuem".
+
+
+class now_s(FunctionElement[float]):
+    """The database's own clock, in seconds since 1970: every worker reads the same one."""
+
+    type = sa.Double()
+    inherit_cache = True
+
+
+@compiles(now_s, "postgresql")
+def _now_postgresql(element: Any, compiler: Any, **options: Any) -> str:
+    return "extract(epoch from clock_timestamp())::double precision"
+
+
+@compiles(now_s, "sqlite")
+def _now_sqlite(element: Any, compiler: Any, **options: Any) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+class Database:
+    """The database at a URL. Transactions are `with database.write() as connection:`, short, and never nested."""
+
+    def __init__(self, url: str) -> None:
+        """
+        Raises:
+            UsageError: the URL is none of SQLite's or PostgreSQL's.
+        """
+        try:
+            self.url = make_url(url)
+            if self.url.get_backend_name() not in ("sqlite", "postgresql"):
+                raise ArgumentError(self.url.get_backend_name())
+            self._engine = _sqlite(self.url) if self.is_sqlite else _postgresql(self.url)
+        except (ArgumentError, NoSuchModuleError) as error:
+            raise UsageError(
+                f"CUEMILL_DATABASE_URL can't be used ({error}). Expected postgresql://user:password@host/name or "
+                "sqlite:////absolute/path.db."
+            ) from None
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.url.get_backend_name() == "sqlite"
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A read-only snapshot.
+
+        Raises:
+            DatabaseError: the database can't be reached or read; trying again later may help.
+        """
+        with self._begin("DEFERRED") as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction, committed at the end of the block and rolled back by an exception.
+
+        Raises:
+            DatabaseError: the database can't be reached or written; trying again later may help.
+        """
+        with self._begin("IMMEDIATE") as connection:
+            yield connection
+
+    @contextmanager
+    def _begin(self, mode: str) -> Iterator[Connection]:
+        try:
+            with self._engine.connect() as connection:
+                connection = connection.execution_options(sqlite_begin=mode)
+                with connection.begin():
+                    yield connection
+        except DBAPIError as error:
+            raise DatabaseError(_explain(self.url, error)) from error
+
+    def upgrade(self) -> None:
+        """Brings the tables to this program's revision; whoever comes first does it, under a lock.
+
+        Raises:
+            DatabaseError: out of reach, or its tables are newer than this program.
+        """
+        if self.revision() == REVISION:
+            return
+        from alembic import command  # Slow to import, and needed once in a database's life.
+        from alembic.config import Config
+
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        with self._migration_lock(), self.write() as connection:
+            revision = _revision(connection)
+            if revision and revision > REVISION:
+                raise DatabaseError(
+                    f"The database's tables are of revision {revision}, this program's of {REVISION}. Upgrade Cuemill."
+                )
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    def revision(self) -> str | None:
+        """The revision of the tables, or None before the first migration."""
+        with self.read() as connection:
+            return _revision(connection)
+
+    @contextmanager
+    def _migration_lock(self) -> Iterator[None]:
+        if not self.is_sqlite:
+            with self.write() as connection:
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+                yield
+        elif self.url.database:
+            with open(f"{self.url.database}.migrating", "w") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                yield
+        else:
+            yield
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+def _revision(connection: Connection) -> str | None:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    return found
+
+
+def _sqlite(url: URL) -> sa.Engine:
+    if url.database:
+        try:
+            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DatabaseError(f"The folder of {url.database} can't be made: {error.strerror}.") from error
+    engine = sa.create_engine(url, connect_args={"timeout": 30.0})
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: sqlite3.Connection, record: object) -> None:
+        connection.isolation_level = None  # Transactions begin below, where we say how.
+        for pragma in ("journal_mode = WAL", "busy_timeout = 30000", "foreign_keys = ON", "synchronous = FULL"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # A deferred transaction that comes to write may fail at once as busy, whatever the time-out.
+        connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get('sqlite_begin', 'DEFERRED')}")
+
+    return engine
+
+
+def _postgresql(url: URL) -> sa.Engine:
+    return sa.create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 5})
+
+
+def _explain(url: URL, error: DBAPIError) -> str:
+    where = url.render_as_string(hide_password=True)
+    reason = str(error.orig).strip().split("\n")[0]
+    if "full" in reason or "No space left" in reason:
+        return f"The disk of the database {where} is full ({reason}). Free some space; nothing recorded is lost."
+    if "no such table" in reason or "does not exist" in reason:
+        return f"The database {where} isn't set up ({reason}). Run `cuemill db upgrade`."
+    return f"The database {where} can't be used: {reason}."

@@ -1,0 +1,67 @@
+"""From the bytes of a file to an RGB picture. Images are hostile: formats are named, sizes capped, one frame read."""
+
+import io
+import warnings
+from typing import Final
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from models.errors import ImageError
+
+SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
+"""What a scan takes for an image, by the end of its name; what it really is, its content says."""
+
+FORMATS: Final = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+MAX_PIXELS: Final = 40_000_000
+MAX_BYTES: Final = 100_000_000
+
+_WIDE = ("I", "I;16", "I;16B", "I;16L", "F")
+
+
+def decode(data: bytes, target: tuple[int, int]) -> Image.Image:
+    """The first frame of an image file, upright, as RGB.
+
+    JPEGs much larger than `target` (width, height) are decoded at reduced scale, never below twice the target: it
+    took an 8000x6000 JPEG from 197 MB and 0.12 s to 17 MB and 0.01 s (docs/decisions).
+
+    Raises:
+        ImageError: `empty`, `not_an_image`, `too_many_pixels`, `truncated` or `undecodable`.
+    """
+    if not data:
+        raise ImageError("empty", "The file is empty.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # What Pillow warns of (odd metadata, large pictures) is checked below.
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                width, height = image.size
+                if width * height > MAX_PIXELS:
+                    raise ImageError(
+                        "too_many_pixels",
+                        f"The image is {width}x{height}; at most {MAX_PIXELS:,} pixels are decoded.",
+                    )
+                image.draft("RGB", (2 * target[0], 2 * target[1]))
+                image.load()
+                return _to_rgb(ImageOps.exif_transpose(image))
+    except UnidentifiedImageError:
+        raise ImageError("not_an_image", "The file's content is no image of an accepted format.") from None
+    except ImageError:
+        raise
+    except (OSError, SyntaxError, EOFError, ValueError) as error:
+        code = "truncated" if "truncated" in str(error).lower() or isinstance(error, EOFError) else "undecodable"
+        raise ImageError(code, f"The image can't be decoded: {error}.") from None
+    except Exception as error:  # Pillow's plug-ins raise anything on hostile bytes; one image never fails a batch.
+        raise ImageError("undecodable", f"The image can't be decoded: {type(error).__name__}.") from None
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """RGB, transparency laid over white, 16 bits and floats brought to 8."""
+    if image.mode in _WIDE:
+        low, high = image.getextrema()
+        top = 255.0 if float(high) <= 255 else 65535.0
+        if image.mode == "F" and float(high) <= 1.0 and float(low) >= 0.0:
+            top = 1.0
+        return image.convert("F").point(lambda v: v * (255.0 / top)).convert("L").convert("RGB")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    return image.convert("RGB")

@@ -1,0 +1,157 @@
+"""Paths are hostile, and names are bytes: how they are written down, walked and opened."""
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from models.errors import FolderError, ImageError, UsageError
+from models.images import MAX_BYTES, SUFFIXES
+
+_ESCAPE = re.compile(r"\\(?:\\|x([0-9a-f]{2}))")
+
+
+def to_text(name: bytes) -> str:
+    r"""A path as text that any database takes; bytes that are no UTF-8 become `\xNN`, a backslash `\\`."""
+    text = os.fsdecode(name).replace("\\", "\\\\")
+    return re.sub("[\udc80-\udcff]", lambda m: f"\\x{ord(m[0]) - 0xDC00:02x}", text)
+
+
+def to_bytes(text: str) -> bytes:
+    """The inverse of `to_text`."""
+    return os.fsencode(_ESCAPE.sub(lambda m: chr(0xDC00 + int(m[1], 16)) if m[1] else "\\", text))
+
+
+def check_folder(folder: Path, roots: Sequence[Path] | None = None) -> Path:
+    """The folder's real, absolute path.
+
+    Args:
+        roots: when given, the folder must lie in one of them, links resolved.
+
+    Raises:
+        UsageError: outside the roots. It is the same sentence whether or not the folder exists.
+        FolderError: missing, not a folder, or not readable.
+    """
+    real = Path(os.path.realpath(folder))
+    if roots is not None and not any(real.is_relative_to(os.path.realpath(root)) for root in roots):
+        raise UsageError(
+            f"{folder} is outside the folders that the API may read. Add its root to CUEMILL_IMAGE_ROOTS "
+            f"(now: {os.pathsep.join(map(str, roots)) or 'none'}) and start again."
+        )
+    if not real.exists():
+        raise FolderError(f"{folder} doesn't exist.")
+    if not real.is_dir():
+        raise FolderError(f"{folder} is a file, not a folder. Name the folder that holds the images.")
+    if not os.access(real, os.R_OK | os.X_OK):
+        raise FolderError(f"{folder} can't be read by this user ({os.geteuid()}). Check its permissions.")
+    return real
+
+
+def walk(folder: bytes, recursive: bool, after: bytes | None = None) -> Iterator[bytes]:
+    """Paths below a folder, relative to it, that are to have an outcome; each folder sorted by name, as bytes.
+
+    These are the files with an image's ending, whatever they hold, and, so that nothing is passed over in silence,
+    links to folders (never followed) and folders that can't be listed.
+
+    Args:
+        after: go on behind this path, as a walk that was interrupted does.
+
+    Raises:
+        FolderError: the folder itself can't be listed.
+    """
+    try:
+        entries = _listing(folder)
+    except OSError as error:
+        raise FolderError(f"{to_text(folder)} can't be listed: {error.strerror}.") from error
+    yield from _walk(folder, b"", entries, recursive, tuple(after.split(b"/")) if after else ())
+
+
+def _walk(
+    folder: bytes, prefix: bytes, entries: list[os.DirEntry[bytes]], recursive: bool, after: tuple[bytes, ...]
+) -> Iterator[bytes]:
+    for entry in entries:
+        if after and entry.name < after[0]:
+            continue
+        within = after[1:] if after and entry.name == after[0] else ()
+        reached = bool(after) and entry.name == after[0] and not within
+        path = prefix + entry.name
+        if entry.is_dir(follow_symlinks=False):
+            if not recursive:
+                continue
+            try:
+                inner = _listing(entry.path)
+            except OSError:
+                if not reached:
+                    yield path
+                continue
+            yield from _walk(folder, path + b"/", inner, recursive, within)
+        elif not reached and (_is_image(entry.name) or (recursive and _is_linked_folder(entry))):
+            yield path
+
+
+def _listing(folder: bytes) -> list[os.DirEntry[bytes]]:
+    with os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: entry.name)
+
+
+def _is_image(name: bytes) -> bool:
+    return not name.startswith(b".") and os.path.splitext(os.fsdecode(name))[1].lower() in SUFFIXES
+
+
+def _is_linked_folder(entry: os.DirEntry[bytes]) -> bool:
+    try:
+        return entry.is_symlink() and entry.is_dir()
+    except OSError:  # A loop of links.
+        return True
+
+
+def read_image(folder: bytes, path: bytes) -> bytes:
+    """The bytes of an image below a folder, links resolved but never out of the folder; devices are not opened.
+
+    Raises:
+        ImageError: `vanished`, `linked_folder`, `folder_unreadable`, `outside_folder`, `link_loop`,
+            `not_a_file`, `permission_denied`, `too_large` or `read_error`.
+    """
+    try:
+        full = os.path.join(folder, path)
+        real = os.path.realpath(full, strict=True)
+        if os.path.commonpath([real, folder]) != folder:
+            raise ImageError("outside_folder", "It is a link that leads out of the job's folder.")
+        descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise _explain(error, os.path.join(folder, path)) from None
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            raise _folder_in_place_of_image(full)
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError("not_a_file", "It is a device, pipe or socket, not a file.")
+        if status.st_size > MAX_BYTES:
+            raise ImageError("too_large", f"The file has {status.st_size:,} bytes; at most {MAX_BYTES:,} are read.")
+        try:
+            return file.read(MAX_BYTES + 1)
+        except OSError as error:
+            raise ImageError("read_error", f"The file can't be read: {error.strerror}.") from None
+
+
+def _folder_in_place_of_image(path: bytes) -> ImageError:
+    if os.path.islink(path):
+        return ImageError("linked_folder", "It is a link to a folder; such links aren't followed.")
+    return ImageError("folder_unreadable", "The folder couldn't be listed when the job looked for images.")
+
+
+def _explain(error: OSError, path: bytes) -> ImageError:
+    if os.path.isdir(path):
+        return _folder_in_place_of_image(path)
+    match error.errno:
+        case errno.ENOENT | errno.ENOTDIR:
+            return ImageError("vanished", "The file isn't there any more, or is a link to nothing.")
+        case errno.ELOOP:
+            return ImageError("link_loop", "It is a link that leads in a circle.")
+        case errno.EACCES | errno.EPERM:
+            return ImageError("permission_denied", "The worker's user may not read the file.")
+        case errno.ENXIO:
+            return ImageError("not_a_file", "It is a device, pipe or socket, not a file.")
+    return ImageError("read_error", f"The file can't be opened: {error.strerror}.")

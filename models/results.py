@@ -1,0 +1,178 @@
+"""Results: what a worker records of an image, and how users read it back, in pages that cost the same to the last."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+from sqlalchemy.engine import Row as SqlRow
+
+from models.database import Database
+from models.errors import UsageError
+from models.labels import EMOTIONS
+from models.states import Outcome
+from models.tables import Image, Job, ModelRelease, Prediction
+
+PAGE = 1_000
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of one image, to be recorded. `scores` is float32 (28,), summing to 1, or None."""
+
+    number: int
+    path: str
+    outcome: Outcome
+    error_code: str | None = None
+    error_message: str | None = None
+    scores: NDArray[np.float32] | None = None
+
+    def prediction(self) -> dict[str, Any]:
+        """The prediction's columns, but for its keys."""
+        scores = [] if self.scores is None else self.scores.tolist()
+        top = int(np.argmax(scores))
+        return {
+            "emotion": EMOTIONS[top],
+            "score": scores[top],
+            **dict(zip(EMOTIONS, scores, strict=True)),
+        }
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which results: all conditions hold at once."""
+
+    job_id: int | None = None
+    emotion: str | None = None
+    min_score: float | None = None
+    outcome: Outcome | None = None
+    path_prefix: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.emotion is not None and self.emotion not in EMOTIONS:
+            raise UsageError(f"{self.emotion!r} is no emotion of ours; these are: {', '.join(EMOTIONS)}.")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One face's result, or one image's when it has none: the same in every format."""
+
+    job_id: int
+    path: str
+    outcome: Outcome
+    error: dict[str, str] | None
+    face: dict[str, Any] | None
+    emotion: str | None
+    score: float | None
+    scores: dict[str, float] | None
+    model: str | None
+    cursor: str = field(repr=False)
+
+    def nested(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {name: value for name, value in self.__dict__.items() if name != "cursor"}
+
+    def flat(self) -> dict[str, Any]:
+        """As CSV has it: a column for each value, and for each of the 28 emotions."""
+        box = (self.face or {}).get("box") or {}
+        return {
+            "job_id": self.job_id,
+            "path": self.path,
+            "outcome": self.outcome.value,
+            "error_code": (self.error or {}).get("code"),
+            "error_message": (self.error or {}).get("message"),
+            "face_index": (self.face or {}).get("index"),
+            **{f"box_{side}": box.get(side) for side in ("x", "y", "width", "height")},
+            "emotion": self.emotion,
+            "score": self.score,
+            **{emotion: (self.scores or {}).get(emotion) for emotion in EMOTIONS},
+            "model": self.model,
+        }
+
+
+COLUMNS = tuple(Record(0, "", Outcome.FAILED, None, None, None, None, None, None, "").flat())
+
+
+def page(db: Database, which: Filter, limit: int = PAGE, after: str | None = None) -> list[Record]:
+    """Up to `limit` records in the order of the scan, behind the one whose cursor is `after`.
+
+    Raises:
+        UsageError: the cursor is none of ours.
+    """
+    query = _query(which).limit(limit)
+    if after is not None:
+        key = (Image.job_id, Image.number, sa.func.coalesce(Prediction.face, 0))
+        job_id, number, face = _cursor(after)
+        # The first condition lets the primary key find the place; the second takes it to the face.
+        query = query.where(sa.tuple_(*key[:2]) >= (job_id, number)).where(sa.tuple_(*key) > (job_id, number, face))
+    with db.read() as connection:
+        return [_record(row) for row in connection.execute(query)]
+
+
+def every(db: Database, which: Filter) -> Iterator[Record]:
+    """All records, a page at a time, so that memory stays flat."""
+    after: str | None = None
+    while found := page(db, which, PAGE, after):
+        yield from found
+        after = found[-1].cursor
+
+
+def distribution(db: Database, job_id: int) -> dict[str, dict[str, float]]:
+    """For each emotion: on how many faces it scored highest, and its mean score over all faces (0 when none)."""
+    top = sa.select(Prediction.emotion, sa.func.count()).where(Prediction.job_id == job_id).group_by(Prediction.emotion)
+    columns = Prediction.__table__.c
+    means = sa.select(*(sa.func.avg(columns[e]).label(e) for e in EMOTIONS)).where(Prediction.job_id == job_id)
+    with db.read() as connection:
+        counts = {emotion: count for emotion, count in connection.execute(top)}
+        mean = connection.execute(means).one()._mapping
+    return {e: {"count": counts.get(e, 0), "mean_score": float(mean[e] or 0.0)} for e in EMOTIONS}
+
+
+def _query(which: Filter) -> sa.Select[Any]:
+    joined = sa.and_(Prediction.job_id == Image.job_id, Prediction.number == Image.number)
+    query = (
+        sa.select(Image, Prediction.__table__, ModelRelease.name.label("model"))
+        .join(Job, Job.id == Image.job_id)
+        .outerjoin(Prediction, joined)
+        .outerjoin(ModelRelease, ModelRelease.id == sa.func.coalesce(Prediction.model_release_id, Job.model_release_id))
+        .order_by(Image.job_id, Image.number, Prediction.face)
+    )
+    if which.job_id is not None:
+        query = query.where(Image.job_id == which.job_id)
+    if which.emotion is not None:
+        query = query.where(Prediction.emotion == which.emotion)
+    if which.min_score is not None:
+        query = query.where(Prediction.score >= which.min_score)
+    if which.outcome is not None:
+        query = query.where(Image.outcome == which.outcome)
+    if which.path_prefix:
+        query = query.where(Image.path.startswith(which.path_prefix, autoescape=True))
+    return query
+
+
+def _cursor(text: str) -> tuple[int, int, int]:
+    try:
+        job_id, number, face = (int(part) for part in text.split("."))
+    except ValueError:
+        raise UsageError(f"The cursor {text!r} is none of ours; pass on the one a page gave, unchanged.") from None
+    return job_id, number, face
+
+
+def _record(row: SqlRow[Any]) -> Record:
+    values = row._mapping
+    classified = row.emotion is not None
+    box = {side: values[f"box_{side}"] for side in ("x", "y", "width", "height")}
+    return Record(
+        job_id=row.job_id,
+        path=row.path,
+        outcome=Outcome(row.outcome),
+        error={"code": row.error_code, "message": row.error_message} if row.error_code else None,
+        face={"index": row.face, "box": box if row.box_x is not None else None} if classified else None,
+        emotion=row.emotion,
+        score=row.score,
+        scores={emotion: values[emotion] for emotion in EMOTIONS} if classified else None,
+        model=row.model,
+        cursor=f"{row.job_id}.{row.number}.{row.face or 0}",
+    )

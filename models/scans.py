@@ -1,0 +1,122 @@
+"""The scan of a job's folder: claimed under a lease, so that only whoever holds its attempt may add batches."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from models.database import Database, now_s
+from models.errors import CuemillError
+from models.jobs import add_batch, complete_if_ended, end_unfinished
+from models.states import LIVE, JobStatus
+from models.tables import Job
+
+@dataclass(frozen=True)
+class ScanClaim:
+    """The right to list a job's folder, until the lease runs out."""
+
+    job_id: int
+    attempt: int
+    folder: str
+    recursive: bool
+    batch_size: int
+    cursor: str | None
+    total: int
+
+
+def claim(db: Database, job_id: int | None, worker: str, lease_s: float) -> ScanClaim | None:
+    """Claims the scan of this job, or of the oldest one that is due; None when there is nothing to claim."""
+    due = [
+        Job.status.in_(LIVE),
+        Job.scanned_at.is_(None),
+        sa.or_(Job.scan_lease_until.is_(None), Job.scan_lease_until < now_s()),
+    ]
+    if job_id is not None:
+        target: Any = job_id
+    else:
+        oldest = sa.select(Job.id).where(*due).order_by(Job.id).limit(1)
+        target = (oldest if db.is_sqlite else oldest.with_for_update(skip_locked=True)).scalar_subquery()
+    if job_id is None:
+        with db.read() as connection:  # Idle workers ask often; only one that finds something takes the write lock.
+            if connection.scalar(sa.select(Job.id).where(*due).limit(1)) is None:
+                return None
+    with db.write() as connection:
+        row = connection.execute(
+            sa.update(Job)
+            .where(Job.id == target, *due)
+            .values(
+                status=JobStatus.RUNNING,
+                running_at=sa.func.coalesce(Job.running_at, datetime.now(UTC)),
+                scan_attempt=Job.scan_attempt + 1,
+                scan_lease_until=now_s() + lease_s,
+                scan_worker=worker,
+            )
+            .returning(
+                Job.id, Job.scan_attempt, Job.folder, Job.recursive, Job.batch_size, Job.scan_cursor, Job.total
+            )
+        ).one_or_none()
+    return ScanClaim(*row) if row else None
+
+
+def record(db: Database, claim: ScanClaim, items: list[tuple[int, str]], lease_s: float) -> bool:
+    """Adds one batch of images found, renewing the lease; False when the claim is lost or the job has ended."""
+    with db.write() as connection:
+        moved = connection.execute(
+            sa.update(Job)
+            .where(*_mine(claim))
+            .values(total=Job.total + len(items), scan_cursor=items[-1][1], scan_lease_until=now_s() + lease_s)
+        )
+        if moved.rowcount:
+            add_batch(connection, claim.job_id, items)
+        return bool(moved.rowcount)
+
+
+def finish(db: Database, claim: ScanClaim) -> bool:
+    """The folder has been listed to its end; False when the claim is lost."""
+    with db.write() as connection:
+        moved = connection.execute(
+            sa.update(Job).where(*_mine(claim)).values(scanned_at=datetime.now(UTC), scan_lease_until=None)
+        )
+        complete_if_ended(connection, claim.job_id)
+        return bool(moved.rowcount)
+
+
+def fail(db: Database, claim: ScanClaim, error: CuemillError) -> bool:
+    """The job itself can't run; its unfinished images count as cancelled. False when the claim is lost."""
+    with db.write() as connection:
+        moved = connection.execute(
+            sa.update(Job)
+            .where(*_mine(claim))
+            .values(
+                status=JobStatus.FAILED,
+                failed_at=datetime.now(UTC),
+                error_code=error.code,
+                error_message=str(error),
+                scan_lease_until=None,
+            )
+        )
+        if moved.rowcount:
+            end_unfinished(connection, claim.job_id)
+        return bool(moved.rowcount)
+
+
+def release_claims(connection: Connection, worker: str) -> None:
+    """Makes the scans of a worker that is known to be gone claimable at once."""
+    connection.execute(
+        sa.update(Job)
+        .where(Job.scan_worker == worker, Job.scanned_at.is_(None), Job.status.in_(LIVE))
+        .values(scan_lease_until=None)
+    )
+
+
+def _mine(claim: ScanClaim) -> tuple[Any, ...]:
+    return (
+        Job.id == claim.job_id,
+        Job.scan_attempt == claim.attempt,
+        Job.status == JobStatus.RUNNING,
+        Job.scanned_at.is_(None),
+    )
+
+

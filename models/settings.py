@@ -1,0 +1,68 @@
+"""Settings: environment variables or `.env`, prefix `CUEMILL_`; built at the entry point, passed down."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from models.errors import UsageError
+
+SHIPPED_MODEL = Path(__file__).parent / "trained" / "Model3_trained.pkl"
+
+
+def _data_home() -> Path:
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "cuemill"
+
+
+class Settings(BaseSettings):
+    """What a program of ours can be told. Two of these choose how it runs: `database_url` and `broker_url`."""
+
+    model_config = SettingsConfigDict(env_prefix="CUEMILL_", env_file=".env", extra="ignore", frozen=True)
+
+    data_dir: Path = Field(default_factory=_data_home, description="Where the embedded database and caches lie.")
+    database_url: str = Field("", description="SQLAlchemy URL; empty = SQLite in DATA_DIR.")
+    broker_url: str = Field("", description="Redis URL of the queue; empty = embedded, workers poll the database.")
+    image_roots: Annotated[tuple[Path, ...], NoDecode] = Field((), description="Folders the API may read, by ':'.")
+    model: Path = Field(SHIPPED_MODEL, description="The pickle that new jobs use.")
+    engine: Literal["openvino", "tensorflow"] = Field("openvino", description="What runs the network.")
+    precision: Literal["auto", "f32", "bf16"] = Field("auto", description="auto = bf16 where the processor has it.")
+    batch_size: int = Field(64, ge=1, le=1024, description="Images a batch.")
+    workers: int = Field(0, ge=0, le=256, description="Worker processes; 0 = one a core.")
+    lease_s: float = Field(30.0, ge=1.0, le=600.0, description="A batch whose worker is silent this long is run again.")
+    sweep_s: float = Field(5.0, ge=0.1, le=60.0, description="Pause between two sweeps.")
+    dispatch_window: int = Field(64, ge=1, le=100_000, description="Batches announced to the queue at a time.")
+    host: str = Field("127.0.0.1", description="Address the API listens on.")
+    port: int = Field(8000, ge=1, le=65535, description="Port the API listens on.")
+
+    @field_validator("image_roots", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part for part in value.split(os.pathsep) if part) if isinstance(value, str) else value
+
+    @property
+    def database(self) -> str:
+        """The database's URL, with our driver named."""
+        if not self.database_url:
+            return f"sqlite:///{self.data_dir / 'cuemill.db'}"
+        scheme, rest = self.database_url.split("://", 1) if "://" in self.database_url else ("", "")
+        return f"postgresql+psycopg://{rest}" if scheme in ("postgres", "postgresql") else self.database_url
+
+    @property
+    def worker_count(self) -> int:
+        """Worker processes to start: the setting, or the cores this process may use."""
+        return self.workers or len(os.sched_getaffinity(0))
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Settings from environment and `.env`; an override that is None doesn't count.
+
+    Raises:
+        UsageError: names each setting that is wrong, and why.
+    """
+    try:
+        return Settings(**{k: v for k, v in overrides.items() if v is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        wrong = "; ".join(f"CUEMILL_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
+        raise UsageError(f"A setting is wrong. {wrong}.") from error
