@@ -49,9 +49,7 @@ def claim(db: Database, batch_id: int | None, worker: str, lease_s: float) -> Cl
         row = connection.execute(
             sa.update(Batch)
             .where(Batch.id == target, Batch.state == BatchState.QUEUED)
-            .values(
-                state=BatchState.RUNNING, attempt=Batch.attempt + 1, lease_until=now_s() + lease_s, worker=worker
-            )
+            .values(state=BatchState.RUNNING, attempt=Batch.attempt + 1, lease_until=now_s() + lease_s, worker=worker)
             .returning(Batch.id, Batch.attempt, Batch.job_id, Batch.items)
         ).one_or_none()
         if row is None:
@@ -73,25 +71,19 @@ def complete(db: Database, mine: Claim, rows: Sequence[Row]) -> bool:
     Args:
         rows: one for each of the claim's items.
     """
-    try:
-        with db.write() as connection:
+    with db.write() as connection:
+        if not db.is_sqlite:
+            # The job's row is locked before its batch, here as in `jobs.cancel`, or the two could deadlock.
+            connection.execute(sa.select(Job.id).where(Job.id == mine.job_id).with_for_update())
+        moved = connection.execute(
+            sa.update(Batch).where(*_mine(mine)).values(state=BatchState.DONE, items=None, lease_until=None)
+        )
+        if moved.rowcount:
             _record(connection, db, mine.job_id, mine.model_release_id, rows)
-            moved = connection.execute(
-                sa.update(Batch).where(*_mine(mine)).values(state=BatchState.DONE, items=None, lease_until=None)
-            )
-            if not moved.rowcount:
-                raise _Lost
-    except _Lost:
-        return False
-    return True
-
-
-class _Lost(Exception):
-    """Rolls back the transaction of a claim that is no longer its worker's."""
+        return bool(moved.rowcount)
 
 
 def _record(connection: Connection, db: Database, job_id: int, release_id: int, rows: Sequence[Row]) -> None:
-    # The job's row is locked before its batch everywhere, here as in `jobs.cancel`, or the two could deadlock.
     counted = {outcome: sum(row.outcome is outcome for row in rows) for outcome in Outcome}
     connection.execute(
         sa.update(Job)
@@ -159,17 +151,16 @@ def _requeue(connection: Connection, db: Database, which: sa.ColumnElement[bool]
             # One of these images may kill its worker. Each half keeps the count, so it is halved again at once.
             middle = row.size // 2
             connection.execute(
-                this.values(state=BatchState.QUEUED, lease_until=None, hinted_at=None)
-                .values(items=items[:middle], size=middle)
+                this.values(state=BatchState.QUEUED, lease_until=None, hinted_at=None).values(
+                    items=items[:middle], size=middle
+                )
             )
             jobs.add_batch(connection, row.job_id, items[middle:], attempt=row.attempt - 1)
         else:
             connection.execute(this.values(state=BatchState.DONE, items=None, lease_until=None))
             message = f"The worker died {row.attempt} times, the last ones on this image alone."
             image = Row(items[0][0], items[0][1], Outcome.FAILED, "worker_died", message)
-            release_id = connection.execute(
-                sa.select(Job.model_release_id).where(Job.id == row.job_id)
-            ).scalar_one()
+            release_id = connection.execute(sa.select(Job.model_release_id).where(Job.id == row.job_id)).scalar_one()
             _record(connection, db, row.job_id, release_id, [image])
     return len(found)
 
@@ -208,9 +199,7 @@ def _due(connection: Connection, window: int) -> tuple[list[int], list[int]]:
         .order_by(Job.id)
     ).all()
     waiting = connection.scalar(
-        sa.select(sa.func.count())
-        .select_from(Batch)
-        .where(Batch.state == BatchState.QUEUED, Batch.hinted_at >= stale)
+        sa.select(sa.func.count()).select_from(Batch).where(Batch.state == BatchState.QUEUED, Batch.hinted_at >= stale)
     )
     batches = connection.scalars(
         sa.select(Batch.id)
@@ -243,4 +232,3 @@ def _unmark(db: Database, messages: list[tuple[str, int]]) -> None:
 
 def _mine(mine: Claim) -> tuple[Any, ...]:
     return (Batch.id == mine.batch_id, Batch.state == BatchState.RUNNING, Batch.attempt == mine.attempt)
-

@@ -85,9 +85,9 @@ class Database:
     def _begin(self, mode: str) -> Iterator[Connection]:
         try:
             with self._engine.connect() as connection:
-                connection = connection.execution_options(sqlite_begin=mode)
-                with connection.begin():
-                    yield connection
+                prepared = connection.execution_options(sqlite_begin=mode)
+                with prepared.begin():
+                    yield prepared
         except DBAPIError as error:
             raise DatabaseError(_explain(self.url, error)) from error
 
@@ -112,6 +112,18 @@ class Database:
                 )
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+
+    def check_revision(self) -> None:
+        """
+        Raises:
+            DatabaseError: out of reach, or its tables are not of this program's revision.
+        """
+        found = self.revision()
+        if found != REVISION:
+            raise DatabaseError(
+                f"The database's tables are of revision {found}, this program's of {REVISION}. "
+                "Run `cuemill db upgrade`."
+            )
 
     def revision(self) -> str | None:
         """The revision of the tables, or None before the first migration."""

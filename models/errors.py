@@ -1,9 +1,11 @@
 """Everything that can go wrong and that a user can act on: one tree.
 
 CuemillError
-├── UsageError            the request itself is wrong: bad option, unknown job, folder outside the roots
-│   ├── NotFoundError     no such job, model or folder
-│   └── ConflictError     the request contradicts the job's state
+├── UsageError            the request itself is wrong: bad option, unknown emotion
+│   ├── NotFoundError     no such job or model
+│   ├── ConflictError     the request contradicts the job's state
+│   ├── IdempotencyError  a key that was used for another request
+│   └── OutsideRootsError a folder that the API may not read
 ├── FolderError           a job's folder vanished, is not a folder, or can't be read
 ├── PickleError           a model file that can't be used
 │   ├── PickleMissingError, PickleCorruptError, PickleTamperedError, PickleVersionError, PickleHostileError
@@ -32,6 +34,14 @@ class NotFoundError(UsageError):
 
 class ConflictError(UsageError):
     code = "conflict"
+
+
+class IdempotencyError(UsageError):
+    code = "idempotency_key_reused"
+
+
+class OutsideRootsError(UsageError):
+    code = "outside_roots"
 
 
 class FolderError(CuemillError):

@@ -4,6 +4,8 @@ import io
 import warnings
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from models.errors import ImageError
@@ -56,12 +58,15 @@ def decode(data: bytes, target: tuple[int, int]) -> Image.Image:
 def _to_rgb(image: Image.Image) -> Image.Image:
     """RGB, transparency laid over white, 16 bits and floats brought to 8."""
     if image.mode in _WIDE:
-        low, high = image.getextrema()
-        top = 255.0 if float(high) <= 255 else 65535.0
-        if image.mode == "F" and float(high) <= 1.0 and float(low) >= 0.0:
-            top = 1.0
-        return image.convert("F").point(lambda v: v * (255.0 / top)).convert("L").convert("RGB")
+        return _to_8_bits(np.asarray(image, np.float32)).convert("RGB")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     return image.convert("RGB")
+
+
+def _to_8_bits(pixels: NDArray[np.float32]) -> Image.Image:
+    """Grey of 16 bits (0 to 65535) or floating point (0 to 1, or 0 to 255); which range it is, the pixels say."""
+    highest = float(pixels.max(initial=0.0))
+    top = 1.0 if highest <= 1.0 else 255.0 if highest <= 255.0 else 65535.0
+    return Image.fromarray(np.nan_to_num(np.clip(pixels * (255.0 / top), 0, 255)).astype(np.uint8))

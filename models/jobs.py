@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from models.database import Database
-from models.errors import ConflictError, NotFoundError
+from models.errors import ConflictError, IdempotencyError, NotFoundError
 from models.states import LIVE, BatchState, JobStatus, Outcome
 from models.tables import Batch, Image, Job, ModelRelease, Prediction
 
@@ -68,6 +68,17 @@ class JobView:
             return None
         return self.counts.pending / rate
 
+    def to_dict(self) -> dict[str, Any]:
+        """As the API and `--json` give it: moments in ISO 8601, seconds and images per second rounded."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        rate, eta = self.images_per_second, self.eta_seconds
+        return {
+            **{name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()},
+            "counts": asdict(self.counts),
+            "images_per_second": None if rate is None else round(rate, 1),
+            "eta_seconds": None if eta is None else round(eta, 1),
+        }
+
 
 @dataclass(frozen=True)
 class Submission:
@@ -91,7 +102,7 @@ def submit(db: Database, submission: Submission) -> tuple[JobView, bool]:
     """A queued job, and whether it is new: the same idempotency key and request give the same job.
 
     Raises:
-        ConflictError: the key was used for another request.
+        IdempotencyError: the key was used for another request.
     """
     with db.write() as connection:
         key = submission.idempotency_key
@@ -101,7 +112,7 @@ def submit(db: Database, submission: Submission) -> tuple[JobView, bool]:
             same = connection.execute(sa.select(Job.id, Job.request_sha256).where(Job.idempotency_key == key)).first()
             if same is not None:
                 if same.request_sha256 != submission.sha256:
-                    raise ConflictError(f"The idempotency key {key!r} was used for another request; take a new one.")
+                    raise IdempotencyError(f"The idempotency key {key!r} was used for another request; take a new one.")
                 return _view(connection, same.id), False
         made = connection.execute(
             sa.insert(Job)
@@ -159,6 +170,25 @@ def find_live(db: Database, submission: Submission) -> JobView | None:
     with db.read() as connection:
         row = connection.execute(query).first()
     return _from_row(row) if row else None
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Over all jobs: how many by status, and their images by outcome (`pending` among them)."""
+
+    jobs: dict[str, int]
+    images: dict[str, int]
+
+
+def totals(db: Database) -> Totals:
+    """Sums of the counts that jobs keep."""
+    outcomes = ("classified", "no_face", "unreadable", "failed", "cancelled")
+    sums = [sa.func.coalesce(sa.func.sum(getattr(Job, name)), 0).label(name) for name in outcomes]
+    pending = sa.func.coalesce(sa.func.sum(Job.total - _ENDED), 0).label("pending")
+    with db.read() as connection:
+        by_status = dict(connection.execute(sa.select(Job.status, sa.func.count()).group_by(Job.status)).all())
+        images = connection.execute(sa.select(*sums, pending)).one()._mapping
+    return Totals({s.value: by_status.get(s, 0) for s in JobStatus}, {name: int(n) for name, n in images.items()})
 
 
 def cancel(db: Database, job_id: int) -> JobView:
@@ -267,7 +297,7 @@ def complete_if_ended(connection: Connection, job_id: int) -> None:
     )
 
 
-def _select() -> sa.Select[Any]:
+def _select() -> sa.Select[*tuple[Any, ...]]:
     return sa.select(Job, ModelRelease.name.label("model")).join(ModelRelease)
 
 
@@ -300,4 +330,3 @@ def _from_row(row: Row[Any]) -> JobView:
         cancelled_at=row.cancelled_at,
         failed_at=row.failed_at,
     )
-

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from models.errors import FolderError, ImageError, UsageError
+from models.errors import FolderError, ImageError, OutsideRootsError
 from models.images import MAX_BYTES, SUFFIXES
 
 _ESCAPE = re.compile(r"\\(?:\\|x([0-9a-f]{2}))")
@@ -24,29 +24,34 @@ def to_bytes(text: str) -> bytes:
     return os.fsencode(_ESCAPE.sub(lambda m: chr(0xDC00 + int(m[1], 16)) if m[1] else "\\", text))
 
 
-def check_folder(folder: Path, roots: Sequence[Path] | None = None) -> Path:
-    """The folder's real, absolute path.
+def check_folder(folder: str | bytes | Path, roots: Sequence[Path] | None = None) -> bytes:
+    """The folder's real, absolute path, as bytes.
 
     Args:
         roots: when given, the folder must lie in one of them, links resolved.
 
     Raises:
-        UsageError: outside the roots. It is the same sentence whether or not the folder exists.
+        OutsideRootsError: as it says. It is the same sentence whether or not the folder exists.
         FolderError: missing, not a folder, or not readable.
     """
-    real = Path(os.path.realpath(folder))
-    if roots is not None and not any(real.is_relative_to(os.path.realpath(root)) for root in roots):
-        raise UsageError(
-            f"{folder} is outside the folders that the API may read. Add its root to CUEMILL_IMAGE_ROOTS "
+    real = os.path.realpath(os.fsencode(folder))
+    shown = to_text(os.fsencode(folder))
+    if roots is not None and not any(_contains(os.path.realpath(os.fsencode(root)), real) for root in roots):
+        raise OutsideRootsError(
+            f"{shown} is outside the folders that the API may read. Add its root to CUEMILL_IMAGE_ROOTS "
             f"(now: {os.pathsep.join(map(str, roots)) or 'none'}) and start again."
         )
-    if not real.exists():
-        raise FolderError(f"{folder} doesn't exist.")
-    if not real.is_dir():
-        raise FolderError(f"{folder} is a file, not a folder. Name the folder that holds the images.")
+    if not os.path.exists(real):
+        raise FolderError(f"{shown} doesn't exist.")
+    if not os.path.isdir(real):
+        raise FolderError(f"{shown} is a file, not a folder. Name the folder that holds the images.")
     if not os.access(real, os.R_OK | os.X_OK):
-        raise FolderError(f"{folder} can't be read by this user ({os.geteuid()}). Check its permissions.")
+        raise FolderError(f"{shown} can't be read by this user ({os.geteuid()}). Check its permissions.")
     return real
+
+
+def _contains(root: bytes, path: bytes) -> bool:
+    return os.path.commonpath([root, path]) == root
 
 
 def walk(folder: bytes, recursive: bool, after: bytes | None = None) -> Iterator[bytes]:
@@ -117,7 +122,7 @@ def read_image(folder: bytes, path: bytes) -> bytes:
     try:
         full = os.path.join(folder, path)
         real = os.path.realpath(full, strict=True)
-        if os.path.commonpath([real, folder]) != folder:
+        if not _contains(folder, real):
             raise ImageError("outside_folder", "It is a link that leads out of the job's folder.")
         descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:

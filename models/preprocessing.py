@@ -104,4 +104,5 @@ def _resize_like_opencv(pixels: NDArray[np.uint8], height: int, width: int) -> N
         return pixels
     rows = np.einsum("hs,swc->hwc", _opencv_weights(pixels.shape[0], height), pixels.astype(np.float32), optimize=True)
     out = np.einsum("ws,hsc->hwc", _opencv_weights(pixels.shape[1], width), rows, optimize=True)
-    return np.clip(np.rint(out), 0, 255).astype(np.uint8)
+    rounded: NDArray[np.uint8] = np.clip(np.rint(out), 0, 255).astype(np.uint8)
+    return rounded

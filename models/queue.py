@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from celery import Celery
 from kombu.exceptions import OperationalError
@@ -69,6 +69,15 @@ def sender(app: Celery) -> Send:
     return send
 
 
-def nowhere(task: str, identity: Any) -> bool:
-    """The embedded queue: nothing is sent, workers poll the database."""
-    return True
+def pinger(app: Celery) -> Callable[[], bool]:
+    """Says whether an application's broker can be reached, within a few seconds."""
+
+    def ping() -> bool:
+        try:
+            with app.connection_for_write() as connection:
+                connection.ensure_connection(max_retries=1, timeout=3)
+        except (OperationalError, OSError):
+            return False
+        return True
+
+    return ping

@@ -1,16 +1,17 @@
 """Model releases in SQL: which pickles jobs were run with."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Row
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Row
 
 from models.database import Database
 from models.errors import NotFoundError, PickleMissingError
-from models.pickles import Release, recorded_digest
+from models.pickles import load, recorded_digest
 from models.tables import ModelRelease
 
 
@@ -28,29 +29,61 @@ class ReleaseRow:
     is_default: bool
     created_at: datetime
 
+    def to_dict(self) -> dict[str, Any]:
+        """As the API and `--json` give it."""
+        return {**asdict(self), "created_at": self.created_at.isoformat()}
 
-def register(db: Database, release: Release, path: Path) -> int:
-    """The id of the release's row, made if its digest has none yet. The first release becomes the default."""
+
+def resolve(db: Database, model: str | None, default: Path) -> int:
+    """The id of the release that a job is to use.
+
+    Args:
+        model: a pickle's path, a release's name or the beginning of its digest; None = the default's path.
+
+    Raises:
+        PickleError: the pickle can't be used.
+        NotFoundError: neither a file nor a known release.
+    """
+    path = Path(model) if model is not None else default
+    if model is None or path.is_file():
+        return _register(db, path)
+    return find(db, model)
+
+
+def choose(db: Database, name: str | None, default: Path) -> int:
+    """Like `resolve`, for requests from outside: a name never is a path.
+
+    Raises:
+        NotFoundError: no known release.
+    """
+    return resolve(db, None, default) if name is None else find(db, name)
+
+
+def _register(db: Database, path: Path) -> int:
+    """The id of the row of a pickle's release, made after a full check if its digest has none yet."""
+    sha256 = recorded_digest(path)
+    known = sa.select(ModelRelease.id).where(ModelRelease.sha256 == sha256)
+    with db.read() as connection:
+        if (release_id := connection.scalar(known)) is not None:
+            return int(release_id)
+    release = load(path, sha256)
     with db.write() as connection:
-        known = connection.scalar(sa.select(ModelRelease.id).where(ModelRelease.sha256 == release.sha256))
-        if known is not None:
-            return int(known)
-        first = connection.scalar(sa.select(sa.func.count()).select_from(ModelRelease)) == 0
-        made = connection.execute(
-            sa.insert(ModelRelease)
+        insert = sqlite.insert if db.is_sqlite else postgresql.insert
+        connection.execute(
+            insert(ModelRelease)
             .values(
-                sha256=release.sha256,
+                sha256=sha256,
                 name=release.name,
                 path=str(path.resolve()),
                 labels=list(release.labels),
                 trained_labels=list(release.trained_labels),
                 metrics=dict(release.metrics),
-                is_default=first,
+                is_default=~sa.exists().select_from(ModelRelease),
                 created_at=datetime.now(UTC),
             )
-            .returning(ModelRelease.id)
+            .on_conflict_do_nothing()
         )
-        return int(made.scalar_one())
+        return int(connection.execute(known).scalar_one())
 
 
 def get(db: Database, release_id: int) -> ReleaseRow:
@@ -71,20 +104,22 @@ def every(db: Database) -> list[ReleaseRow]:
         return [_from_row(row) for row in connection.execute(sa.select(ModelRelease).order_by(ModelRelease.id))]
 
 
-def find(connection: Connection, name: str) -> int:
+def find(db: Database, name: str) -> int:
     """The id of the newest release with this name, or whose digest begins so.
 
     Raises:
         NotFoundError: none has.
     """
-    found = connection.scalar(
+    query = (
         sa.select(ModelRelease.id)
         .where(sa.or_(ModelRelease.name == name, ModelRelease.sha256.startswith(name, autoescape=True)))
         .order_by(ModelRelease.id.desc())
         .limit(1)
     )
+    with db.read() as connection:
+        found = connection.scalar(query)
     if found is None:
-        raise NotFoundError(f"No model release is called {name!r}; `cuemill models list` shows those there are.")
+        raise NotFoundError(f"{name!r} is neither a file nor a known release; `cuemill models list` shows the known.")
     return int(found)
 
 
@@ -108,4 +143,6 @@ def locate(row: ReleaseRow, *candidates: Path) -> Path:
 
 def _from_row(row: Row[Any]) -> ReleaseRow:
     values = dict(row._mapping)
-    return ReleaseRow(**{**values, "labels": tuple(values["labels"]), "trained_labels": tuple(values["trained_labels"])})
+    return ReleaseRow(
+        **{**values, "labels": tuple(values["labels"]), "trained_labels": tuple(values["trained_labels"])}
+    )

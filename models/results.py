@@ -1,8 +1,8 @@
 """Results: what a worker records of an image, and how users read it back, in pages that cost the same to the last."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 import sqlalchemy as sa
@@ -53,6 +53,10 @@ class Filter:
     def __post_init__(self) -> None:
         if self.emotion is not None and self.emotion not in EMOTIONS:
             raise UsageError(f"{self.emotion!r} is no emotion of ours; these are: {', '.join(EMOTIONS)}.")
+
+    def of_job(self, job_id: int) -> Self:
+        """The same conditions within one job."""
+        return replace(self, job_id=job_id)
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,7 @@ def distribution(db: Database, job_id: int) -> dict[str, dict[str, float]]:
     columns = Prediction.__table__.c
     means = sa.select(*(sa.func.avg(columns[e]).label(e) for e in EMOTIONS)).where(Prediction.job_id == job_id)
     with db.read() as connection:
-        counts = {emotion: count for emotion, count in connection.execute(top)}
+        counts = dict(connection.execute(top).all())
         mean = connection.execute(means).one()._mapping
     return {e: {"count": counts.get(e, 0), "mean_score": float(mean[e] or 0.0)} for e in EMOTIONS}
 

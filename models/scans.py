@@ -13,6 +13,7 @@ from models.jobs import add_batch, complete_if_ended, end_unfinished
 from models.states import LIVE, JobStatus
 from models.tables import Job
 
+
 @dataclass(frozen=True)
 class ScanClaim:
     """The right to list a job's folder, until the lease runs out."""
@@ -53,9 +54,7 @@ def claim(db: Database, job_id: int | None, worker: str, lease_s: float) -> Scan
                 scan_lease_until=now_s() + lease_s,
                 scan_worker=worker,
             )
-            .returning(
-                Job.id, Job.scan_attempt, Job.folder, Job.recursive, Job.batch_size, Job.scan_cursor, Job.total
-            )
+            .returning(Job.id, Job.scan_attempt, Job.folder, Job.recursive, Job.batch_size, Job.scan_cursor, Job.total)
         ).one_or_none()
     return ScanClaim(*row) if row else None
 
@@ -118,5 +117,3 @@ def _mine(claim: ScanClaim) -> tuple[Any, ...]:
         Job.status == JobStatus.RUNNING,
         Job.scanned_at.is_(None),
     )
-
-

@@ -1,0 +1,95 @@
+"""Routes of jobs."""
+
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, BackgroundTasks, Header, Query, Response
+
+from api.context import Injected
+from api.schemas import Job, JobPage, JobRequest, Retried, Summary
+from models import jobs, releases, results
+from models.errors import UsageError
+from models.jobs import Submission
+from models.paths import check_folder, to_text
+from models.states import JobStatus
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+Limit = Annotated[int, Query(ge=1, le=1000)]
+
+
+@router.post("", status_code=HTTPStatus.ACCEPTED, response_model=Job)
+def submit(
+    request: JobRequest,
+    context: Injected,
+    background: BackgroundTasks,
+    response: Response,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
+) -> Any:
+    """Queue a folder. It is committed before the answer; the same Idempotency-Key and request give the same job."""
+    folder = check_folder(request.folder, context.settings.image_roots)
+    release_id = releases.choose(context.db, request.model, context.settings.model)
+    job, new = jobs.submit(
+        context.db,
+        Submission(
+            to_text(folder),
+            release_id,
+            request.recursive,
+            context.settings.batch_size,
+            request.metadata,
+            idempotency_key,
+        ),
+    )
+    if new:
+        background.add_task(context.announce)  # After the answer: a queue that is away must not hold it up.
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    return job.to_dict()
+
+
+@router.get("", response_model=JobPage)
+def newest(
+    context: Injected, status: JobStatus | None = None, limit: Limit = 50, after: str | None = None
+) -> dict[str, Any]:
+    """Jobs, newest first."""
+    if after is not None and not (after.isascii() and after.isdigit() and len(after) < 19):
+        raise UsageError(f"The cursor {after!r} is none of ours; pass on the one a page gave, unchanged.")
+    found = jobs.newest(context.db, status=status, limit=limit, before=int(after) if after else None)
+    return {"jobs": [job.to_dict() for job in found], "next": str(found[-1].id) if len(found) == limit else None}
+
+
+@router.get("/{job_id}", response_model=Job)
+def get(job_id: int, context: Injected) -> Any:
+    """Where a job stands. The counts sum to the total at every instant."""
+    return jobs.get(context.db, job_id).to_dict()
+
+
+@router.post("/{job_id}/cancel", response_model=Job)
+def cancel(job_id: int, context: Injected) -> Any:
+    """Stop a job; what is finished stays. On a job that has ended it does nothing."""
+    return jobs.cancel(context.db, job_id).to_dict()
+
+
+@router.post("/{job_id}/retry", status_code=HTTPStatus.ACCEPTED, response_model=Retried)
+def retry(
+    job_id: int, context: Injected, background: BackgroundTasks, code: Annotated[tuple[str, ...], Query()] = ()
+) -> Any:
+    """Queue again what failed or was unreadable, or only what has one of these error codes."""
+    job, count = jobs.retry(context.db, job_id, code)
+    background.add_task(context.announce)
+    return {**job.to_dict(), "retried": count}
+
+
+@router.delete("/{job_id}", status_code=HTTPStatus.NO_CONTENT)
+def delete(job_id: int, context: Injected) -> None:
+    """Delete a job and all its results. The images themselves are not touched."""
+    jobs.delete(context.db, job_id)
+
+
+@router.get("/{job_id}/summary", response_model=Summary)
+def summary(job_id: int, context: Injected) -> Any:
+    """How the faces spread over the emotions."""
+    job = jobs.get(context.db, job_id)
+    return {
+        "job_id": job_id,
+        "counts": job.to_dict()["counts"],
+        "emotions": results.distribution(context.db, job_id),
+    }

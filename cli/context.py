@@ -1,0 +1,24 @@
+"""What commands share: settings and an up-to-date database."""
+
+from pathlib import Path
+
+from models import releases
+from models.database import Database
+from models.jobs import Submission
+from models.paths import check_folder, to_text
+from models.settings import Settings, load_settings
+
+
+def connect(**overrides: object) -> tuple[Settings, Database]:
+    """Settings from the environment, and the database they name, brought to this program's revision."""
+    settings = load_settings(**overrides)
+    db = Database(settings.database)
+    db.upgrade()
+    return settings, db
+
+
+def submission(settings: Settings, db: Database, folder: Path, model: str | None, recursive: bool) -> Submission:
+    """A request for a folder, checked. The command line may read whatever its user can."""
+    real = check_folder(folder)
+    release_id = releases.resolve(db, model, settings.model)
+    return Submission(to_text(real), release_id, recursive, settings.batch_size)

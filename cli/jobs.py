@@ -1,0 +1,124 @@
+"""Commands about jobs that exist: status, jobs, results, cancel, retry, delete."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.context import connect
+from cli.output import Format, choose_format, counts_line, err, jobs_table, print_json, write_results
+from cli.run import finish, watch
+from models import batches
+from models import jobs as store
+from models.database import Database
+from models.jobs import JobView
+from models.results import Filter, every
+from models.settings import Settings
+from models.states import JobStatus, Outcome
+
+JobId = Annotated[int, typer.Argument(metavar="JOB", help="Id of a job.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    for command in (status, jobs, results, cancel, retry, delete):
+        app.command()(command)
+
+
+def status(
+    job: JobId,
+    watching: Annotated[bool, typer.Option("--watch", help="Show progress until the job has ended.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show where a job stands."""
+    _, db = connect()
+    if watching:
+        store.get(db, job)
+        ended = watch(db, job)
+        if as_json:
+            print_json(ended.to_dict())
+        finish(ended)
+        return
+    _show(store.get(db, job), as_json)
+
+
+def _show(job: JobView, as_json: bool) -> None:
+    if as_json:
+        print_json(job.to_dict())
+        return
+    typer.echo(counts_line(job))
+    if job.eta_seconds is not None:
+        typer.echo(f"About {job.eta_seconds:,.0f} s to go.")
+    if job.error is not None:
+        typer.echo(f"{job.error['code']}: {job.error['message']}")
+
+
+def jobs(
+    state: Annotated[JobStatus | None, typer.Option("--status", help="Only jobs in this state.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most this many.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List jobs, newest first."""
+    _, db = connect()
+    found = store.newest(db, status=state, limit=limit)
+    if as_json:
+        print_json([job.to_dict() for job in found])
+    elif found:
+        jobs_table(found)
+    else:
+        err.print("No jobs yet. `cuemill classify FOLDER` makes one.")
+
+
+def results(
+    job: JobId,
+    emotion: Annotated[str | None, typer.Option(help="Only faces with this top emotion.")] = None,
+    min_score: Annotated[float | None, typer.Option(min=0, max=1, help="Only with at least this top score.")] = None,
+    outcome: Annotated[Outcome | None, typer.Option(help="Only images with this outcome.")] = None,
+    path_prefix: Annotated[str | None, typer.Option(help="Only paths that begin so.")] = None,
+    form: Annotated[Format | None, typer.Option("--format", help="How to print the results.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File for the results.")] = None,
+) -> None:
+    """Print a job's results, whether or not it has ended."""
+    chosen = choose_format(form, output)
+    _, db = connect()
+    which = Filter(store.get(db, job).id, emotion, min_score, outcome, path_prefix)
+    write_results(every(db, which), chosen, output)
+
+
+def cancel(job: JobId, as_json: Json = False) -> None:
+    """Stop a job; what is finished stays."""
+    _, db = connect()
+    _show(store.cancel(db, job), as_json)
+
+
+def retry(
+    job: JobId,
+    code: Annotated[list[str] | None, typer.Option(help="Only images with this error code.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Queue again the images of a job that failed or were unreadable."""
+    settings, db = connect()
+    view, count = store.retry(db, job, tuple(code or ()))
+    _announce(settings, db)
+    err.print(f"{count:,} images are queued again.", highlight=False)
+    _show(view, as_json)
+
+
+def _announce(settings: Settings, db: Database) -> None:
+    if settings.broker_url:
+        from models.queue import make_app, sender
+
+        batches.dispatch(db, sender(make_app(settings.broker_url)), settings.dispatch_window)
+
+
+def delete(
+    job: JobId,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+) -> None:
+    """Delete a job and all its results. The images themselves are not touched."""
+    _, db = connect()
+    view = store.get(db, job)
+    if not yes:
+        typer.confirm(f"Delete job {view.id} and {view.counts.total:,} results of {view.folder}?", abort=True, err=True)
+    store.delete(db, job)
+    err.print(f"Job {job} is deleted.", highlight=False)

@@ -1,0 +1,43 @@
+"""The `cuemill` command: parses, wires, calls."""
+
+import logging
+import sys
+
+import typer
+
+from cli import jobs, run, setup
+from cli.output import err
+from models.errors import CuemillError, FolderError, UsageError
+
+app = typer.Typer(
+    name="cuemill",
+    help="Classify folders of face images into 28 emotions, on your own machine.\n\n"
+    "A predicted expression is not a felt emotion. Start with: cuemill classify FOLDER",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for _module in (run, jobs, setup):
+    _module.add_to(app)
+
+
+def main() -> None:
+    """Exit codes: 0 done, 1 the job or program failed, 2 bad usage, 130 interrupted."""
+    logging.basicConfig(format="%(levelname)s %(message)s")
+    try:
+        app()
+    except (UsageError, FolderError) as error:
+        _complain(error)
+        sys.exit(2)
+    except CuemillError as error:
+        _complain(error)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # The reader of our output, such as `head`, has seen enough.
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def _complain(error: CuemillError) -> None:
+    err.print(f"[red]error:[/] {error}", markup=True, highlight=False, soft_wrap=True)

@@ -1,0 +1,155 @@
+"""Commands that run something: classify, enqueue, up, serve, worker."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+from cli.context import connect, submission
+from cli.output import Format, choose_format, counts_line, err, print_json, write_results
+from models import batches, jobs, results
+from models.database import Database
+from models.jobs import JobView
+from models.settings import Settings
+from models.states import JobStatus
+
+POLL_S = 0.1
+
+Folder = Annotated[Path, typer.Argument(help="Folder of images.", show_default=False)]
+Model = Annotated[str | None, typer.Option(help="Pickle file, release name or digest.", show_default=False)]
+Recursive = Annotated[bool, typer.Option(help="Look into subfolders too.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes; one a core if not given.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    for command in (classify, enqueue, up, serve, worker):
+        app.command()(command)
+
+
+def classify(
+    folder: Folder,
+    model: Model = None,
+    form: Annotated[Format | None, typer.Option("--format", help="How to print the results.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File for the results.")] = None,
+    recursive: Recursive = True,
+    workers: Workers = None,
+) -> None:
+    """Classify a folder here and now, and print the results.
+
+    Interrupted, it goes on where it was when it is run again.
+    """
+    chosen = choose_format(form, output)
+    settings, db = connect(workers=workers)
+    asked = submission(settings, db, folder, model, recursive)
+    job = jobs.find_live(db, asked)
+    if job is not None:
+        err.print(f"Going on with job {job.id}, which was interrupted.", highlight=False)
+    else:
+        job, _ = jobs.submit(db, asked)
+    try:
+        job = _run_embedded(db, settings, job)
+    except KeyboardInterrupt:
+        err.print(f"Interrupted. Run the same command again to go on with job {job.id}.", highlight=False)
+        raise typer.Exit(130) from None
+    if job.status is JobStatus.COMPLETED:
+        write_results(results.every(db, results.Filter(job_id=job.id)), chosen, output)
+    finish(job)
+
+
+def finish(job: JobView) -> None:
+    """The last line on stderr, and the exit code."""
+    if job.error is not None:
+        err.print(f"[red]error:[/] {job.error['message']}", highlight=False, soft_wrap=True)
+    err.print(counts_line(job), highlight=False, soft_wrap=True)
+    if job.status is not JobStatus.COMPLETED:
+        raise typer.Exit(1)
+
+
+def _run_embedded(db: Database, settings: Settings, job: JobView) -> JobView:
+    from worker.process import Supervisor
+
+    with Supervisor(db, settings):
+        return watch(db, job.id)
+
+
+def watch(db: Database, job_id: int) -> JobView:
+    """Shows a job's progress until it has ended."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, transient=True) as progress:
+        task = progress.add_task("looking for images", total=None, rate="")
+        while True:
+            job = jobs.get(db, job_id)
+            rate = f"{job.images_per_second:,.0f}/s" if job.images_per_second else ""
+            progress.update(
+                task,
+                description="classifying" if job.scanned_at else "looking for images, classifying",
+                completed=job.counts.total - job.counts.pending,
+                total=job.counts.total or None,
+                rate=rate,
+            )
+            if job.status.ended:
+                return job
+            time.sleep(POLL_S)
+
+
+def enqueue(
+    folder: Folder,
+    model: Model = None,
+    recursive: Recursive = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the job as JSON.")] = False,
+) -> None:
+    """Queue a folder for workers that run elsewhere, and print the job's id."""
+    settings, db = connect()
+    job, _ = jobs.submit(db, submission(settings, db, folder, model, recursive))
+    if settings.broker_url:
+        from models.queue import make_app, sender
+
+        batches.dispatch(db, sender(make_app(settings.broker_url)), settings.dispatch_window)
+    if as_json:
+        print_json(job.to_dict())
+    else:
+        typer.echo(job.id)
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+) -> None:
+    """Run the HTTP API alone; workers run elsewhere."""
+    from api.server import run_server
+
+    settings, db = connect(host=host, port=port)
+    run_server(settings, db)
+
+
+def worker(workers: Workers = None) -> None:
+    """Run workers alone: on the queue that CUEMILL_BROKER_URL names, else polling the database."""
+    from worker.main import run_worker
+
+    settings, db = connect(workers=workers)
+    run_worker(settings, db)
+
+
+def up(
+    images: Annotated[list[Path] | None, typer.Option(help="Folder the API may read; give it several times.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    workers: Workers = None,
+) -> None:
+    """Run everything in one command: API, workers and sweep, without a broker."""
+    from api.server import run_server
+    from worker.process import Supervisor
+
+    roots = tuple(images) if images else None
+    settings, db = connect(host=host, port=port, workers=workers, image_roots=roots, broker_url="")
+    with Supervisor(db, settings):
+        run_server(settings, db)

@@ -1,0 +1,47 @@
+"""Commands that prepare: db upgrade, models."""
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from cli.context import connect
+from cli.output import err, out, print_json
+from models import releases
+from models.labels import title
+
+db_app = typer.Typer(help="The database.", no_args_is_help=True)
+models_app = typer.Typer(help="Model releases.", no_args_is_help=True)
+
+
+def add_to(app: typer.Typer) -> None:
+    app.add_typer(db_app, name="db")
+    app.add_typer(models_app, name="models")
+
+
+@db_app.command()
+def upgrade() -> None:
+    """Bring the database's tables to this program's revision."""
+    _, db = connect()
+    err.print(f"The database {db.url.render_as_string()} is at revision {db.revision()}.", highlight=False)
+
+
+@models_app.command("list")
+def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List the model releases that jobs were run with."""
+    settings, db = connect()
+    releases.resolve(db, None, settings.model)
+    found = releases.every(db)
+    if as_json:
+        print_json([row.to_dict() for row in found])
+        return
+    table = Table("name", "sha256", "accuracy", "has seen", box=None, pad_edge=False)
+    for row in found:
+        accuracy = row.metrics.get("val_accuracy")
+        table.add_row(
+            row.name,
+            row.sha256[:12],
+            "" if accuracy is None else f"{accuracy:.3f}",
+            f"{len(row.trained_labels)} of {len(row.labels)}: {', '.join(map(title, row.trained_labels))}",
+        )
+    out.print(table)

@@ -1,0 +1,55 @@
+"""Fixtures for all tests: real services, databases made by the migrations, and a tiny model."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from models import pickles, releases
+from models.database import Database
+from tests.services import Postgres, Redis, run_postgres, run_redis
+from tests.tiny import tiny_release
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Redis]:
+    with run_redis() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    with run_postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pickle of a small network whose scores depend on the image."""
+    path = tmp_path_factory.mktemp("model") / "tiny.pkl"
+    pickles.save(tiny_release(), path)
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'cuemill.db'}"
+    server: Postgres = request.getfixturevalue("postgres_server")
+    return server.create_database()
+
+
+@pytest.fixture
+def db(database_url: str) -> Iterator[Database]:
+    """A database of each kind, as the migrations leave it."""
+    url = database_url.replace("postgresql://", "postgresql+psycopg://")
+    database = Database(url)
+    database.upgrade()
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def release_id(db: Database, tiny_model: Path) -> int:
+    return releases.resolve(db, None, tiny_model)

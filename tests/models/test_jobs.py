@@ -1,0 +1,322 @@
+"""The state machine over real SQLite and PostgreSQL."""
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from models import batches, jobs, results, scans
+from models.batches import Claim
+from models.database import Database
+from models.errors import ConflictError, FolderError, IdempotencyError, NotFoundError
+from models.jobs import JobView, Submission
+from models.results import Filter, Row
+from models.states import JobStatus, Outcome
+from models.tables import Batch, Image, Prediction
+
+LEASE_S = 30.0
+SCORES = np.linspace(0, 2 / 28, 28, dtype=np.float32)
+
+
+def submit(db: Database, release_id: int) -> JobView:
+    return jobs.submit(db, Submission("/photos", release_id, batch_size=4))[0]
+
+
+def scan_whole(db: Database, job: JobView, count: int, size: int = 4) -> None:
+    claim = scans.claim(db, job.id, "scanner", LEASE_S)
+    assert claim is not None
+    items = [(i, f"{i:03}.jpg") for i in range(count)]
+    for start in range(0, count, size):
+        assert scans.record(db, claim, items[start : start + size], LEASE_S)
+    assert scans.finish(db, claim)
+
+
+def claim_one(db: Database, worker: str = "worker") -> Claim:
+    claim = batches.claim(db, None, worker, LEASE_S)
+    assert claim is not None
+    return claim
+
+
+def rows_of(claim: Claim, outcome: Outcome = Outcome.CLASSIFIED) -> list[Row]:
+    if outcome is Outcome.CLASSIFIED:
+        return [Row(number, path, outcome, scores=SCORES) for number, path in claim.items]
+    return [Row(number, path, outcome, "truncated", "Cut off.") for number, path in claim.items]
+
+
+def lose_leases(db: Database) -> None:
+    with db.write() as connection:
+        connection.execute(sa.update(Batch).values(lease_until=0.0))
+
+
+def count(db: Database, table: type) -> int:
+    with db.read() as connection:
+        return int(connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one())
+
+
+def test_a_job_runs_from_queued_to_completed_with_true_counts_throughout(db: Database, release_id: int) -> None:
+    job = submit(db, release_id)
+    assert (job.status, job.counts.total) == (JobStatus.QUEUED, 0)
+    scan_whole(db, job, 10)
+    for done in (4, 8, 10):
+        claim = claim_one(db)
+        assert batches.complete(db, claim, rows_of(claim))
+        job = jobs.get(db, job.id)
+        assert (job.counts.classified, job.counts.pending) == (done, 10 - done)
+    assert job.status is JobStatus.COMPLETED
+    assert None not in (job.running_at, job.scanned_at, job.completed_at, job.images_per_second)
+    assert count(db, Image) == count(db, Prediction) == 10
+
+
+def test_a_job_stays_running_while_its_folder_is_still_being_listed(db: Database, release_id: int) -> None:
+    job = submit(db, release_id)
+    scan = scans.claim(db, job.id, "scanner", LEASE_S)
+    assert scan is not None
+    scans.record(db, scan, [(0, "a.jpg")], LEASE_S)
+    claim = claim_one(db)
+    batches.complete(db, claim, rows_of(claim))
+    assert jobs.get(db, job.id).status is JobStatus.RUNNING
+    scans.finish(db, scan)
+    assert jobs.get(db, job.id).status is JobStatus.COMPLETED
+
+
+def test_a_batch_is_claimed_once(db: Database, release_id: int) -> None:
+    scan_whole(db, submit(db, release_id), 4)
+    claim = claim_one(db)
+    assert batches.claim(db, claim.batch_id, "another", LEASE_S) is None
+    assert batches.claim(db, None, "another", LEASE_S) is None
+
+
+def test_a_worker_thought_dead_can_neither_renew_nor_complete(db: Database, release_id: int) -> None:
+    job = submit(db, release_id)
+    scan_whole(db, job, 4)
+    sleeper = claim_one(db, "sleeper")
+    lose_leases(db)
+    assert batches.sweep(db) == 1
+    second = claim_one(db, "second")
+    assert second.attempt == sleeper.attempt + 1
+    assert not batches.renew(db, sleeper, LEASE_S)
+    assert not batches.complete(db, sleeper, rows_of(sleeper, Outcome.UNREADABLE))
+    assert count(db, Image) == 0
+    assert batches.complete(db, second, rows_of(second))
+    assert not batches.complete(db, second, rows_of(second))
+    assert jobs.get(db, job.id).counts.classified == 4
+
+
+def test_a_dead_workers_batch_is_queued_again_at_once_when_its_death_is_known(db: Database, release_id: int) -> None:
+    scan_whole(db, submit(db, release_id), 4)
+    claim_one(db, "dead")
+    batches.release(db, "somebody else")
+    assert batches.claim(db, None, "worker", LEASE_S) is None
+    batches.release(db, "dead")
+    assert claim_one(db).attempt == 2
+
+
+def test_an_image_that_kills_its_worker_is_found_by_halving_and_gets_its_row(db: Database, release_id: int) -> None:
+    job = submit(db, release_id)
+    scan_whole(db, job, 32, size=32)
+    poison, deaths = 21, 0
+    while (claim := batches.claim(db, None, "worker", LEASE_S)) is not None:
+        if poison in [number for number, _ in claim.items]:
+            deaths += 1
+            lose_leases(db)
+            batches.sweep(db)
+        else:
+            assert batches.complete(db, claim, rows_of(claim))
+    job = jobs.get(db, job.id)
+    assert job.status is JobStatus.COMPLETED
+    assert (job.counts.classified, job.counts.failed) == (31, 1)
+    failed = results.page(db, Filter(job.id, outcome=Outcome.FAILED))
+    assert [(r.path, (r.error or {})["code"]) for r in failed] == [("021.jpg", "worker_died")]
+    assert deaths <= 18
+
+
+def test_cancel_keeps_what_is_finished_and_drops_what_is_in_hand(db: Database, release_id: int) -> None:
+    job = submit(db, release_id)
+    scan_whole(db, job, 12)
+    first = claim_one(db)
+    batches.complete(db, first, rows_of(first))
+    in_hand = claim_one(db)
+    for _ in range(2):
+        cancelled = jobs.cancel(db, job.id)
+        assert (cancelled.status, cancelled.counts.classified, cancelled.counts.cancelled) == (
+            JobStatus.CANCELLED,
+            4,
+            8,
+        )
+    assert not batches.complete(db, in_hand, rows_of(in_hand))
+    assert batches.claim(db, None, "worker", LEASE_S) is None
+    assert jobs.get(db, job.id) == cancelled
+
+
+def test_a_job_cancelled_while_it_is_scanned_gets_no_more_batches(db: Database, release_id: int) -> None:
+    job = submit(db, release_id)
+    scan = scans.claim(db, job.id, "scanner", LEASE_S)
+    assert scan is not None
+    jobs.cancel(db, job.id)
+    assert not scans.record(db, scan, [(0, "a.jpg")], LEASE_S)
+    assert not scans.finish(db, scan)
+    assert jobs.get(db, job.id).counts.total == 0
+
+
+def test_retry_runs_only_what_was_unreadable_or_failed(db: Database, release_id: int) -> None:
+    job = submit(db, release_id)
+    scan_whole(db, job, 8)
+    first = claim_one(db)
+    batches.complete(db, first, rows_of(first))
+    second = claim_one(db)
+    batches.complete(db, second, rows_of(second, Outcome.UNREADABLE))
+    assert jobs.retry(db, job.id, ("other_code",))[1] == 0
+    again, retried = jobs.retry(db, job.id)
+    assert (retried, again.status, again.counts.pending, again.counts.unreadable) == (4, JobStatus.RUNNING, 4, 0)
+    claim = claim_one(db)
+    assert claim.items == second.items
+    batches.complete(db, claim, rows_of(claim))
+    ended = jobs.get(db, job.id)
+    assert (ended.status, ended.counts.classified) == (JobStatus.COMPLETED, 8)
+
+
+def test_a_cancelled_job_is_not_retried(db: Database, release_id: int) -> None:
+    job = submit(db, release_id)
+    jobs.cancel(db, job.id)
+    with pytest.raises(ConflictError, match="was cancelled"):
+        jobs.retry(db, job.id)
+
+
+def test_a_job_that_failed_can_be_tried_again(db: Database, release_id: int) -> None:
+    job = submit(db, release_id)
+    scan = scans.claim(db, job.id, "scanner", LEASE_S)
+    assert scan is not None
+    scans.fail(db, scan, FolderError("/photos doesn't exist."))
+    failed = jobs.get(db, job.id)
+    assert (failed.status, failed.error) == (
+        JobStatus.FAILED,
+        {"code": "folder", "message": "/photos doesn't exist."},
+    )
+    assert jobs.retry(db, job.id)[0].status is JobStatus.QUEUED
+    scan_whole(db, job, 1)
+
+
+def test_a_scan_whose_worker_died_goes_on_behind_the_last_path(db: Database, release_id: int) -> None:
+    job = submit(db, release_id)
+    dead = scans.claim(db, job.id, "dead", LEASE_S)
+    assert dead is not None
+    scans.record(db, dead, [(0, "a.jpg"), (1, "b.jpg")], LEASE_S)
+    assert scans.claim(db, None, "early", LEASE_S) is None
+    batches.release(db, "dead")
+    heir = scans.claim(db, None, "heir", LEASE_S)
+    assert heir is not None
+    assert (heir.cursor, heir.total) == ("b.jpg", 2)
+    assert not scans.record(db, dead, [(2, "c.jpg")], LEASE_S)
+    assert scans.record(db, heir, [(2, "c.jpg")], LEASE_S)
+
+
+def test_delete_removes_every_row_of_the_job_and_no_other(
+    db: Database, release_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "DELETE_STEP", 3)
+    kept, gone = submit(db, release_id), submit(db, release_id)
+    for job in (kept, gone):
+        scan_whole(db, job, 10)
+    while (claim := batches.claim(db, None, "worker", LEASE_S)) is not None:
+        batches.complete(db, claim, rows_of(claim))
+    jobs.delete(db, gone.id)
+    with pytest.raises(NotFoundError):
+        jobs.get(db, gone.id)
+    assert jobs.get(db, kept.id).counts.classified == 10
+    assert count(db, Image) == count(db, Prediction) == 10
+
+
+def test_an_idempotency_key_gives_the_same_job_or_a_refusal(db: Database, release_id: int) -> None:
+    asked = Submission("/photos", release_id, idempotency_key="abc", metadata={"study": 1})
+    first, new = jobs.submit(db, asked)
+    again, new_again = jobs.submit(db, asked)
+    assert (new, new_again, again) == (True, False, first)
+    with pytest.raises(IdempotencyError, match="another request"):
+        jobs.submit(db, replace(asked, folder="/elsewhere"))
+
+
+def test_a_live_job_for_the_same_folder_is_found_to_go_on_with(db: Database, release_id: int) -> None:
+    asked = Submission("/photos", release_id)
+    assert jobs.find_live(db, asked) is None
+    job, _ = jobs.submit(db, asked)
+    assert jobs.find_live(db, asked) == job
+    assert jobs.find_live(db, replace(asked, recursive=False)) is None
+    jobs.cancel(db, job.id)
+    assert jobs.find_live(db, asked) is None
+
+
+def test_dispatch_announces_a_bounded_window_and_again_what_went_unanswered(
+    db: Database, release_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[tuple[str, int]] = []
+
+    def send(task: str, identity: int) -> bool:
+        sent.append((task, identity))
+        return True
+
+    job = submit(db, release_id)
+    assert batches.dispatch(db, send, window=2) == 1
+    assert sent == [("cuemill.scan", job.id)]
+    scan_whole(db, job, 20)
+    assert batches.dispatch(db, send, window=2) == 2
+    assert batches.dispatch(db, send, window=2) == 0
+    batches.claim(db, sent[-1][1], "worker", LEASE_S)
+    assert batches.dispatch(db, send, window=2) == 1
+    monkeypatch.setattr(batches, "REHINT_S", -1.0)
+    assert batches.dispatch(db, send, window=2) == 2
+    assert sent[-2:] == [sent[1], sent[3]]
+
+
+def test_what_a_queue_out_of_reach_did_not_take_is_announced_by_the_next_sweep(db: Database, release_id: int) -> None:
+    scan_whole(db, submit(db, release_id), 20)
+    assert batches.dispatch(db, lambda task, identity: False, window=3) == 0
+    assert batches.dispatch(db, lambda task, identity: True, window=3) == 3
+
+
+def test_pages_follow_the_scan_and_join_without_gap_or_overlap(db: Database, release_id: int) -> None:
+    job = submit(db, release_id)
+    scan_whole(db, job, 11)
+    while (claim := batches.claim(db, None, "worker", LEASE_S)) is not None:
+        batches.complete(db, claim, rows_of(claim))
+    seen: list[str] = []
+    after = None
+    while found := results.page(db, Filter(job.id), limit=4, after=after):
+        seen += [record.path for record in found]
+        after = found[-1].cursor
+    assert seen == [f"{i:03}.jpg" for i in range(11)]
+    assert [r.path for r in results.every(db, Filter())] == seen
+
+
+def test_results_are_filtered_by_emotion_score_outcome_and_path(db: Database, release_id: int) -> None:
+    job = submit(db, release_id)
+    scan_whole(db, job, 8)
+    claim = claim_one(db)
+    happy = np.eye(28, dtype=np.float32)[16]
+    rows = rows_of(claim)
+    rows[1] = replace(rows[1], scores=happy)
+    batches.complete(db, claim, rows)
+    claim = claim_one(db)
+    batches.complete(db, claim, rows_of(claim, Outcome.UNREADABLE))
+
+    def paths(**conditions: object) -> list[str]:
+        return [r.path for r in results.page(db, Filter(job.id, **conditions))]  # type: ignore[arg-type]
+
+    assert paths(emotion="happiness") == ["001.jpg"]
+    assert paths(emotion="neutral") == ["000.jpg", "002.jpg", "003.jpg"]
+    assert paths(min_score=0.5) == ["001.jpg"]
+    assert paths(outcome=Outcome.UNREADABLE) == ["004.jpg", "005.jpg", "006.jpg", "007.jpg"]
+    assert paths(path_prefix="00") == [f"00{i}.jpg" for i in range(8)]
+    assert paths(path_prefix="%") == []
+    shares = results.distribution(db, job.id)
+    assert (shares["happiness"]["count"], shares["neutral"]["count"]) == (1, 3)
+    assert shares["happiness"]["mean_score"] == pytest.approx((1 + 3 * SCORES[16]) / 4, abs=1e-6)
+
+
+def test_counts_always_sum_to_the_total(db: Database, release_id: int) -> None:
+    job = submit(db, release_id)
+    scan_whole(db, job, 9)
+    claim = claim_one(db)
+    batches.complete(db, claim, rows_of(claim, Outcome.NO_FACE))
+    counts = asdict(jobs.cancel(db, job.id).counts)
+    assert counts.pop("total") == sum(counts.values()) == 9

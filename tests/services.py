@@ -1,0 +1,153 @@
+"""Private Redis and PostgreSQL servers, each on a port and in a folder of its own; the Makefile installs both."""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import redis
+
+WAIT_S = 60.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_until(condition: Callable[[], object], what: str, timeout_s: float = WAIT_S) -> None:
+    """Returns when the condition holds; fails, naming what was waited for, when it never does."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {timeout_s:.0f} s for {what}")
+        time.sleep(0.02)
+
+
+def _find(program: str) -> str:
+    """A program's path, also where Debian keeps PostgreSQL's."""
+    places = [*sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True), os.environ["PATH"]]
+    found = shutil.which(program, path=os.pathsep.join(places))
+    if found is None:
+        raise FileNotFoundError(f"{program} isn't installed; `make services` installs it")
+    return found
+
+
+class Redis:
+    """A Redis server that can be killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [_find("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
+        command += ["--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction", "--loglevel", "warning"]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        wait_until(self._answers, "Redis to answer")
+
+    def _answers(self) -> bool:
+        with redis.Redis(port=self.port) as client:
+            try:
+                return bool(client.ping())
+            except redis.ConnectionError:
+                return False
+
+    def flush(self) -> None:
+        with redis.Redis(port=self.port) as client:
+            client.flushall()
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+
+@contextmanager
+def run_redis() -> Iterator[Redis]:
+    with tempfile.TemporaryDirectory(prefix="cuemill-redis-") as folder:
+        server = Redis(Path(folder))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.kill()
+
+
+class Postgres:
+    """A PostgreSQL server in which each test gets a database of its own."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self._made = 0
+
+    def url(self, name: str) -> str:
+        return f"postgresql://cuemill@127.0.0.1:{self.port}/{name}"
+
+    def create_database(self) -> str:
+        """The URL of a new, empty database."""
+        self._made += 1
+        name = f"test_{self._made}"
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        return self.url(name)
+
+
+@contextmanager
+def run_postgres() -> Iterator[Postgres]:
+    with tempfile.TemporaryDirectory(prefix="cuemill-postgres-") as folder:
+        data, port = Path(folder) / "data", free_port()
+        as_owner = _become_owner(Path(folder))
+        subprocess.run(
+            [
+                *as_owner,
+                _find("initdb"),
+                "--pgdata",
+                str(data),
+                "--username",
+                "cuemill",
+                "--auth",
+                "trust",
+                "--no-sync",
+            ],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd=folder,
+        )
+        options = ["-p", str(port), "-k", folder, "-c", "listen_addresses=127.0.0.1", "-c", "log_min_messages=fatal"]
+        server = subprocess.Popen([*as_owner, _find("postgres"), "-D", str(data), *options], cwd=folder)
+        made = Postgres(port)
+        try:
+            wait_until(lambda: _postgres_answers(made), "PostgreSQL to answer")
+            yield made
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def _become_owner(folder: Path) -> list[str]:
+    """PostgreSQL refuses to run as root: as root, its own user from Debian's package runs it."""
+    if os.geteuid() != 0:
+        return []
+    account = pwd.getpwnam("postgres")
+    os.chown(folder, account.pw_uid, account.pw_gid)
+    return ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
+
+
+def _postgres_answers(server: Postgres) -> bool:
+    try:
+        psycopg.connect(server.url("postgres"), connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True

@@ -1,0 +1,208 @@
+"""From a release's network, a list of plain nodes, to an OpenVINO graph.
+
+The nodes come from a file, so everything about them is checked. Each is a dict of `op`, `name` (unique), `inputs`
+(names of earlier nodes; the images are called `input`, (n, height, width, 3)), `weights` (the op's word for each ->
+the weight's name in the release) and `attributes`. The last node's output, (n, labels), is the scores.
+
+| op         | weights                                          | attributes                                     |
+|------------|--------------------------------------------------|------------------------------------------------|
+| conv2d     | kernel (height, width, in, out), bias (out,)     | strides [y, x], padding "same" or "valid"      |
+| batch_norm | gamma, beta, mean, variance, each (channels,)    | epsilon                                        |
+| max_pool2d | -                                                | size [y, x], strides [y, x], padding           |
+| flatten    | -                                                | -  (height, then width, then channel)          |
+| dense      | kernel (in, out), bias (out,)                    | -                                              |
+| relu       | -                                                | -                                              |
+| softmax    | -                                                | -  (over the last axis)                        |
+
+A bias may be left out. Between `input` and `flatten`, OpenVINO sees (n, channels, height, width).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import openvino
+from numpy.typing import NDArray
+from openvino import opset13 as ops
+
+from models.errors import EngineError
+from models.pickles import Node, Release
+
+INPUT: Final = "input"
+MAX_EXTENT: Final = 1024  # The largest stride or window taken for one: no image is larger.
+_FIELDS: Final = {"op": str, "name": str, "inputs": list, "weights": dict, "attributes": dict}
+_PADDINGS: Final = {"same": "same_upper", "valid": "valid"}
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A node with its names looked up; its methods raise ValueError with the reason why a part of it is wrong."""
+
+    node: Node
+    inputs: list[Any]
+    weights: Mapping[str, NDArray[np.float32]]
+
+    @property
+    def input(self) -> Any:
+        return self.inputs[0]
+
+    def shape(self, rank: int, expected: str) -> list[int]:
+        """The input's shape after the batch axis."""
+        partial = self.input.get_partial_shape()
+        if len(partial) != rank:
+            raise ValueError(f"its input has {len(partial)} axes, expected {expected}")
+        return [partial[axis].get_length() for axis in range(1, rank)]
+
+    def weight(self, role: str, *shape: int | None) -> NDArray[np.float32]:
+        """A weight of the given shape; None stands for any length."""
+        if role not in self.weights:
+            raise ValueError(f"it has no weight {role!r}")
+        found = self.weights[role]
+        if len(found.shape) != len(shape) or any(
+            n == 0 or want not in (n, None) for n, want in zip(found.shape, shape, strict=True)
+        ):
+            wanted = ", ".join("any" if want is None else str(want) for want in shape)
+            raise ValueError(f"its {role} has shape {found.shape}, expected ({wanted})")
+        return found
+
+    def pair(self, key: str) -> list[int]:
+        value = self.node["attributes"].get(key)
+        if not (
+            isinstance(value, list) and len(value) == 2 and all(type(n) is int and 1 <= n <= MAX_EXTENT for n in value)
+        ):
+            raise ValueError(f"its {key} is {value!r}, expected two numbers from 1 to {MAX_EXTENT}")
+        return value
+
+    def padding(self) -> str:
+        value = self.node["attributes"].get("padding")
+        if value not in _PADDINGS:
+            raise ValueError(f"its padding is {value!r}, expected one of {', '.join(_PADDINGS)}")
+        return _PADDINGS[value]
+
+
+def build_graph(release: Release) -> openvino.Model:
+    """The release's network with a free batch size.
+
+    Raises:
+        EngineError: the network is malformed; names the node and what is wrong with it.
+    """
+    size = release.preprocessing
+    images = ops.parameter([-1, size.height, size.width, 3], np.float32, name=INPUT)
+    made: dict[str, Any] = {INPUT: ops.transpose(images, [0, 3, 1, 2]).output(0)}
+    for index, node in enumerate(release.network):
+        label = f"node {index}"
+        try:
+            _check_fields(node)
+            label = f"node {node['name']!r} ({node['op']})"
+            made[_new_name(node, made)] = _OPS[_op(node)](_look_up(node, made, release.weights)).output(0)
+        except (ValueError, RuntimeError) as error:  # OpenVINO's own complaints are RuntimeErrors.
+            raise _malformed(release, f"{label}: {error}") from error
+    scores = next(reversed(made.values()))
+    _check_scores(release, scores)
+    return openvino.Model([ops.result(scores)], [images], release.name)
+
+
+def _malformed(release: Release, reason: str) -> EngineError:
+    return EngineError(f"The network of {release.name} can't be run: {reason}. Export or fetch the model again.")
+
+
+def _check_fields(node: Any) -> None:
+    if not isinstance(node, dict):
+        raise ValueError(f"it is a {type(node).__name__}, expected a dict")  # noqa: TRY004 - a broken file, no bug
+    for key, kind in _FIELDS.items():
+        if not isinstance(node.get(key), kind):
+            raise ValueError(f"its {key} is {node.get(key)!r}, expected a {kind.__name__}")
+
+
+def _new_name(node: Node, made: Mapping[str, Any]) -> str:
+    if node["name"] in made:
+        raise ValueError("an earlier node has the same name")
+    return str(node["name"])
+
+
+def _op(node: Node) -> str:
+    if node["op"] not in _OPS:
+        raise ValueError(f"its op is unknown; known: {', '.join(_OPS)}")
+    return str(node["op"])
+
+
+def _look_up(node: Node, made: Mapping[str, Any], weights: Mapping[str, NDArray[np.float32]]) -> _Step:
+    if len(node["inputs"]) != 1:
+        raise ValueError(f"it has {len(node['inputs'])} inputs, expected 1")
+    for name in node["inputs"]:
+        if name not in made:
+            raise ValueError(f"its input {name!r} is no earlier node, so it is missing or the network runs in a circle")
+    for name in node["weights"].values():
+        if name not in weights:
+            raise ValueError(f"its weight {name!r} is not in the file")
+    return _Step(
+        node, [made[name] for name in node["inputs"]], {role: weights[name] for role, name in node["weights"].items()}
+    )
+
+
+def _check_scores(release: Release, scores: Any) -> None:
+    if not release.network or release.network[-1]["op"] != "softmax":
+        raise _malformed(release, "its last node is no softmax")
+    shape = scores.get_partial_shape()
+    if len(shape) != 2 or shape[1] != len(release.labels):
+        raise _malformed(release, f"it ends in {shape}, expected (n, {len(release.labels)}), a score for each label")
+
+
+def _conv2d(step: _Step) -> Any:
+    channels, _, _ = step.shape(4, "an image's 4")
+    kernel = step.weight("kernel", None, None, channels, None)
+    strides, padding = step.pair("strides"), step.padding()
+    filters = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
+    made = ops.convolution(step.input, filters, strides, [0, 0], [0, 0], [1, 1], padding)
+    if "bias" not in step.weights:
+        return made
+    return ops.add(made, step.weight("bias", kernel.shape[3]).reshape(1, -1, 1, 1))
+
+
+def _batch_norm(step: _Step) -> Any:
+    channels, *_ = step.shape(4, "an image's 4")
+    gamma, beta, mean, variance = (step.weight(role, channels) for role in ("gamma", "beta", "mean", "variance"))
+    epsilon = step.node["attributes"].get("epsilon")
+    if not (isinstance(epsilon, float) and 0 < epsilon < 1) or (variance < 0).any():
+        raise ValueError(f"its epsilon {epsilon!r} is not between 0 and 1, or a variance is below 0")
+    return ops.batch_norm_inference(step.input, gamma, beta, mean, variance, epsilon)
+
+
+def _max_pool2d(step: _Step) -> Any:
+    step.shape(4, "an image's 4")
+    return ops.max_pool(
+        step.input, step.pair("strides"), [1, 1], [0, 0], [0, 0], step.pair("size"), "floor", step.padding()
+    )
+
+
+def _flatten(step: _Step) -> Any:
+    step.shape(4, "an image's 4")
+    return ops.reshape(ops.transpose(step.input, [0, 2, 3, 1]), [0, -1], special_zero=True)
+
+
+def _dense(step: _Step) -> Any:
+    (width,) = step.shape(2, "2: flatten it first")
+    kernel = step.weight("kernel", width, None)
+    made = ops.matmul(step.input, np.ascontiguousarray(kernel), False, False)
+    return ops.add(made, step.weight("bias", kernel.shape[1])) if "bias" in step.weights else made
+
+
+def _relu(step: _Step) -> Any:
+    return ops.relu(step.input)
+
+
+def _softmax(step: _Step) -> Any:
+    step.shape(2, "2: flatten it first")
+    return ops.softmax(step.input, 1)
+
+
+_OPS: Final[dict[str, Callable[[_Step], Any]]] = {
+    "conv2d": _conv2d,
+    "batch_norm": _batch_norm,
+    "max_pool2d": _max_pool2d,
+    "flatten": _flatten,
+    "dense": _dense,
+    "relu": _relu,
+    "softmax": _softmax,
+}
