@@ -6,14 +6,36 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageOps,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
 
 from models.errors import ImageError
 
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
 """What a scan takes for an image, by the end of its name; what it really is, its content says."""
 
-FORMATS: Final = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+FORMATS: Final = tuple(
+    plugin.format
+    for plugin in (  # Imported by name, because opening with named formats imports none by itself.
+        JpegImagePlugin.JpegImageFile,
+        PngImagePlugin.PngImageFile,
+        WebPImagePlugin.WebPImageFile,
+        BmpImagePlugin.BmpImageFile,
+        TiffImagePlugin.TiffImageFile,
+        GifImagePlugin.GifImageFile,
+        PpmImagePlugin.PpmImageFile,
+    )
+)
 MAX_PIXELS: Final = 40_000_000
 MAX_BYTES: Final = 100_000_000
 
@@ -37,17 +59,14 @@ def decode(data: bytes, target: tuple[int, int]) -> Image.Image:
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 width, height = image.size
                 if width * height > MAX_PIXELS:
-                    raise ImageError(
-                        "too_many_pixels",
-                        f"The image is {width}x{height}; at most {MAX_PIXELS:,} pixels are decoded.",
-                    )
+                    raise Image.DecompressionBombError
                 image.draft("RGB", (2 * target[0], 2 * target[1]))
                 image.load()
                 return _to_rgb(ImageOps.exif_transpose(image))
+    except Image.DecompressionBombError:
+        raise ImageError("too_many_pixels", f"The image has more than {MAX_PIXELS:,} pixels.") from None
     except UnidentifiedImageError:
         raise ImageError("not_an_image", "The file's content is no image of an accepted format.") from None
-    except ImageError:
-        raise
     except (OSError, SyntaxError, EOFError, ValueError) as error:
         code = "truncated" if "truncated" in str(error).lower() or isinstance(error, EOFError) else "undecodable"
         raise ImageError(code, f"The image can't be decoded: {error}.") from None

@@ -119,18 +119,18 @@ def read_image(folder: bytes, path: bytes) -> bytes:
         ImageError: `vanished`, `linked_folder`, `folder_unreadable`, `outside_folder`, `link_loop`,
             `not_a_file`, `permission_denied`, `too_large` or `read_error`.
     """
+    full = os.path.join(folder, path)
     try:
-        full = os.path.join(folder, path)
         real = os.path.realpath(full, strict=True)
+        if os.path.isdir(real):
+            raise _folder_in_place_of_image(full)
         if not _contains(folder, real):
             raise ImageError("outside_folder", "It is a link that leads out of the job's folder.")
         descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        raise _explain(error, os.path.join(folder, path)) from None
+        raise _explain(error) from None
     with open(descriptor, "rb") as file:
         status = os.fstat(descriptor)
-        if stat.S_ISDIR(status.st_mode):
-            raise _folder_in_place_of_image(full)
         if not stat.S_ISREG(status.st_mode):
             raise ImageError("not_a_file", "It is a device, pipe or socket, not a file.")
         if status.st_size > MAX_BYTES:
@@ -147,9 +147,7 @@ def _folder_in_place_of_image(path: bytes) -> ImageError:
     return ImageError("folder_unreadable", "The folder couldn't be listed when the job looked for images.")
 
 
-def _explain(error: OSError, path: bytes) -> ImageError:
-    if os.path.isdir(path):
-        return _folder_in_place_of_image(path)
+def _explain(error: OSError) -> ImageError:
     match error.errno:
         case errno.ENOENT | errno.ENOTDIR:
             return ImageError("vanished", "The file isn't there any more, or is a link to nothing.")

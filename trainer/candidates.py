@@ -1,4 +1,4 @@
-"""The candidate networks, by name. A candidate is a plain function; its docstring gives parameters, source and score."""
+"""The candidate networks, by name: plain functions whose docstrings give parameters, source and measured score."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,8 +1,13 @@
-"""Fitting one candidate: epoch by epoch, with a checkpoint after each, so that running again goes on."""
+"""Fitting one candidate: epoch by epoch, with a checkpoint after each, so that running again goes on.
+
+A run's folder holds `epoch-NN.keras` (network and optimizer) of the last and of the best epoch, and `run.json`, which
+says which epochs are done. `run.json` is replaced last, in one step: an epoch that it doesn't name never was.
+"""
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,19 +25,31 @@ from trainer.data import Dataset
 Progress = Callable[[int, dict[str, float]], None]
 
 
+def best_policy() -> str:
+    """bfloat16 arithmetic where the processor has it: 183 images a second against 78 for Model 3 on two AMX cores."""
+    flags = Path("/proc/cpuinfo")
+    return "mixed_bfloat16" if flags.exists() and "avx512_bf16" in flags.read_text() else "float32"
+
+
 @dataclass
 class Run:
-    """One candidate's fit, kept in a folder: `last.keras` (with the optimizer), `best.weights.h5`, `history.json`."""
+    """One candidate's fit and the folder it is kept in.
+
+    Attributes:
+        policy: Keras' precision policy while fitting.
+        history: for each epoch done, its metrics: `loss`, `accuracy`, `val_loss`, `val_accuracy`.
+    """
 
     folder: Path
     candidate: Candidate
     preprocessing: Preprocessing
     seed: int = 0
+    policy: str = field(default_factory=best_policy)
     history: list[dict[str, float]] = field(default_factory=list)
 
     @property
     def best_epoch(self) -> int:
-        """The epoch, counted from 1, with the highest validation accuracy."""
+        """The epoch, counted from 1, with the highest validation accuracy; the earliest of equals."""
         return 1 + int(np.argmax([epoch["val_accuracy"] for epoch in self.history]))
 
     @property
@@ -40,6 +57,19 @@ class Run:
         """All epochs done, or no better one for as many as the candidate's patience."""
         done = len(self.history)
         return done >= self.candidate.epochs or (done > 0 and done - self.best_epoch >= self.candidate.patience)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of one input: (height, width, channels)."""
+        return self.preprocessing.height, self.preprocessing.width, 3
+
+    @property
+    def record(self) -> Path:
+        return self.folder / "run.json"
+
+    def checkpoint(self, epoch: int) -> Path:
+        """Network and optimizer as they were after an epoch."""
+        return self.folder / f"epoch-{epoch:02}.keras"
 
 
 def fit(run: Run, train: Dataset, validation: Dataset, progress: Progress) -> keras.Model:
@@ -52,44 +82,107 @@ def fit(run: Run, train: Dataset, validation: Dataset, progress: Progress) -> ke
         The network with the weights of the best epoch, in float32.
 
     Raises:
-        DataError: the loss became NaN.
+        DataError: the loss became NaN or infinite, or the folder holds another run.
     """
+    description = _describe(run, train, validation)
     run.folder.mkdir(parents=True, exist_ok=True)
-    keras.mixed_precision.set_global_policy(_policy())
+    _resume(run, description)
+    with _global_policy(run.policy):
+        model = _start(run)
+        held_out = _batches(validation, run, epoch=None)
+        while not run.finished:
+            epoch = len(run.history) + 1
+            run.history.append(_fit_epoch(model, run, epoch, train, held_out))
+            _commit(run, model, description)
+            progress(epoch, run.history[-1])
+    return _best(run)
+
+
+def _describe(run: Run, train: Dataset, validation: Dataset) -> dict[str, Any]:
+    """What must be the same for a run to be gone on with."""
+    return {
+        "candidate": run.candidate.name,
+        "seed": run.seed,
+        "preprocessing": run.preprocessing.to_plain(),
+        "train": train.balance(),
+        "validation": validation.balance(),
+    }
+
+
+def _resume(run: Run, description: dict[str, Any]) -> None:
+    """Takes up the history that the run's folder holds, if it does."""
+    if not run.record.exists():
+        return
+    record = json.loads(run.record.read_text())
+    different = [key for key, value in description.items() if record.get(key) != value]
+    if different:
+        raise DataError(
+            f"{run.folder} holds a run with other {', '.join(different)}; give another folder, or remove this one."
+        )
+    run.history, run.policy = record["epochs"], record["policy"]
+
+
+def _start(run: Run) -> keras.Model:
+    """The network of the last epoch, or a new one."""
+    if run.history:
+        return keras.saving.load_model(run.checkpoint(len(run.history)))
     keras.utils.set_random_seed(run.seed)
-    shape = (run.preprocessing.height, run.preprocessing.width, 3)
-    last, best = run.folder / "last.keras", run.folder / "best.weights.h5"
-    if last.exists():
-        run.history = json.loads((run.folder / "history.json").read_text())
-        model = keras.saving.load_model(last)
-        run.history = run.history[: int(model.epochs_done.numpy())] if hasattr(model, "epochs_done") else run.history
-    else:
-        model = run.candidate.build(shape, len(EMOTIONS))
-        model.compile(run.candidate.optimizer(), "sparse_categorical_crossentropy", metrics=["accuracy"])
-    held_out = _batches(validation, run, epoch=None)
-    while not run.finished:
-        epoch = len(run.history) + 1
-        keras.utils.set_random_seed(run.seed + epoch)
-        result: Any = model.fit(_batches(train, run, epoch), validation_data=held_out, verbose=0)
-        metrics = {name: float(values[-1]) for name, values in result.history.items()}
-        if not np.isfinite(metrics["loss"]):
-            raise DataError(f"The loss became {metrics['loss']} in epoch {epoch}; lower the learning rate.")
-        run.history.append(metrics)
-        if run.best_epoch == epoch:
-            _replace(best, model.save_weights)
-        _replace(last, model.save)
-        _replace(run.folder / "history.json", lambda path: Path(path).write_text(json.dumps(run.history, indent=1)))
-        progress(epoch, metrics)
-    keras.mixed_precision.set_global_policy("float32")
-    fitted = run.candidate.build(shape, len(EMOTIONS))
-    fitted.load_weights(best)
+    model = run.candidate.build(run.shape, len(EMOTIONS))
+    model.compile(run.candidate.optimizer(), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def _fit_epoch(
+    model: keras.Model, run: Run, epoch: int, train: Dataset, held_out: tf.data.Dataset
+) -> dict[str, float]:
+    keras.utils.set_random_seed(run.seed + epoch)
+    # The batches come shuffled; Keras warns if it is left to believe that it should.
+    result = model.fit(
+        _batches(train, run, epoch), validation_data=held_out, shuffle=False, verbose=0, callbacks=[_loss_watch(epoch)]
+    )
+    metrics = {name: float(values[-1]) for name, values in result.history.items()}
+    _check_loss(metrics["val_loss"], epoch)
+    return metrics
+
+
+def _loss_watch(epoch: int) -> keras.callbacks.Callback:
+    return keras.callbacks.LambdaCallback(on_train_batch_end=lambda _batch, logs: _check_loss(logs["loss"], epoch))
+
+
+def _check_loss(loss: float, epoch: int) -> None:
+    if not np.isfinite(loss):
+        raise DataError(
+            f"The loss became {loss} in epoch {epoch}. Lower the learning rate and run again: epochs done are kept."
+        )
+
+
+def _commit(run: Run, model: keras.Model, description: dict[str, Any]) -> None:
+    """Keeps the epoch just done: first the network, then, by a rename, the record that names it."""
+    model.save(run.checkpoint(len(run.history)))
+    beside = run.record.with_suffix(".json.new")
+    beside.write_text(json.dumps({**description, "policy": run.policy, "epochs": run.history}, indent=1))
+    os.replace(beside, run.record)
+    kept = {run.checkpoint(len(run.history)), run.checkpoint(run.best_epoch)}
+    for old in set(run.folder.glob("epoch-*.keras")) - kept:
+        old.unlink()
+
+
+def _best(run: Run) -> keras.Model:
+    best = keras.saving.load_model(run.checkpoint(run.best_epoch), compile=False)
+    keras.utils.clear_session()  # Layers are numbered by process; a release's weights are named the same every time.
+    fitted = run.candidate.build(run.shape, len(EMOTIONS))
+    fitted.set_weights(best.get_weights())
     return fitted
 
 
-def _policy() -> str:
-    """bfloat16 arithmetic where the processor has it: 183 images a second against 78 for Model 3 on two AMX cores."""
-    flags = Path("/proc/cpuinfo")
-    return "mixed_bfloat16" if flags.exists() and "avx512_bf16" in flags.read_text() else "float32"
+@contextmanager
+def _global_policy(name: str) -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def _batches(data: Dataset, run: Run, epoch: int | None) -> tf.data.Dataset:
@@ -97,22 +190,11 @@ def _batches(data: Dataset, run: Run, epoch: int | None) -> tf.data.Dataset:
     order = np.arange(len(data)) if epoch is None else np.random.default_rng((run.seed, epoch)).permutation(len(data))
     size = run.candidate.batch_size
 
-    def batches() -> Any:
+    def batches() -> Iterator[Any]:
         for start in range(0, len(order), size):
             chosen = order[start : start + size]
             yield run.preprocessing.to_input(data.images[chosen]), data.labels[chosen]
 
-    signature = (
-        tf.TensorSpec((None, *data.images.shape[1:]), tf.float32),
-        tf.TensorSpec((None,), tf.int64),
-    )
-    count = -(-len(order) // size)
+    signature = (tf.TensorSpec((None, *data.images.shape[1:]), tf.float32), tf.TensorSpec((None,), tf.int64))
     made = tf.data.Dataset.from_generator(batches, output_signature=signature)
-    return made.apply(tf.data.experimental.assert_cardinality(count)).prefetch(2)
-
-
-def _replace(path: Path, write: Callable[[str], Any]) -> None:
-    """Writes beside `path` and renames, so that a kill leaves the old file or the new one."""
-    beside = path.with_name(f".{path.name}" if path.suffix != ".h5" else f".{path.name}")
-    write(str(beside))
-    os.replace(beside, path)
+    return made.apply(tf.data.experimental.assert_cardinality(-(-len(order) // size))).prefetch(2)

@@ -35,9 +35,13 @@ _FIELDS: Final = {"op": str, "name": str, "inputs": list, "weights": dict, "attr
 _PADDINGS: Final = {"same": "same_upper", "valid": "valid"}
 
 
+class _NodeError(Exception):
+    """What is wrong with a node; `build_graph` adds which one it is."""
+
+
 @dataclass(frozen=True)
 class _Step:
-    """A node with its names looked up; its methods raise ValueError with the reason why a part of it is wrong."""
+    """A node with its names looked up; its methods raise `_NodeError` where a part of it is wrong."""
 
     node: Node
     inputs: list[Any]
@@ -51,19 +55,19 @@ class _Step:
         """The input's shape after the batch axis."""
         partial = self.input.get_partial_shape()
         if len(partial) != rank:
-            raise ValueError(f"its input has {len(partial)} axes, expected {expected}")
+            raise _NodeError(f"its input has {len(partial)} axes, expected {expected}")
         return [partial[axis].get_length() for axis in range(1, rank)]
 
     def weight(self, role: str, *shape: int | None) -> NDArray[np.float32]:
         """A weight of the given shape; None stands for any length."""
         if role not in self.weights:
-            raise ValueError(f"it has no weight {role!r}")
+            raise _NodeError(f"it has no weight {role!r}")
         found = self.weights[role]
         if len(found.shape) != len(shape) or any(
             n == 0 or want not in (n, None) for n, want in zip(found.shape, shape, strict=True)
         ):
             wanted = ", ".join("any" if want is None else str(want) for want in shape)
-            raise ValueError(f"its {role} has shape {found.shape}, expected ({wanted})")
+            raise _NodeError(f"its {role} has shape {found.shape}, expected ({wanted})")
         return found
 
     def pair(self, key: str) -> list[int]:
@@ -71,13 +75,13 @@ class _Step:
         if not (
             isinstance(value, list) and len(value) == 2 and all(type(n) is int and 1 <= n <= MAX_EXTENT for n in value)
         ):
-            raise ValueError(f"its {key} is {value!r}, expected two numbers from 1 to {MAX_EXTENT}")
+            raise _NodeError(f"its {key} is {value!r}, expected two numbers from 1 to {MAX_EXTENT}")
         return value
 
     def padding(self) -> str:
         value = self.node["attributes"].get("padding")
-        if value not in _PADDINGS:
-            raise ValueError(f"its padding is {value!r}, expected one of {', '.join(_PADDINGS)}")
+        if not isinstance(value, str) or value not in _PADDINGS:
+            raise _NodeError(f"its padding is {value!r}, expected one of {', '.join(_PADDINGS)}")
         return _PADDINGS[value]
 
 
@@ -96,7 +100,7 @@ def build_graph(release: Release) -> openvino.Model:
             _check_fields(node)
             label = f"node {node['name']!r} ({node['op']})"
             made[_new_name(node, made)] = _OPS[_op(node)](_look_up(node, made, release.weights)).output(0)
-        except (ValueError, RuntimeError) as error:  # OpenVINO's own complaints are RuntimeErrors.
+        except (_NodeError, RuntimeError) as error:  # OpenVINO's own complaints are RuntimeErrors.
             raise _malformed(release, f"{label}: {error}") from error
     scores = next(reversed(made.values()))
     _check_scores(release, scores)
@@ -109,33 +113,35 @@ def _malformed(release: Release, reason: str) -> EngineError:
 
 def _check_fields(node: Any) -> None:
     if not isinstance(node, dict):
-        raise ValueError(f"it is a {type(node).__name__}, expected a dict")  # noqa: TRY004 - a broken file, no bug
+        raise _NodeError(f"it is a {type(node).__name__}, expected a dict")
     for key, kind in _FIELDS.items():
         if not isinstance(node.get(key), kind):
-            raise ValueError(f"its {key} is {node.get(key)!r}, expected a {kind.__name__}")
+            raise _NodeError(f"its {key} is {node.get(key)!r}, expected a {kind.__name__}")
 
 
 def _new_name(node: Node, made: Mapping[str, Any]) -> str:
     if node["name"] in made:
-        raise ValueError("an earlier node has the same name")
+        raise _NodeError("an earlier node has the same name")
     return str(node["name"])
 
 
 def _op(node: Node) -> str:
     if node["op"] not in _OPS:
-        raise ValueError(f"its op is unknown; known: {', '.join(_OPS)}")
+        raise _NodeError(f"its op is unknown; known: {', '.join(_OPS)}")
     return str(node["op"])
 
 
 def _look_up(node: Node, made: Mapping[str, Any], weights: Mapping[str, NDArray[np.float32]]) -> _Step:
+    if not all(isinstance(name, str) for name in [*node["inputs"], *node["weights"].values()]):
+        raise _NodeError("one of its inputs or weights is not named by a string")
     if len(node["inputs"]) != 1:
-        raise ValueError(f"it has {len(node['inputs'])} inputs, expected 1")
+        raise _NodeError(f"it has {len(node['inputs'])} inputs, expected 1")
     for name in node["inputs"]:
         if name not in made:
-            raise ValueError(f"its input {name!r} is no earlier node, so it is missing or the network runs in a circle")
+            raise _NodeError(f"its input {name!r} is no earlier node, so it is missing or the network runs in a circle")
     for name in node["weights"].values():
         if name not in weights:
-            raise ValueError(f"its weight {name!r} is not in the file")
+            raise _NodeError(f"its weight {name!r} is not in the file")
     return _Step(
         node, [made[name] for name in node["inputs"]], {role: weights[name] for role, name in node["weights"].items()}
     )
@@ -165,7 +171,7 @@ def _batch_norm(step: _Step) -> Any:
     gamma, beta, mean, variance = (step.weight(role, channels) for role in ("gamma", "beta", "mean", "variance"))
     epsilon = step.node["attributes"].get("epsilon")
     if not (isinstance(epsilon, float) and 0 < epsilon < 1) or (variance < 0).any():
-        raise ValueError(f"its epsilon {epsilon!r} is not between 0 and 1, or a variance is below 0")
+        raise _NodeError(f"its epsilon {epsilon!r} is not between 0 and 1, or a variance is below 0")
     return ops.batch_norm_inference(step.input, gamma, beta, mean, variance, epsilon)
 
 

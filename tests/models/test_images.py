@@ -1,0 +1,133 @@
+"""Decoding what cameras, scanners, editors and enemies make."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from models.errors import ImageError
+from models.images import MAX_PIXELS, decode
+
+TARGET = (48, 48)
+RED = (200, 30, 30)
+
+
+def encode(image: Image.Image, form: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    return file.getvalue()
+
+
+def pixels(data: bytes) -> NDArray[np.uint8]:
+    image = decode(data, TARGET)
+    assert image.mode == "RGB"
+    return np.asarray(image)
+
+
+def refusal(data: bytes) -> str:
+    with pytest.raises(ImageError) as caught:
+        decode(data, TARGET)
+    assert str(caught.value).endswith(".")
+    return caught.value.code
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM"])
+def test_each_accepted_format_gives_its_colours(form: str) -> None:
+    data = encode(Image.new("RGB", (60, 50), RED), form)
+    np.testing.assert_allclose(pixels(data).mean((0, 1)), RED, atol=6)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "PA", "RGBA", "I;16", "I", "F", "CMYK", "YCbCr", "LAB"])
+def test_each_mode_becomes_rgb(mode: str) -> None:
+    if mode in ("I;16", "I", "F"):
+        top = 65535 if mode != "F" else 1.0
+        image = Image.fromarray(np.full((20, 20), top / 2).astype({"I;16": "u2", "I": "i4", "F": "f4"}[mode]))
+    else:
+        image = Image.new("RGB", (20, 20), "white").convert("L" if mode == "PA" else "RGB")
+        image = image.convert("P").convert("PA") if mode == "PA" else _convert(image, mode)
+    form = "PNG" if mode in ("1", "L", "P", "LA", "RGBA", "I;16") else "TIFF"
+    found = pixels(encode(image, form))
+    assert abs(int(found.mean()) - (127 if mode in ("I;16", "I", "F") else 255)) <= 2
+
+
+def _convert(image: Image.Image, mode: str) -> Image.Image:
+    if mode != "LAB":
+        return image.convert(mode)
+    return Image.merge("LAB", [image.convert("L"), Image.new("L", image.size, 128), Image.new("L", image.size, 128)])
+
+
+def test_transparency_is_laid_over_white() -> None:
+    assert pixels(encode(Image.new("RGBA", (9, 9), (0, 0, 0, 0)), "PNG")).min() == 255
+
+
+def test_the_first_frame_of_an_animation_counts() -> None:
+    frames = [Image.new("RGB", (20, 20), colour) for colour in ("white", "black")]
+    assert pixels(encode(frames[0], "GIF", save_all=True, append_images=frames[1:])).min() == 255
+
+
+def test_an_image_is_turned_upright_by_its_exif() -> None:
+    picture = Image.new("RGB", (40, 20))
+    picture.paste("white", (0, 0, 20, 20))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # Turn by 90 degrees clockwise to see it upright: the left half comes to the top.
+    found = pixels(encode(picture, "JPEG", exif=exif, quality=95))
+    assert found.shape == (40, 20, 3)
+    assert found[:18].mean() > 250
+    assert found[22:].mean() < 5
+
+
+def test_a_large_jpeg_is_decoded_at_reduced_scale_but_never_below_twice_the_target() -> None:
+    image = decode(encode(Image.new("RGB", (3000, 2000), RED), "JPEG"), TARGET)
+    assert 96 <= min(image.size) <= 250
+
+
+def test_one_pixel_is_an_image() -> None:
+    assert pixels(encode(Image.new("RGB", (1, 1), RED), "PNG")).shape == (1, 1, 3)
+
+
+def test_an_empty_file_is_named_so() -> None:
+    assert refusal(b"") == "empty"
+
+
+@pytest.mark.parametrize("data", [b"hello", b"\0" * 1000, b"%PDF-1.7 ...", b"<svg/>", b"\xff\xd8\xff"])
+def test_what_is_no_image_is_named_so(data: bytes) -> None:
+    assert refusal(data) in ("not_an_image", "truncated", "undecodable")
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])
+def test_a_truncated_file_is_refused(form: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    data = encode(Image.fromarray(noise), form)
+    assert refusal(data[: len(data) // 2]) in ("truncated", "undecodable", "not_an_image")
+
+
+def test_a_decompression_bomb_is_refused_before_it_is_decoded() -> None:
+    side = 100_000
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 1000)), (b"IEND", b"")]
+    png = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )
+    assert refusal(png) == "too_many_pixels"
+    assert side * side > MAX_PIXELS
+
+
+def test_mutated_files_raise_nothing_but_image_errors(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    picture = Image.fromarray(random.integers(0, 255, (40, 40, 3), np.uint8))
+    for form in ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM"):
+        original = encode(picture, form)
+        for _ in range(60):
+            data = bytearray(original)
+            for position in random.integers(0, min(len(data), 600), 4):
+                data[position] = random.integers(256)
+            try:
+                decode(bytes(data[: random.integers(1, len(data) + 1)]), TARGET)
+            except ImageError as error:
+                assert error.code

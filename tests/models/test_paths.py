@@ -1,0 +1,131 @@
+"""Names as bytes, the walk, and files that are not what they seem."""
+
+import os
+import socket
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.errors import FolderError, ImageError, OutsideRootsError
+from models.paths import check_folder, read_image, to_bytes, to_text, walk
+
+NAMES = st.binary(min_size=1, max_size=20).filter(lambda name: b"\0" not in name and b"/" not in name)
+
+
+@given(NAMES)
+def test_any_name_becomes_text_that_a_database_takes_and_back(name: bytes) -> None:
+    text = to_text(name)
+    text.encode("utf-8")
+    assert to_bytes(text) == name
+
+
+def test_names_that_are_utf_8_are_left_readable() -> None:
+    assert to_text("Gesichter/Bär 1.jpg".encode()) == "Gesichter/Bär 1.jpg"
+    assert to_text(b"caf\xe9.jpg") == "caf\\xe9.jpg"
+
+
+def touch(root: Path, *names: str) -> bytes:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
+    return os.fsencode(root)
+
+
+def test_the_walk_gives_images_sorted_and_goes_into_subfolders(tmp_path: Path) -> None:
+    root = touch(tmp_path, "b.JPG", "a/z.png", "a/b/c.webp", "notes.txt", ".hidden.jpg", "a.jpg", "c.tiff")
+    assert list(walk(root, True)) == [b"a/b/c.webp", b"a/z.png", b"a.jpg", b"b.JPG", b"c.tiff"]
+    assert list(walk(root, False)) == [b"a.jpg", b"b.JPG", b"c.tiff"]
+
+
+@given(st.lists(st.lists(st.sampled_from(["a", "b", "a.", "ab", "é"]), min_size=1, max_size=4), max_size=12))
+def test_a_walk_goes_on_behind_any_path_it_gave(trees: list[list[str]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        root = touch(Path(folder), *("/".join(f"d{part}" for part in tree) + ".jpg" for tree in trees))
+        paths = list(walk(root, True))
+        for i, path in enumerate(paths):
+            assert list(walk(root, True, after=path)) == paths[i + 1 :]
+
+
+def test_a_walk_goes_on_behind_a_path_that_is_gone(tmp_path: Path) -> None:
+    root = touch(tmp_path, "a.jpg", "c.jpg", "d/e.jpg")
+    assert list(walk(root, True, after=b"b.jpg")) == [b"c.jpg", b"d/e.jpg"]
+
+
+def test_links_to_folders_are_named_but_not_followed(tmp_path: Path) -> None:
+    root = touch(tmp_path, "real/a.jpg")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "self").symlink_to(tmp_path / "self")
+    (tmp_path / "up.jpg").symlink_to(tmp_path / "real")
+    assert list(walk(root, True)) == [b"loop", b"real/a.jpg", b"self", b"up.jpg"]
+
+
+def test_a_folder_that_is_gone_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FolderError, match="gone"):
+        list(walk(os.fsencode(tmp_path / "gone"), True))
+
+
+def code_of(root: Path, name: str) -> str:
+    with pytest.raises(ImageError) as caught:
+        read_image(os.fsencode(root), os.fsencode(name))
+    return caught.value.code
+
+
+def test_files_that_are_not_what_they_seem_are_refused(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    touch(root, "fine.jpg")
+    outside = tmp_path / "secret.jpg"
+    outside.write_bytes(b"secret")
+    (root / "escape.jpg").symlink_to(outside)
+    (root / "dangling.jpg").symlink_to("nothing")
+    (root / "loop.jpg").symlink_to("loop.jpg")
+    (root / "folder").symlink_to(tmp_path)
+    os.mkfifo(root / "fifo.jpg")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(root / "socket.jpg"))
+        found = {name: code_of(root, name) for name in sorted(os.listdir(root)) if name != "fine.jpg"}
+    assert found == {
+        "dangling.jpg": "vanished",
+        "escape.jpg": "outside_folder",
+        "fifo.jpg": "not_a_file",
+        "folder": "linked_folder",
+        "loop.jpg": "link_loop",
+        "socket.jpg": "not_a_file",
+    }
+    assert code_of(root, "../secret.jpg") == "outside_folder"
+    assert code_of(root, "gone.jpg") == "vanished"
+
+
+def test_a_link_within_the_folder_is_read(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg")
+    (tmp_path / "b.jpg").symlink_to("a.jpg")
+    assert read_image(os.fsencode(tmp_path), b"b.jpg") == b"x"
+
+
+def test_a_sparse_giant_is_not_read(tmp_path: Path) -> None:
+    with open(tmp_path / "giant.jpg", "wb") as file:
+        file.truncate(4 << 30)
+    assert code_of(tmp_path, "giant.jpg") == "too_large"
+
+
+def test_a_folder_must_exist_and_be_a_folder(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg")
+    with pytest.raises(FolderError, match="doesn't exist"):
+        check_folder(tmp_path / "absent")
+    with pytest.raises(FolderError, match="is a file, not a folder"):
+        check_folder(tmp_path / "a.jpg")
+
+
+def test_a_folder_outside_the_roots_is_refused_without_telling_whether_it_exists(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    inside.mkdir()
+    outside.mkdir()
+    (inside / "escape").symlink_to(outside)
+    assert check_folder(inside, [inside]) == os.fsencode(inside)
+    for folder in (outside, tmp_path / "absent", inside / "escape", inside / ".." / "outside", tmp_path / "inside2"):
+        with pytest.raises(OutsideRootsError, match="CUEMILL_IMAGE_ROOTS"):
+            check_folder(folder, [inside])
+    with pytest.raises(OutsideRootsError, match="none"):
+        check_folder(inside, [])

@@ -1,0 +1,46 @@
+"""Resizing, channel order and scale, against figures from OpenCV 4.11 and by hand."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from models.errors import PickleCorruptError
+from models.preprocessing import Preprocessing
+
+
+def picture(height: int, width: int) -> Image.Image:
+    y, x, c = np.mgrid[:height, :width, :3]
+    return Image.fromarray(((x * 7 + y * 13 + c * 50) % 256).astype(np.uint8))
+
+
+def test_the_default_input_is_48_by_48_rgb_in_minus_one_to_one() -> None:
+    made = Preprocessing()
+    pixels = made.resize(picture(100, 80))
+    inputs = made.to_input(pixels[None])
+    assert (inputs.shape, inputs.dtype) == ((1, 48, 48, 3), np.float32)
+    extremes = made.to_input(np.array([0, 255], np.uint8).reshape(1, 1, 1, 2))
+    np.testing.assert_allclose(extremes.ravel(), [-1, 1], atol=1e-6)
+
+
+def test_an_image_of_the_right_size_is_not_resampled() -> None:
+    image = picture(48, 48)
+    for antialias in (True, False):
+        np.testing.assert_array_equal(Preprocessing(antialias=antialias).resize(image), np.asarray(image))
+
+
+def test_bgr_turns_the_channels_round() -> None:
+    image = picture(48, 48)
+    np.testing.assert_array_equal(Preprocessing(channel_order="bgr").resize(image), np.asarray(image)[..., ::-1])
+
+
+def test_constants_survive_the_pickle() -> None:
+    made = Preprocessing(96, 64, "bgr", antialias=False, scale=1.0, offset=0.0)
+    assert Preprocessing.from_plain(made.to_plain()) == made
+
+
+@pytest.mark.parametrize(
+    "change", [{"height": 0}, {"width": 48.0}, {"resampling": "magic"}, {"scale": float("nan")}, {"antialias": 1}]
+)
+def test_constants_that_make_no_sense_are_refused(change: dict[str, object]) -> None:
+    with pytest.raises(PickleCorruptError):
+        Preprocessing.from_plain({**Preprocessing().to_plain(), **change})

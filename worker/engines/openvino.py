@@ -1,0 +1,83 @@
+"""OpenVINO on the processor: the engine that ships.
+
+Compiling takes about a tenth of a second, so no compiled network is kept on disk: OpenVINO's own cache saved nothing
+measurable and weighed 39 MB a model. The batch size is left free: it ran as fast as a fixed one, and an image's scores
+were the same to the bit whatever it was batched with (tests/worker/test_engines.py).
+"""
+
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import openvino
+from numpy.typing import NDArray
+
+from models.errors import EngineError
+from models.pickles import Release
+from worker.engines.graph import build_graph
+
+CPU_INFO: Final = Path("/proc/cpuinfo")
+_BF16_FLAGS: Final = frozenset({"avx512_bf16", "amx_bf16"})
+
+
+class OpenVinoEngine:
+    """Runs a release on `threads` cores; make it in the process that uses it, after any fork.
+
+    Args:
+        precision: of the arithmetic; auto = bf16 where the processor has it: five times as fast for Model 3, at score
+            differences below 0.01.
+
+    Raises:
+        EngineError: the network is malformed, or the processor lacks the precision asked for.
+    """
+
+    name = "openvino"
+
+    def __init__(self, release: Release, precision: Literal["auto", "f32", "bf16"] = "auto", threads: int = 1) -> None:
+        self.precision: str = _choose(precision)
+        size = release.preprocessing
+        self._input = (size.height, size.width, 3)
+        self._request = _compile(release, self.precision, threads).create_infer_request()
+
+    def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Scores (n, labels) for inputs (n, height, width, 3), as the protocol says.
+
+        Raises:
+            EngineError: the inputs have another shape, or a score is no number.
+        """
+        if batch.ndim != 4 or batch.shape[1:] != self._input:
+            raise EngineError(f"The network takes images of shape (n, {self._input}), received {batch.shape}.")
+        made: NDArray[np.float32] = self._request.infer({0: np.ascontiguousarray(batch, np.float32)})[0]
+        if not np.isfinite(made).all():
+            raise EngineError("The network gave scores that are no numbers; export the model again.")
+        return made
+
+
+def _choose(precision: Literal["auto", "f32", "bf16"]) -> str:
+    if precision == "auto":
+        return "bf16" if _has_bf16() else "f32"
+    if precision == "bf16" and not _has_bf16():
+        raise EngineError("This processor has no bfloat16 arithmetic; set CUEMILL_PRECISION to auto or f32.")
+    return precision
+
+
+def _has_bf16() -> bool:
+    try:
+        return not _BF16_FLAGS.isdisjoint(CPU_INFO.read_text().split())
+    except OSError:  # Not Linux.
+        return False
+
+
+def _compile(release: Release, precision: str, threads: int) -> Any:
+    options = {
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": "LATENCY",
+        "ENABLE_CPU_PINNING": False,  # Pinned, the workers of one machine would all sit on its first cores.
+        "INFERENCE_PRECISION_HINT": precision,
+    }
+    graph = build_graph(release)
+    try:
+        return openvino.Core().compile_model(graph, "CPU", options)
+    except RuntimeError as error:
+        raise EngineError(f"OpenVINO can't compile the network of {release.name}: {error}") from error
