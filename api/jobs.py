@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, BackgroundTasks, Header, Query, Response
 
 from api.context import Injected
-from api.schemas import Job, JobPage, JobRequest, Retried, Summary
+from api.schemas import Job, JobId, JobPage, JobRequest, Limit, Retried, Summary
 from models import jobs, releases, results
 from models.errors import UsageError
 from models.jobs import Submission
@@ -14,7 +14,6 @@ from models.paths import check_folder, to_text
 from models.states import JobStatus
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
-Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
 @router.post("", status_code=HTTPStatus.ACCEPTED, response_model=Job)
@@ -57,20 +56,20 @@ def newest(
 
 
 @router.get("/{job_id}", response_model=Job)
-def get(job_id: int, context: Injected) -> Any:
+def get(job_id: JobId, context: Injected) -> Any:
     """Where a job stands. The counts sum to the total at every instant."""
     return jobs.get(context.db, job_id).to_dict()
 
 
 @router.post("/{job_id}/cancel", response_model=Job)
-def cancel(job_id: int, context: Injected) -> Any:
+def cancel(job_id: JobId, context: Injected) -> Any:
     """Stop a job; what is finished stays. On a job that has ended it does nothing."""
     return jobs.cancel(context.db, job_id).to_dict()
 
 
 @router.post("/{job_id}/retry", status_code=HTTPStatus.ACCEPTED, response_model=Retried)
 def retry(
-    job_id: int, context: Injected, background: BackgroundTasks, code: Annotated[tuple[str, ...], Query()] = ()
+    job_id: JobId, context: Injected, background: BackgroundTasks, code: Annotated[tuple[str, ...], Query()] = ()
 ) -> Any:
     """Queue again what failed or was unreadable, or only what has one of these error codes."""
     job, count = jobs.retry(context.db, job_id, code)
@@ -79,13 +78,13 @@ def retry(
 
 
 @router.delete("/{job_id}", status_code=HTTPStatus.NO_CONTENT)
-def delete(job_id: int, context: Injected) -> None:
+def delete(job_id: JobId, context: Injected) -> None:
     """Delete a job and all its results. The images themselves are not touched."""
     jobs.delete(context.db, job_id)
 
 
 @router.get("/{job_id}/summary", response_model=Summary)
-def summary(job_id: int, context: Injected) -> Any:
+def summary(job_id: JobId, context: Injected) -> Any:
     """How the faces spread over the emotions."""
     job = jobs.get(context.db, job_id)
     return {

@@ -10,7 +10,6 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from models.errors import (
-    ConflictError,
     CuemillError,
     DatabaseError,
     FolderError,
@@ -24,7 +23,6 @@ from models.errors import (
 _STATUS: tuple[tuple[type[CuemillError], HTTPStatus], ...] = (
     (NotFoundError, HTTPStatus.NOT_FOUND),
     (IdempotencyError, HTTPStatus.UNPROCESSABLE_ENTITY),
-    (ConflictError, HTTPStatus.CONFLICT),
     (OutsideRootsError, HTTPStatus.FORBIDDEN),
     (UsageError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (FolderError, HTTPStatus.UNPROCESSABLE_ENTITY),
@@ -57,6 +55,12 @@ def add_handlers(app: FastAPI) -> None:
     def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request", wrong)
+
+    @app.exception_handler(Exception)
+    def unforeseen(request: Request, error: Exception) -> JSONResponse:
+        return problem(
+            HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "A fault of Cuemill's own; its log has the reason."
+        )
 
     @app.exception_handler(HTTPException)
     def framework(request: Request, error: HTTPException) -> JSONResponse:

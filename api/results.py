@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
 
 from api.context import Injected
-from api.schemas import ResultPage
+from api.schemas import JobId, Limit, ResultPage, Text
 from models import jobs, results
 from models.database import Database
 from models.formats import as_csv, as_jsonl
@@ -14,14 +14,13 @@ from models.results import Filter
 from models.states import Outcome
 
 router = APIRouter(prefix="/v1", tags=["results"])
-Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
 def _filter(
     emotion: str | None = None,
     min_score: Annotated[float | None, Query(ge=0, le=1)] = None,
     outcome: Outcome | None = None,
-    path_prefix: str | None = None,
+    path_prefix: Text | None = None,
 ) -> Filter:
     return Filter(None, emotion, min_score, outcome, path_prefix)
 
@@ -44,20 +43,20 @@ def across_jobs(context: Injected, which: Filtered, limit: Limit = 100, after: s
 
 
 @router.get("/jobs/{job_id}/results", response_model=ResultPage)
-def of_job(job_id: int, context: Injected, which: Filtered, limit: Limit = 100, after: str | None = None) -> Any:
+def of_job(job_id: JobId, context: Injected, which: Filtered, limit: Limit = 100, after: str | None = None) -> Any:
     """A job's results so far, in the order of the scan."""
     return _page(context.db, which.of_job(jobs.get(context.db, job_id).id), limit, after)
 
 
 @router.get("/jobs/{job_id}/results.csv", response_class=StreamingResponse)
-def csv(job_id: int, context: Injected, which: Filtered) -> StreamingResponse:
+def csv(job_id: JobId, context: Injected, which: Filtered) -> StreamingResponse:
     """All of a job's results as CSV."""
     found = results.every(context.db, which.of_job(jobs.get(context.db, job_id).id))
     return StreamingResponse(as_csv(found), media_type="text/csv; charset=utf-8", headers=_attachment(job_id, "csv"))
 
 
 @router.get("/jobs/{job_id}/results.jsonl", response_class=StreamingResponse)
-def jsonl(job_id: int, context: Injected, which: Filtered) -> StreamingResponse:
+def jsonl(job_id: JobId, context: Injected, which: Filtered) -> StreamingResponse:
     """All of a job's results as JSON Lines."""
     found = results.every(context.db, which.of_job(jobs.get(context.db, job_id).id))
     return StreamingResponse(as_jsonl(found), media_type="application/jsonl", headers=_attachment(job_id, "jsonl"))

@@ -4,6 +4,7 @@ import json
 from datetime import datetime
 from typing import Annotated, Any
 
+from fastapi import Path, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from models.states import JobStatus, Outcome
@@ -12,8 +13,11 @@ METADATA_MAX_BYTES = 16_384
 
 
 def _small(value: dict[str, Any] | None) -> dict[str, Any] | None:
-    if value is not None and len(json.dumps(value)) > METADATA_MAX_BYTES:
+    text = json.dumps(value)
+    if len(text) > METADATA_MAX_BYTES:
         raise ValueError(f"at most {METADATA_MAX_BYTES:,} bytes as JSON")
+    if "\\u0000" in text:
+        raise ValueError("holds a NUL character")
     return value
 
 
@@ -24,6 +28,8 @@ def _no_nul(value: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_no_nul)]
+JobId = Annotated[int, Path(ge=1, le=2**63 - 1)]
+Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
 class JobRequest(BaseModel):

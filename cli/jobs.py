@@ -16,7 +16,7 @@ from models.results import Filter, every
 from models.settings import Settings
 from models.states import JobStatus, Outcome
 
-JobId = Annotated[int, typer.Argument(metavar="JOB", help="Id of a job.", show_default=False)]
+JobId = Annotated[int, typer.Argument(metavar="JOB", min=1, max=2**63 - 1, help="Id of a job.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from models.errors import UsageError
 from models.formats import as_csv, as_json, as_jsonl
@@ -23,7 +23,7 @@ from models.results import Record
 
 TABLE_ROWS = 100
 
-out = Console()
+out = Console(width=None if sys.stdout.isatty() else 160)  # What reads a pipe has no width; paths should stay whole.
 err = Console(stderr=True)
 
 
@@ -56,7 +56,7 @@ def write_results(records: Iterable[Record], form: Format, output: Path | None) 
     """Writes results to a file, which appears whole or not at all, or to stdout."""
     with _target(output) as file:
         if form is Format.TABLE:
-            _table(records, Console(file=file) if output else out)
+            _table(records, Console(file=file, width=160) if output else out)
         else:
             for piece in _WRITERS[form](records):
                 file.write(piece)
@@ -85,7 +85,8 @@ def _target(output: Path | None) -> Iterator[TextIO]:
 
 
 def _table(records: Iterable[Record], console: Console) -> None:
-    table = Table("image", "emotion", "score", "next", box=None, pad_edge=False, header_style="bold")
+    image = Column("image", overflow="fold")
+    table = Table(image, "emotion", "score", "next", box=None, pad_edge=False, header_style="bold")
     remaining = iter(records)
     for record in islice(remaining, TABLE_ROWS):
         if record.scores is None:

@@ -3,7 +3,6 @@
 CuemillError
 ├── UsageError            the request itself is wrong: bad option, unknown emotion
 │   ├── NotFoundError     no such job or model
-│   ├── ConflictError     the request contradicts the job's state
 │   ├── IdempotencyError  a key that was used for another request
 │   └── OutsideRootsError a folder that the API may not read
 ├── FolderError           a job's folder vanished, is not a folder, or can't be read
@@ -30,10 +29,6 @@ class UsageError(CuemillError):
 
 class NotFoundError(UsageError):
     code = "not_found"
-
-
-class ConflictError(UsageError):
-    code = "conflict"
 
 
 class IdempotencyError(UsageError):

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from models.database import Database
-from models.errors import ConflictError, IdempotencyError, NotFoundError
+from models.errors import CuemillError, IdempotencyError, NotFoundError
 from models.states import LIVE, BatchState, JobStatus, Outcome
 from models.tables import Batch, Image, Job, ModelRelease, Prediction
 
@@ -204,48 +204,84 @@ def cancel(db: Database, job_id: int) -> JobView:
         return _view(connection, job_id)
 
 
+def fail(db: Database, job_id: int, error: CuemillError) -> bool:
+    """Ends a job that can't run; what is finished stays, what is not counts as cancelled. False on an ended job."""
+    with db.write() as connection:
+        moved = connection.execute(
+            sa.update(Job)
+            .where(Job.id == job_id, Job.status.in_(LIVE))
+            .values(
+                status=JobStatus.FAILED, failed_at=datetime.now(UTC), error_code=error.code, error_message=str(error)
+            )
+        )
+        if moved.rowcount:
+            end_unfinished(connection, job_id)
+        return bool(moved.rowcount)
+
+
 def retry(db: Database, job_id: int, codes: tuple[str, ...] = ()) -> tuple[JobView, int]:
-    """Queues again what failed or was unreadable, and leaves the rest; a job that itself failed is scanned again.
+    """Queues again the images that failed, were unreadable, or were left when the job ended early; no others.
 
     Args:
         codes: only images with one of these error codes.
 
     Returns:
-        The job, and how many images are run again.
+        The job, and how many images are queued again.
 
     Raises:
-        ConflictError: the job was cancelled.
+        NotFoundError: no such job.
     """
     with db.write() as connection:
         job = _view(connection, job_id, lock=not db.is_sqlite)
-        if job.status is JobStatus.CANCELLED:
-            raise ConflictError(f"Job {job_id} was cancelled; enqueue its folder again to run the rest.")
-        if job.status is JobStatus.FAILED:
-            connection.execute(
-                sa.update(Job)
-                .where(Job.id == job_id)
-                .values(status=JobStatus.QUEUED, failed_at=None, error_code=None, error_message=None)
-                .values(scan_lease_until=None, scan_hinted_at=None)
-            )
         chosen = [Image.job_id == job_id, Image.outcome.in_((Outcome.FAILED, Outcome.UNREADABLE))]
         if codes:
             chosen.append(Image.error_code.in_(codes))
         images = connection.execute(
             sa.select(Image.number, Image.path, Image.outcome).where(*chosen).order_by(Image.number)
         ).all()
-        if images:
-            size = connection.execute(sa.select(Job.batch_size).where(Job.id == job_id)).scalar_one()
-            connection.execute(sa.delete(Image).where(*chosen))
-            for start in range(0, len(images), size):
-                add_batch(connection, job_id, [(row.number, row.path) for row in images[start : start + size]])
-            values: dict[str, Any] = {
-                "failed": Job.failed - sum(row.outcome == Outcome.FAILED for row in images),
-                "unreadable": Job.unreadable - sum(row.outcome == Outcome.UNREADABLE for row in images),
-            }
-            if job.status is JobStatus.COMPLETED:
-                values |= {"status": JobStatus.RUNNING, "completed_at": None, "running_at": datetime.now(UTC)}
-            connection.execute(sa.update(Job).where(Job.id == job_id).values(values))
-        return _view(connection, job_id), len(images)
+        size = connection.execute(sa.select(Job.batch_size).where(Job.id == job_id)).scalar_one()
+        connection.execute(sa.delete(Image).where(*chosen))
+        for start in range(0, len(images), size):
+            add_batch(connection, job_id, [(row.number, row.path) for row in images[start : start + size]])
+        unfinished = 0 if codes else job.counts.cancelled
+        if unfinished:
+            connection.execute(
+                sa.update(Batch)
+                .where(Batch.job_id == job_id, Batch.state == BatchState.CANCELLED)
+                .values(state=BatchState.QUEUED, hinted_at=None)
+            )
+        connection.execute(
+            sa.update(Job)
+            .where(Job.id == job_id)
+            .values(
+                failed=Job.failed - sum(row.outcome == Outcome.FAILED for row in images),
+                unreadable=Job.unreadable - sum(row.outcome == Outcome.UNREADABLE for row in images),
+                cancelled=Job.cancelled - unfinished,
+            )
+        )
+        count = len(images) + unfinished
+        if job.status.ended and (count or job.scanned_at is None):
+            _reopen(connection, job)
+        return _view(connection, job_id), count
+
+
+def _reopen(connection: Connection, job: JobView) -> None:
+    scanned = job.scanned_at is not None
+    connection.execute(
+        sa.update(Job)
+        .where(Job.id == job.id)
+        .values(
+            status=JobStatus.RUNNING if scanned else JobStatus.QUEUED,
+            running_at=datetime.now(UTC) if scanned else None,
+            completed_at=None,
+            cancelled_at=None,
+            failed_at=None,
+            error_code=None,
+            error_message=None,
+            scan_lease_until=None,
+            scan_hinted_at=None,
+        )
+    )
 
 
 def delete(db: Database, job_id: int) -> None:

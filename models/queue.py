@@ -24,6 +24,7 @@ def make_app(broker_url: str) -> Celery:
     """
     app = Celery("cuemill", broker=broker_url, set_as_current=False)
     app.conf.update(
+        task_default_queue="cuemill",
         task_serializer="json",
         accept_content=["json"],
         result_accept_content=["json"],

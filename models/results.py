@@ -1,5 +1,6 @@
 """Results: what a worker records of an image, and how users read it back, in pages that cost the same to the last."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -157,11 +158,10 @@ def _query(which: Filter) -> sa.Select[Any]:
 
 
 def _cursor(text: str) -> tuple[int, int, int]:
-    try:
-        job_id, number, face = (int(part) for part in text.split("."))
-    except ValueError:
-        raise UsageError(f"The cursor {text!r} is none of ours; pass on the one a page gave, unchanged.") from None
-    return job_id, number, face
+    parts = re.fullmatch(r"(\d{1,18})\.(\d{1,18})\.(\d{1,9})", text, re.ASCII)
+    if parts is None:
+        raise UsageError(f"The cursor {text!r} is none of ours; pass on the one a page gave, unchanged.")
+    return int(parts[1]), int(parts[2]), int(parts[3])
 
 
 def _record(row: SqlRow[Any]) -> Record:

@@ -8,8 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from models.database import Database, now_s
-from models.errors import CuemillError
-from models.jobs import add_batch, complete_if_ended, end_unfinished
+from models.jobs import add_batch, complete_if_ended
 from models.states import LIVE, JobStatus
 from models.tables import Job
 
@@ -79,25 +78,6 @@ def finish(db: Database, claim: ScanClaim) -> bool:
             sa.update(Job).where(*_mine(claim)).values(scanned_at=datetime.now(UTC), scan_lease_until=None)
         )
         complete_if_ended(connection, claim.job_id)
-        return bool(moved.rowcount)
-
-
-def fail(db: Database, claim: ScanClaim, error: CuemillError) -> bool:
-    """The job itself can't run; its unfinished images count as cancelled. False when the claim is lost."""
-    with db.write() as connection:
-        moved = connection.execute(
-            sa.update(Job)
-            .where(*_mine(claim))
-            .values(
-                status=JobStatus.FAILED,
-                failed_at=datetime.now(UTC),
-                error_code=error.code,
-                error_message=str(error),
-                scan_lease_until=None,
-            )
-        )
-        if moved.rowcount:
-            end_unfinished(connection, claim.job_id)
         return bool(moved.rowcount)
 
 

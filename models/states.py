@@ -2,9 +2,10 @@
 
 A job::
 
-    queued ──scan claimed──▶ running ──every batch ended──▶ completed ──retry──▶ running
+    queued ──scan claimed──▶ running ──every batch ended──▶ completed
        │                        │
-       └────────cancel──────────┴──▶ cancelled         the job itself can't run ──▶ failed ──retry──▶ queued
+       ├────────cancel──────────┼──▶ cancelled
+       └──the job can't run─────┴──▶ failed              (a job that has ended moves again only by a user's retry)
 
 A batch::
 
@@ -12,7 +13,7 @@ A batch::
        ▲                                     │
        └──lease expired or worker gone───────┘  (after MAX_ATTEMPTS: halved; a single image gets its row and is done)
 
-    queued | running ──its job was cancelled──▶ cancelled
+    queued | running ──its job was cancelled, or failed──▶ cancelled
 
 Each move is one guarded UPDATE in `models.jobs` or `models.batches`; whoever touches no row has lost the race and
 drops the work.

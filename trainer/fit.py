@@ -1,12 +1,12 @@
 """Fitting one candidate: epoch by epoch, with a checkpoint after each, so that running again goes on.
 
-A run's folder holds `epoch-NN.keras` (network and optimizer) of the last and of the best epoch, and `run.json`, which
-says which epochs are done. `run.json` is replaced last, in one step: an epoch that it doesn't name never was.
+A run's folder holds `epoch-NN.keras` (network and optimizer) of the last and of the best epoch, and `history.json`,
+which says which epochs are done. It is replaced last, in one step: an epoch that it doesn't name never was.
 """
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,16 +19,15 @@ import tensorflow as tf
 from models.errors import DataError
 from models.labels import EMOTIONS
 from models.preprocessing import Preprocessing
+from models.processor import has_bf16
 from trainer.candidates import Candidate
 from trainer.data import Dataset
-
-Progress = Callable[[int, dict[str, float]], None]
+from trainer.progress import Progress
 
 
 def best_policy() -> str:
     """bfloat16 arithmetic where the processor has it: 183 images a second against 78 for Model 3 on two AMX cores."""
-    flags = Path("/proc/cpuinfo")
-    return "mixed_bfloat16" if flags.exists() and "avx512_bf16" in flags.read_text() else "float32"
+    return "mixed_bfloat16" if has_bf16() else "float32"
 
 
 @dataclass
@@ -64,8 +63,9 @@ class Run:
         return self.preprocessing.height, self.preprocessing.width, 3
 
     @property
-    def record(self) -> Path:
-        return self.folder / "run.json"
+    def history_file(self) -> Path:
+        """Which epochs are done, and of what."""
+        return self.folder / "history.json"
 
     def checkpoint(self, epoch: int) -> Path:
         """Network and optimizer as they were after an epoch."""
@@ -76,7 +76,7 @@ def fit(run: Run, train: Dataset, validation: Dataset, progress: Progress) -> ke
     """Fits until the candidate's epochs or patience are used up, going on from the run's folder if it holds a start.
 
     Args:
-        progress: called after each epoch with its number from 1 and its metrics.
+        progress: told of each batch, and of each epoch once it is kept.
 
     Returns:
         The network with the weights of the best epoch, in float32.
@@ -91,10 +91,9 @@ def fit(run: Run, train: Dataset, validation: Dataset, progress: Progress) -> ke
         model = _start(run)
         held_out = _batches(validation, run, epoch=None)
         while not run.finished:
-            epoch = len(run.history) + 1
-            run.history.append(_fit_epoch(model, run, epoch, train, held_out))
+            run.history.append(_fit_epoch(model, run, train, held_out, progress))
             _commit(run, model, description)
-            progress(epoch, run.history[-1])
+            progress.epoch(len(run.history), run.history[-1])
     return _best(run)
 
 
@@ -111,15 +110,19 @@ def _describe(run: Run, train: Dataset, validation: Dataset) -> dict[str, Any]:
 
 def _resume(run: Run, description: dict[str, Any]) -> None:
     """Takes up the history that the run's folder holds, if it does."""
-    if not run.record.exists():
+    if not run.history_file.exists():
         return
-    record = json.loads(run.record.read_text())
-    different = [key for key, value in description.items() if record.get(key) != value]
+    try:
+        record = json.loads(run.history_file.read_text())
+        different = [key for key, value in description.items() if record[key] != value]
+        run.history, run.policy = record["epochs"], record["policy"]
+        kept = {run.checkpoint(len(run.history)), run.checkpoint(run.best_epoch)}
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{run.history_file} is no history of ours ({error!r}); give another folder.") from error
     if different:
-        raise DataError(
-            f"{run.folder} holds a run with other {', '.join(different)}; give another folder, or remove this one."
-        )
-    run.history, run.policy = record["epochs"], record["policy"]
+        raise DataError(f"{run.folder} holds a run with other {', '.join(different)}; give another folder.")
+    if missing := [path.name for path in sorted(kept) if not path.exists()]:
+        raise DataError(f"{run.folder} lacks {', '.join(missing)}; put it back, or give another folder.")
 
 
 def _start(run: Run) -> keras.Model:
@@ -133,20 +136,31 @@ def _start(run: Run) -> keras.Model:
 
 
 def _fit_epoch(
-    model: keras.Model, run: Run, epoch: int, train: Dataset, held_out: tf.data.Dataset
+    model: keras.Model, run: Run, train: Dataset, held_out: tf.data.Dataset, progress: Progress
 ) -> dict[str, float]:
-    keras.utils.set_random_seed(run.seed + epoch)
-    # The batches come shuffled; Keras warns if it is left to believe that it should.
-    result = model.fit(
-        _batches(train, run, epoch), validation_data=held_out, shuffle=False, verbose=0, callbacks=[_loss_watch(epoch)]
-    )
+    epoch = len(run.history) + 1
+    _seed_dropout(model, (run.seed, epoch))
+    batches = _batches(train, run, epoch)
+    total = int(batches.cardinality())
+
+    def after_batch(index: int, logs: Mapping[str, float]) -> None:
+        _check_loss(logs["loss"], epoch)
+        progress.batch(epoch, index + 1, total)
+
+    watch = keras.callbacks.LambdaCallback(on_train_batch_end=after_batch)
+    # The batches come shuffled; left to believe that it should shuffle them, Keras warns.
+    result = model.fit(batches, validation_data=held_out, shuffle=False, verbose=0, callbacks=[watch])
     metrics = {name: float(values[-1]) for name, values in result.history.items()}
     _check_loss(metrics["val_loss"], epoch)
     return metrics
 
 
-def _loss_watch(epoch: int) -> keras.callbacks.Callback:
-    return keras.callbacks.LambdaCallback(on_train_batch_end=lambda _batch, logs: _check_loss(logs["loss"], epoch))
+def _seed_dropout(model: keras.Model, seed: tuple[int, int]) -> None:
+    """A checkpoint doesn't hold the state that dropout draws from, so each epoch begins with one of its own."""
+    random = np.random.default_rng(seed)
+    for variable in model.variables:
+        if variable.name == "seed_generator_state":
+            variable.assign(random.integers(0, 2**32, variable.shape, np.uint32))
 
 
 def _check_loss(loss: float, epoch: int) -> None:
@@ -159,9 +173,9 @@ def _check_loss(loss: float, epoch: int) -> None:
 def _commit(run: Run, model: keras.Model, description: dict[str, Any]) -> None:
     """Keeps the epoch just done: first the network, then, by a rename, the record that names it."""
     model.save(run.checkpoint(len(run.history)))
-    beside = run.record.with_suffix(".json.new")
+    beside = run.history_file.with_suffix(".json.new")
     beside.write_text(json.dumps({**description, "policy": run.policy, "epochs": run.history}, indent=1))
-    os.replace(beside, run.record)
+    os.replace(beside, run.history_file)
     kept = {run.checkpoint(len(run.history)), run.checkpoint(run.best_epoch)}
     for old in set(run.folder.glob("epoch-*.keras")) - kept:
         old.unlink()

@@ -45,6 +45,7 @@ def _run_celery(settings: Settings, db: Database) -> None:
     try:
         app.worker_main(
             [
+                "--quiet",
                 "worker",
                 f"--concurrency={settings.worker_count}",
                 "--loglevel=WARNING",

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models import batches, pickles, releases
+from models import batches, jobs, pickles, releases
 from models.database import Database
 from models.errors import EngineError, ImageError, PickleError
 from models.images import decode
@@ -44,7 +44,7 @@ class Pipeline:
             return False
         rows = self._classify(claim)
         if rows is None or not batches.complete(self._db, claim, rows):
-            _log.warning("batch=%d attempt=%d lost to another worker or cancelled", claim.batch_id, claim.attempt)
+            _log.info("batch=%d attempt=%d is no longer ours", claim.batch_id, claim.attempt)
         return True
 
     def _classify(self, claim: batches.Claim) -> list[Row] | None:
@@ -52,8 +52,8 @@ class Pipeline:
         try:
             engine, preprocessing = self._network(claim.model_release_id)
         except (PickleError, EngineError) as error:
-            _log.exception("batch=%d model can't be loaded", claim.batch_id)
-            return [_failed(number, path, error.code, str(error)) for number, path in claim.items]
+            jobs.fail(self._db, claim.job_id, error)
+            return None
         keep_alive = self._keeper(claim)
         pixels: list[NDArray[np.uint8]] = []
         rows: list[Row] = []

@@ -79,11 +79,12 @@ class Supervisor:
         self._settings = settings
         self._context = multiprocessing.get_context("spawn")  # Forking a process with threads can deadlock.
         self._children: list[BaseProcess] = []
+        self._started: dict[int, float] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
 
     def __enter__(self) -> Self:
-        self._children = [self._start() for _ in range(self._settings.worker_count)]
+        self._children = [self._start(i) for i in range(self._settings.worker_count)]
         self._thread.start()
         return self
 
@@ -103,7 +104,8 @@ class Supervisor:
                 child.join()
             self._release(child)
 
-    def _start(self) -> BaseProcess:
+    def _start(self, slot: int) -> BaseProcess:
+        self._started[slot] = time.monotonic()
         child = self._context.Process(target=_run_child, args=(self._settings,), daemon=True)
         child.start()
         return child
@@ -112,10 +114,10 @@ class Supervisor:
         next_sweep = 0.0
         while not self._stop.wait(POLL_S):
             for i, child in enumerate(self._children):
-                if child.exitcode is not None:
+                if child.exitcode is not None and time.monotonic() > self._started[i] + RETRY_S:
                     _log.warning("worker=%s died with exit code %s, replacing it", child.pid, child.exitcode)
                     self._release(child)
-                    self._children[i] = self._start()
+                    self._children[i] = self._start(i)
             if time.monotonic() >= next_sweep:
                 next_sweep = time.monotonic() + self._settings.sweep_s
                 self._guarded_sweep()

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from itertools import islice
 
-from models import scans
+from models import jobs, scans
 from models.database import Database
 from models.errors import FolderError
 from models.images import SUFFIXES
@@ -33,7 +33,7 @@ def scan(db: Database, settings: Settings, worker: str, job_id: int | None, anno
         _list(db, settings, claim, announce)
     except FolderError as error:
         _log.warning("job=%d failed: %s", claim.job_id, error.code)
-        scans.fail(db, claim, error)
+        jobs.fail(db, claim.job_id, error)
     return True
 
 

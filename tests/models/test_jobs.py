@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from models import batches, jobs, results, scans
 from models.batches import Claim
 from models.database import Database
-from models.errors import ConflictError, FolderError, IdempotencyError, NotFoundError
+from models.errors import FolderError, IdempotencyError, NotFoundError
 from models.jobs import JobView, Submission
 from models.results import Filter, Row
 from models.states import JobStatus, Outcome
@@ -176,18 +176,26 @@ def test_retry_runs_only_what_was_unreadable_or_failed(db: Database, release_id:
     assert (ended.status, ended.counts.classified) == (JobStatus.COMPLETED, 8)
 
 
-def test_a_cancelled_job_is_not_retried(db: Database, release_id: int) -> None:
+def test_retry_runs_what_a_cancelled_job_left(db: Database, release_id: int) -> None:
     job = submit(db, release_id)
+    scan_whole(db, job, 8)
+    first = claim_one(db)
+    batches.complete(db, first, rows_of(first))
+    stale = claim_one(db)
     jobs.cancel(db, job.id)
-    with pytest.raises(ConflictError, match="was cancelled"):
-        jobs.retry(db, job.id)
+    again, retried = jobs.retry(db, job.id)
+    assert (retried, again.status, again.counts.pending, again.counts.cancelled) == (4, JobStatus.RUNNING, 4, 0)
+    claim = claim_one(db)
+    assert not batches.complete(db, stale, rows_of(stale))
+    assert batches.complete(db, claim, rows_of(claim))
+    assert jobs.get(db, job.id).status is JobStatus.COMPLETED
 
 
 def test_a_job_that_failed_can_be_tried_again(db: Database, release_id: int) -> None:
     job = submit(db, release_id)
     scan = scans.claim(db, job.id, "scanner", LEASE_S)
     assert scan is not None
-    scans.fail(db, scan, FolderError("/photos doesn't exist."))
+    jobs.fail(db, job.id, FolderError("/photos doesn't exist."))
     failed = jobs.get(db, job.id)
     assert (failed.status, failed.error) == (
         JobStatus.FAILED,

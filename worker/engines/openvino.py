@@ -5,8 +5,7 @@ measurable and weighed 39 MB a model. The batch size is left free: it ran as fas
 were the same to the bit whatever it was batched with (tests/worker/test_engines.py).
 """
 
-from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import numpy as np
 import openvino
@@ -14,10 +13,8 @@ from numpy.typing import NDArray
 
 from models.errors import EngineError
 from models.pickles import Release
+from models.processor import has_bf16
 from worker.engines.graph import build_graph
-
-CPU_INFO: Final = Path("/proc/cpuinfo")
-_BF16_FLAGS: Final = frozenset({"avx512_bf16", "amx_bf16"})
 
 
 class OpenVinoEngine:
@@ -43,29 +40,22 @@ class OpenVinoEngine:
         """Scores (n, labels) for inputs (n, height, width, 3), as the protocol says.
 
         Raises:
-            EngineError: the inputs have another shape, or a score is no number.
+            EngineError: the inputs have another shape.
         """
         if batch.ndim != 4 or batch.shape[1:] != self._input:
-            raise EngineError(f"The network takes images of shape (n, {self._input}), received {batch.shape}.")
-        made: NDArray[np.float32] = self._request.infer({0: np.ascontiguousarray(batch, np.float32)})[0]
-        if not np.isfinite(made).all():
-            raise EngineError("The network gave scores that are no numbers; export the model again.")
-        return made
+            raise EngineError(
+                f"The network takes images of shape (n, {', '.join(map(str, self._input))}), received {batch.shape}."
+            )
+        scores: NDArray[np.float32] = self._request.infer({0: np.ascontiguousarray(batch, np.float32)})[0]
+        return scores
 
 
 def _choose(precision: Literal["auto", "f32", "bf16"]) -> str:
     if precision == "auto":
-        return "bf16" if _has_bf16() else "f32"
-    if precision == "bf16" and not _has_bf16():
+        return "bf16" if has_bf16() else "f32"
+    if precision == "bf16" and not has_bf16():
         raise EngineError("This processor has no bfloat16 arithmetic; set CUEMILL_PRECISION to auto or f32.")
     return precision
-
-
-def _has_bf16() -> bool:
-    try:
-        return not _BF16_FLAGS.isdisjoint(CPU_INFO.read_text().split())
-    except OSError:  # Not Linux.
-        return False
 
 
 def _compile(release: Release, precision: str, threads: int) -> Any:

@@ -1,0 +1,136 @@
+"""Cuemill as users run it: the command in processes of its own, over either kind of database and queue."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import sqlalchemy as sa
+from PIL import Image
+
+from models.database import Database
+from models.settings import Settings
+from tests.services import free_port, wait_until
+
+CUEMILL = [str(Path(sys.executable).parent / "cuemill")]
+
+
+@dataclass
+class Deployment:
+    """Settings by which Cuemill's programs find one another, and the programs started with them."""
+
+    kind: str
+    environment: dict[str, str]
+    _stack: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        others = {name: value for name, value in os.environ.items() if not name.startswith("CUEMILL_")}
+        return {**others, **self.environment}
+
+    def run(
+        self, *arguments: str | Path, exit_code: int = 0, timeout_s: float = 120
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs one command to its end and checks its exit code."""
+        done = subprocess.run(
+            [*CUEMILL, *map(str, arguments)], env=self.variables, capture_output=True, text=True, timeout=timeout_s
+        )
+        assert done.returncode == exit_code, (arguments, done.returncode, done.stdout[-3000:], done.stderr[-3000:])
+        return done
+
+    def json(self, *arguments: str | Path) -> Any:
+        return json.loads(self.run(*arguments, "--json").stdout)
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Starts a program that runs until the deployment is stopped."""
+        process = subprocess.Popen([*CUEMILL, *arguments], env=self.variables, start_new_session=True)
+        self._stack.callback(stop, process)
+        return process
+
+    def serve(self, images: Path) -> httpx.Client:
+        """Starts the API, allowed to read `images`, and waits until it answers."""
+        port = free_port()
+        self.environment |= {"CUEMILL_IMAGE_ROOTS": str(images), "CUEMILL_PORT": str(port)}
+        self.start("serve")
+        client = self._stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30))
+        wait_until(lambda: _answers(client), "the API to answer")
+        return client
+
+    def database(self) -> Database:
+        """The same database, seen by the test itself."""
+        variables = {name.removeprefix("CUEMILL_").lower(): value for name, value in self.environment.items()}
+        settings = Settings(_env_file=None, **variables)  # type: ignore[call-arg, arg-type]
+        database = Database(settings.database)
+        self._stack.callback(database.close)
+        return database
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+def _answers(client: httpx.Client) -> bool:
+    try:
+        return client.get("/readyz").is_success
+    except httpx.TransportError:
+        return False
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Ends a program and, should it not end by itself, its whole group."""
+    process.terminate()
+    try:
+        process.wait(60)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@contextmanager
+def deployment(kind: str, environment: dict[str, str]) -> Iterator[Deployment]:
+    made = Deployment(kind, environment)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def make_faces(folder: Path, count: int, size: int = 48) -> Path:
+    """A folder of small, distinct grey JPEGs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        image = (
+            Image.linear_gradient("L")
+            .resize((size, size))
+            .rotate(i % 360)
+            .point([(v * (1 + i % 7)) % 256 for v in range(256)])
+        )
+        image.save(folder / f"face-{i:05}.jpg", quality=90)
+    return folder
+
+
+def audit(database: Database, job_id: int, expected: int) -> None:
+    """Checks by plain SQL, apart from the program's own, that nothing is lost, doubled or miscounted."""
+    checks = {
+        "images": "SELECT count(*) FROM images WHERE job_id = :job",
+        "distinct paths": "SELECT count(DISTINCT path) FROM images WHERE job_id = :job",
+        "counted": "SELECT classified + no_face + unreadable + failed FROM jobs WHERE id = :job",
+        "total": "SELECT total FROM jobs WHERE id = :job",
+        "predictions and images without": (
+            "SELECT (SELECT count(*) FROM predictions WHERE job_id = :job)"
+            " + (SELECT count(*) FROM images WHERE job_id = :job AND outcome <> 'classified')"
+        ),
+    }
+    with database.read() as connection:
+        found = {name: connection.scalar(sa.text(sql), {"job": job_id}) for name, sql in checks.items()}
+        unfinished = connection.scalar(
+            sa.text("SELECT count(*) FROM batches WHERE job_id = :job AND state <> 'done'"), {"job": job_id}
+        )
+    assert found == dict.fromkeys(checks, expected)
+    assert unfinished == 0

@@ -1,0 +1,255 @@
+"""Fitting: what is kept after each epoch, and that a killed run goes on as if nothing had happened."""
+
+import json
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from models.errors import DataError
+from models.preprocessing import Preprocessing
+from trainer import fit as fit_module
+from trainer.candidates import Candidate
+from trainer.data import Dataset
+from trainer.evaluate import measure, predict_all
+from trainer.fit import Run, fit
+from trainer.progress import Silent
+
+SIZE = Preprocessing(height=8, width=8)
+
+
+def build(input_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
+    """Every kind of state that a checkpoint must keep: weights, moving statistics, optimizer, dropout's seed."""
+    return keras.Sequential(
+        [
+            keras.Input(input_shape),
+            layers.Conv2D(4, 3, activation="relu"),
+            layers.BatchNormalization(),
+            layers.Flatten(),
+            layers.Dropout(0.3),
+            layers.Dense(num_classes, activation="softmax", dtype="float32"),
+        ],
+        name="tiny",
+    )
+
+
+TINY = Candidate("tiny", build, lambda: keras.optimizers.Adam(1e-2), epochs=4, patience=4, batch_size=16)
+
+
+def dark_and_light(seed: int, count: int = 64) -> Dataset:
+    """Noise that is darker for label 0 and lighter for label 1: easy to learn."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(count) % 2
+    images = random.integers(0, 150, (count, 8, 8, 3)) + 100 * labels[:, None, None, None]
+    return Dataset(images.astype(np.uint8), labels.astype(np.int64), "noise")
+
+
+def mislabelled() -> Dataset:
+    """The more a network learns from `dark_and_light`, the worse it does here."""
+    data = dark_and_light(2)
+    return replace(data, labels=1 - data.labels)
+
+
+def new_run(folder: Path, candidate: Candidate = TINY, policy: str = "float32") -> Run:
+    return Run(folder, candidate, SIZE, policy=policy)
+
+
+def run_whole(folder: Path) -> Run:
+    run = new_run(folder)
+    fit(run, dark_and_light(0), dark_and_light(1), Silent())
+    return run
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing handles it."""
+
+
+class KilledInEpoch(Silent):
+    """Strikes in the middle of an epoch."""
+
+    def __init__(self, epoch: int, strike: Callable[[], None]) -> None:
+        self._epoch = epoch
+        self._strike = strike
+
+    def batch(self, epoch: int, done: int, total: int) -> None:
+        if (epoch, done) == (self._epoch, 2):
+            self._strike()
+
+
+class Recorder(Silent):
+    def __init__(self) -> None:
+        self.epochs: list[int] = []
+
+    def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        self.epochs.append(epoch)
+
+
+def strike() -> None:
+    raise Killed
+
+
+def kill_self() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fit_until_killed(folder: Path) -> None:
+    """The whole life of a process that is killed in its third epoch."""
+    fit(new_run(folder), dark_and_light(0), dark_and_light(1), KilledInEpoch(3, kill_self))
+
+
+def histories_agree(first: Run, second: Run) -> bool:
+    return len(first.history) == len(second.history) and all(
+        one == pytest.approx(other, rel=1e-4) for one, other in zip(first.history, second.history, strict=True)
+    )
+
+
+def test_a_network_learns_and_every_epoch_is_told_and_written_down(tmp_path: Path) -> None:
+    run, recorder = new_run(tmp_path), Recorder()
+    fit(run, dark_and_light(0), dark_and_light(1), recorder)
+    assert recorder.epochs == [1, 2, 3, 4]
+    assert json.loads(run.history_file.read_text())["epochs"] == run.history
+    assert set(run.history[0]) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    assert max(epoch["val_accuracy"] for epoch in run.history) > 0.9
+
+
+def test_only_the_last_and_the_best_epoch_are_kept(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    fit(run, dark_and_light(0), mislabelled(), Silent())
+    assert run.best_epoch < 4
+    kept = {"history.json", "epoch-04.keras", f"epoch-{run.best_epoch:02}.keras"}
+    assert {path.name for path in tmp_path.iterdir()} == kept
+
+
+def test_the_best_epochs_weights_come_back_not_the_last_ones(tmp_path: Path) -> None:
+    run, held_out = new_run(tmp_path), mislabelled()
+    model = fit(run, dark_and_light(0), held_out, Silent())
+    accuracy = measure(predict_all(model.predict_on_batch, held_out, SIZE), held_out.labels)["accuracy"]
+    assert accuracy == pytest.approx(run.history[run.best_epoch - 1]["val_accuracy"])
+    assert accuracy > run.history[-1]["val_accuracy"]
+
+
+def test_fitting_stops_when_no_epoch_is_better_for_as_long_as_the_patience(tmp_path: Path) -> None:
+    run = new_run(tmp_path, replace(TINY, epochs=50, patience=2))
+    fit(run, dark_and_light(0), mislabelled(), Silent())
+    assert len(run.history) == run.best_epoch + 2
+
+
+def test_a_run_killed_within_an_epoch_goes_on_from_the_epoch_before(tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        fit(new_run(tmp_path / "killed"), dark_and_light(0), dark_and_light(1), KilledInEpoch(3, strike))
+    resumed, recorder = new_run(tmp_path / "killed"), Recorder()
+    fit(resumed, dark_and_light(0), dark_and_light(1), recorder)
+    assert recorder.epochs == [3, 4]
+    assert histories_agree(resumed, run_whole(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize(("function", "epochs_left"), [("os.replace", [2, 3, 4]), ("pathlib.Path.unlink", [3, 4])])
+def test_a_run_killed_while_it_keeps_an_epoch_goes_on_consistently(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, epochs_left: list[int]
+) -> None:
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        count = {"calls": 0}
+        original = os.replace
+
+        def killed(*arguments: object) -> None:
+            count["calls"] += 1
+            if function != "os.replace" or count["calls"] == 2:
+                raise Killed
+            original(*arguments)  # type: ignore[arg-type]
+
+        patch.setattr(function, killed)
+        fit(new_run(tmp_path / "killed"), dark_and_light(0), dark_and_light(1), Silent())
+    resumed, recorder = new_run(tmp_path / "killed"), Recorder()
+    fit(resumed, dark_and_light(0), dark_and_light(1), recorder)
+    assert recorder.epochs == epochs_left
+    assert histories_agree(resumed, run_whole(tmp_path / "whole"))
+
+
+def test_a_process_killed_by_the_system_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
+    child = multiprocessing.get_context("spawn").Process(target=fit_until_killed, args=(tmp_path / "killed",))
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    resumed, recorder = new_run(tmp_path / "killed"), Recorder()
+    fit(resumed, dark_and_light(0), dark_and_light(1), recorder)
+    assert recorder.epochs == [3, 4]
+    assert histories_agree(resumed, run_whole(tmp_path / "whole"))
+
+
+def test_a_finished_run_is_not_fitted_again(tmp_path: Path) -> None:
+    first = fit(new_run(tmp_path), dark_and_light(0), dark_and_light(1), Silent())
+    recorder = Recorder()
+    second = fit(new_run(tmp_path), dark_and_light(0), dark_and_light(1), recorder)
+    assert recorder.epochs == []
+    assert all((a == b).all() for a, b in zip(first.get_weights(), second.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("rate", [1e30, float("nan")])
+def test_a_loss_that_is_no_number_raises_and_keeps_no_epoch(tmp_path: Path, rate: float) -> None:
+    diverging = replace(TINY, optimizer=lambda: keras.optimizers.SGD(rate))
+    with pytest.raises(DataError, match=r"The loss became (nan|inf) in epoch 1\. Lower the learning rate"):
+        fit(new_run(tmp_path, diverging), dark_and_light(0), dark_and_light(1), Silent())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
+    run_whole(tmp_path)
+    with pytest.raises(DataError, match="holds a run with other seed, train; give another folder"):
+        fit(replace(new_run(tmp_path), seed=7), dark_and_light(0, count=32), dark_and_light(1), Silent())
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '[{"loss": 1.0}]'])
+def test_a_history_that_is_not_ours_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "history.json").write_text(content)
+    with pytest.raises(DataError, match=r"history\.json is no history of ours"):
+        fit(new_run(tmp_path), dark_and_light(0), dark_and_light(1), Silent())
+
+
+def test_a_checkpoint_that_was_removed_is_named(tmp_path: Path) -> None:
+    run = run_whole(tmp_path)
+    run.checkpoint(4).unlink()
+    with pytest.raises(DataError, match=r"lacks epoch-04\.keras; put it back"):
+        fit(new_run(tmp_path), dark_and_light(0), dark_and_light(1), Silent())
+
+
+def test_fitting_in_bfloat16_gives_a_float32_network_and_leaves_the_policy_alone(tmp_path: Path) -> None:
+    model = fit(new_run(tmp_path, policy="mixed_bfloat16"), dark_and_light(0), dark_and_light(1), Silent())
+    assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
+    assert {str(weights.dtype) for weights in model.get_weights()} == {"float32"}
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_a_resumed_run_keeps_the_precision_it_was_begun_in(tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        fit(
+            new_run(tmp_path, policy="mixed_bfloat16"),
+            dark_and_light(0),
+            dark_and_light(1),
+            KilledInEpoch(2, strike),
+        )
+    resumed = new_run(tmp_path, policy="float32")
+    fit(resumed, dark_and_light(0), dark_and_light(1), Silent())
+    assert resumed.policy == "mixed_bfloat16"
+
+
+@pytest.mark.parametrize(("has_bf16", "policy"), [(True, "mixed_bfloat16"), (False, "float32")])
+def test_the_precision_follows_the_processor(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, has_bf16: bool, policy: str
+) -> None:
+    monkeypatch.setattr(fit_module, "has_bf16", lambda: has_bf16)
+    assert Run(tmp_path, TINY, SIZE).policy == policy
+
+
+def test_layers_are_named_alike_however_often_a_process_fits(tmp_path: Path) -> None:
+    models = [
+        fit(new_run(tmp_path / name), dark_and_light(0), dark_and_light(1), Silent()) for name in ("first", "second")
+    ]
+    names = [[layer.name for layer in model.layers] for model in models]
+    assert names[0] == names[1] == ["conv2d", "batch_normalization", "flatten", "dropout", "dense"]
