@@ -45,7 +45,7 @@ def _context(settings: Settings, db: Database) -> Context:
 
     def announce() -> None:
         try:
-            batches.dispatch(db, send, settings.dispatch_window)
+            batches.dispatch(db, send, settings)
         except DatabaseError:
             return  # The job is committed; a worker's sweep announces it.
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from models import releases
+from models import batches, releases
 from models.database import Database
 from models.jobs import Submission
 from models.paths import check_folder, to_text
@@ -22,3 +22,11 @@ def submission(settings: Settings, db: Database, folder: Path, model: str | None
     real = check_folder(folder)
     release_id = releases.resolve(db, model, settings.model)
     return Submission(to_text(real), release_id, recursive, settings.batch_size)
+
+
+def announce(settings: Settings, db: Database) -> None:
+    """Tells the queue, where there is one, that work is due; polling workers see it by themselves."""
+    if settings.broker_url:
+        from models.queue import make_app, sender
+
+        batches.dispatch(db, sender(make_app(settings.broker_url)), settings)

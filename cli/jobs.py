@@ -5,15 +5,12 @@ from typing import Annotated
 
 import typer
 
-from cli.context import connect
+from cli.context import announce, connect
 from cli.output import Format, choose_format, counts_line, err, jobs_table, print_json, write_results
 from cli.run import finish, watch
-from models import batches
 from models import jobs as store
-from models.database import Database
 from models.jobs import JobView
 from models.results import Filter, every
-from models.settings import Settings
 from models.states import JobStatus, Outcome
 
 JobId = Annotated[int, typer.Argument(metavar="JOB", min=1, max=2**63 - 1, help="Id of a job.", show_default=False)]
@@ -99,16 +96,9 @@ def retry(
     """Queue again the images of a job that failed or were unreadable."""
     settings, db = connect()
     view, count = store.retry(db, job, tuple(code or ()))
-    _announce(settings, db)
+    announce(settings, db)
     err.print(f"{count:,} images are queued again.", highlight=False)
     _show(view, as_json)
-
-
-def _announce(settings: Settings, db: Database) -> None:
-    if settings.broker_url:
-        from models.queue import make_app, sender
-
-        batches.dispatch(db, sender(make_app(settings.broker_url)), settings.dispatch_window)
 
 
 def delete(

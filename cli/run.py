@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from cli.context import connect, submission
+from cli.context import announce, connect, submission
 from cli.output import Format, choose_format, counts_line, err, print_json, write_results
-from models import batches, jobs, results
+from models import jobs, results
 from models.database import Database
 from models.jobs import JobView
 from models.settings import Settings
@@ -17,7 +17,7 @@ from models.states import JobStatus
 
 POLL_S = 0.1
 
-Folder = Annotated[Path, typer.Argument(help="Folder of images.", show_default=False)]
+Folder = Annotated[Path, typer.Argument(help="Folder of images.", show_default=False, readable=False)]
 Model = Annotated[str | None, typer.Option(help="Pickle file, release name or digest.", show_default=False)]
 Recursive = Annotated[bool, typer.Option(help="Look into subfolders too.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes; one a core if not given.")]
@@ -110,10 +110,7 @@ def enqueue(
     """Queue a folder for workers that run elsewhere, and print the job's id."""
     settings, db = connect()
     job, _ = jobs.submit(db, submission(settings, db, folder, model, recursive))
-    if settings.broker_url:
-        from models.queue import make_app, sender
-
-        batches.dispatch(db, sender(make_app(settings.broker_url)), settings.dispatch_window)
+    announce(settings, db)
     if as_json:
         print_json(job.to_dict())
     else:

@@ -16,11 +16,9 @@ from models import jobs, scans
 from models.database import Database, now_s
 from models.queue import CLASSIFY, SCAN, Send
 from models.results import Row
+from models.settings import Settings
 from models.states import LIVE, MAX_ATTEMPTS, BatchState, Outcome
 from models.tables import Batch, Image, Job, Prediction
-
-REHINT_S = 45.0
-"""A message unanswered for this long is sent again."""
 
 
 @dataclass(frozen=True)
@@ -165,19 +163,20 @@ def _requeue(connection: Connection, db: Database, which: sa.ColumnElement[bool]
     return len(found)
 
 
-def dispatch(db: Database, send: Send, window: int) -> int:
-    """Announces due scans and batches to the queue, so that about `window` batches are announced at a time.
+def dispatch(db: Database, send: Send, settings: Settings) -> int:
+    """Announces due scans and batches to the queue, so that about `dispatch_window` batches are announced at a time.
 
-    A message may be lost: what has been waiting for REHINT_S is announced again. Returns how many messages were sent.
+    A message may be lost: what has been waiting for `rehint_s` is announced again. Returns how many messages were sent.
     """
+    stale = now_s() - settings.rehint_s
     with db.read() as connection:
-        scans, batches = _due(connection, window)
+        scans, batches = _due(connection, stale, settings.dispatch_window)
     if not scans and not batches:
         return 0
     with db.write() as connection:
         # Marked before they are sent: two dispatchers at once send each once, and a lost message is sent again.
-        scans = _mark(connection, Job, Job.scan_hinted_at, scans)
-        batches = _mark(connection, Batch, Batch.hinted_at, batches)
+        scans = _mark(connection, Job, Job.scan_hinted_at, scans, stale)
+        batches = _mark(connection, Batch, Batch.hinted_at, batches, stale)
     messages = [*((SCAN, i) for i in scans), *((CLASSIFY, i) for i in batches)]
     for sent, (task, identity) in enumerate(messages):
         if not send(task, identity):
@@ -186,8 +185,7 @@ def dispatch(db: Database, send: Send, window: int) -> int:
     return len(messages)
 
 
-def _due(connection: Connection, window: int) -> tuple[list[int], list[int]]:
-    stale = now_s() - REHINT_S
+def _due(connection: Connection, stale: sa.ColumnElement[float], window: int) -> tuple[list[int], list[int]]:
     scans = connection.scalars(
         sa.select(Job.id)
         .where(
@@ -210,10 +208,9 @@ def _due(connection: Connection, window: int) -> tuple[list[int], list[int]]:
     return list(scans), list(batches)
 
 
-def _mark(connection: Connection, table: Any, column: Any, ids: list[int]) -> list[int]:
+def _mark(connection: Connection, table: Any, column: Any, ids: list[int], stale: sa.ColumnElement[float]) -> list[int]:
     if not ids:
         return []
-    stale = now_s() - REHINT_S
     marked = connection.scalars(
         sa.update(table)
         .where(table.id.in_(ids), sa.or_(column.is_(None), column < stale))

@@ -45,8 +45,10 @@ def check_folder(folder: str | bytes | Path, roots: Sequence[Path] | None = None
         raise FolderError(f"{shown} doesn't exist.")
     if not os.path.isdir(real):
         raise FolderError(f"{shown} is a file, not a folder. Name the folder that holds the images.")
-    if not os.access(real, os.R_OK | os.X_OK):
-        raise FolderError(f"{shown} can't be read by this user ({os.geteuid()}). Check its permissions.")
+    try:
+        os.scandir(real).close()
+    except OSError as error:
+        raise FolderError(f"{shown} can't be read by this user ({os.geteuid()}): {error.strerror}.") from None
     return real
 
 

@@ -52,6 +52,7 @@ def claim(db: Database, job_id: int | None, worker: str, lease_s: float) -> Scan
                 scan_attempt=Job.scan_attempt + 1,
                 scan_lease_until=now_s() + lease_s,
                 scan_worker=worker,
+                scan_hinted_at=None,  # The message has been answered: should the lease run out, another is due at once.
             )
             .returning(Job.id, Job.scan_attempt, Job.folder, Job.recursive, Job.batch_size, Job.scan_cursor, Job.total)
         ).one_or_none()

@@ -32,6 +32,7 @@ class Settings(BaseSettings):
     workers: int = Field(0, ge=0, le=256, description="Worker processes; 0 = one a core.")
     lease_s: float = Field(30.0, ge=1.0, le=600.0, description="A batch whose worker is silent this long is run again.")
     sweep_s: float = Field(5.0, ge=0.1, le=60.0, description="Pause between two sweeps.")
+    rehint_s: float = Field(30.0, ge=1.0, le=600.0, description="A message unanswered this long is sent again.")
     dispatch_window: int = Field(64, ge=1, le=100_000, description="Batches announced to the queue at a time.")
     host: str = Field("127.0.0.1", description="Address the API listens on.")
     port: int = Field(8000, ge=1, le=65535, description="Port the API listens on.")

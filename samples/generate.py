@@ -1,70 +1,83 @@
 """Draws the demo images: `python samples/generate.py` rewrites this folder, byte for byte, on one version of Pillow.
 
 A network trained on photographs of faces needs light and relief more than lines. So a head is an ellipsoid with a
-relief (sockets, nose, cheeks, folds) under one lamp, painted with soft masks. Every mask is a formula in the face's own
-coordinates: x to the right and y down, the eyes near y = -0.2 and the chin near y = 1; one unit is half a picture.
+relief (sockets, nose, cheeks) under one lamp, painted with soft masks. Every mask is a formula in the face's own
+coordinates: x to the right, y down, the eyes near y = -0.2 and the chin near y = 1; one unit is about half a picture.
 """
 
 import io
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 FOLDER: Final = Path(__file__).parent
 
-Grid = NDArray[np.float64]
-Colour = tuple[int, int, int]
+Grid = NDArray[np.float64]  # (height, width): a coordinate, a mask in [0, 1] or a relief
 Point = tuple[float, float]
+Triple = tuple[float, float, float]
+Encode = Callable[[Image.Image], bytes]
+
+
+@dataclass(frozen=True)
+class Look:
+    """Whose face it is, before which wall, in which light."""
+
+    skin: Triple
+    hair: Triple
+    hair_end: float  # y where it ends beside the face
+    wall: Triple
+    lamp: Triple  # direction to it: right, down, towards us
+
+
+ADA: Final = Look((222, 184, 162), (62, 46, 38), 1.4, (128, 136, 144), (-0.45, -0.5, 0.8))
+BEN: Final = Look((158, 120, 100), (24, 20, 20), -0.1, (168, 162, 150), (0.5, -0.45, 0.8))
+CHI: Final = Look((232, 204, 182), (32, 28, 30), 0.9, (98, 112, 118), (0.2, -0.6, 0.9))
+DEE: Final = Look((118, 86, 72), (18, 15, 15), 0.1, (150, 162, 158), (-0.5, -0.3, 0.8))
+ELI: Final = Look((234, 200, 184), (146, 108, 70), 0.1, (88, 92, 106), (-0.2, -0.6, 0.8))
+FAY: Final = Look((196, 154, 128), (68, 44, 34), 1.4, (170, 154, 144), (0.55, -0.4, 0.7))
 
 
 @dataclass(frozen=True)
 class Face:
-    """An expression, and whose face wears it. The defaults are a neutral face; lengths are in half pictures.
+    """An expression, and who wears it. The defaults are a neutral face; wrinkles go from 0 to 1."""
 
-    Attributes:
-        brow_raise, brow_slant, brow_arch: slant > 0 lifts the inner ends (grief), < 0 lowers them (anger).
-        eye_open, squint: what upper and lower lid do; 0.85 and 0 at rest.
-        gaze: (right, down) shift of the irises.
-        smile, mouth_width, mouth_y: smile > 0 lifts the corners, < 0 pulls them down.
-        gap, boxy: how far the mouth opens, and whether its outline is an oval (0) or a box (1).
-        teeth, lower_teeth: height shown, cut off by the lips.
-        frown, forehead, folds, sneer: depth, 0 to 1, of the wrinkles between the brows, above them, from nose to mouth
-            and on the nose, whose wings the sneer also lifts.
-        tilt, yaw: radians; the head leans, the head turns.
-        light: direction to the lamp (right, down, towards us).
-        zoom: > 1 crops tighter.
-    """
+    look: Look = ADA
+    brow: Triple = (0.0, -0.01, 0.03)  # raise; slant: > 0 lifts the inner ends (grief), < 0 lowers them (anger); arch
+    lids: Point = (0.85, 0.0)  # how far the upper one is open, how far the lower one is drawn up
+    gaze: Point = (0.0, 0.0)  # shift of the irises
+    mouth: Triple = (0.0, 0.29, 0.52)  # smile: > 0 lifts the corners, < 0 pulls them down; half its width; its y
+    gap: float = 0.0  # how far the mouth opens
+    boxy: float = 0.0  # whether the opening is an oval (0) or a box (1)
+    teeth: Point = (0.0, 0.0)  # height shown of the upper and the lower ones
+    frown: float = 0.0  # wrinkles between the brows
+    forehead: float = 0.0  # wrinkles above the brows
+    folds: float = 0.15  # wrinkles from nose to mouth
+    sneer: float = 0.0  # wrinkles on the nose, whose wings rise
+    tilt: float = 0.0  # radians; the head leans
+    yaw: float = 0.0  # radians; the head turns
+    zoom: float = 1.08  # > 1 crops tighter
 
-    brow_raise: float = 0.0
-    brow_slant: float = -0.01
-    brow_arch: float = 0.03
-    eye_open: float = 0.85
-    squint: float = 0.0
-    gaze: Point = (0.0, 0.0)
-    smile: float = 0.0
-    mouth_width: float = 0.29
-    mouth_y: float = 0.52
-    gap: float = 0.0
-    boxy: float = 0.0
-    teeth: float = 0.0
-    lower_teeth: float = 0.0
-    frown: float = 0.0
-    forehead: float = 0.0
-    folds: float = 0.15
-    sneer: float = 0.0
-    tilt: float = 0.0
-    yaw: float = 0.0
-    skin: Colour = (226, 178, 148)
-    hair: Colour = (62, 44, 34)
-    hair_length: float = 0.1
-    backdrop: Colour = (128, 138, 150)
-    light: tuple[float, float, float] = (-0.45, -0.5, 0.8)
-    zoom: float = 1.08
+
+NEUTRAL: Final = Face()
+GRIN: Final = Face(mouth=(0.13, 0.4, 0.5), gap=0.14, teeth=(0.1, 0), lids=(0.8, 0.5), folds=1)
+SMILE: Final = Face(mouth=(0.11, 0.36, 0.52), lids=(0.85, 0.5), folds=0.8)
+LAUGH: Final = replace(GRIN, mouth=(0.12, 0.4, 0.47), gap=0.26, teeth=(0.11, 0), lids=(0.5, 0.5))
+SADNESS: Final = Face(
+    brow=(0, 0.07, 0), lids=(0.5, 0), gaze=(0, 0.03), mouth=(-0.08, 0.25, 0.52), frown=0.4, forehead=0.3
+)
+SNARL: Final = Face(mouth=(-0.07, 0.3, 0.52), gap=0.18, boxy=0.8, teeth=(0.06, 0.05), sneer=0.4, folds=0.8)
+ANGER: Final = replace(SNARL, brow=(-0.06, -0.1, 0), lids=(0.95, 0.2), frown=1)
+FEAR: Final = Face(
+    brow=(0.06, 0.08, 0), lids=(1.5, 0), mouth=(-0.05, 0.36, 0.52), gap=0.13, boxy=0.6, teeth=(0.03, 0.05), forehead=1
+)
+SURPRISE: Final = Face(brow=(0.13, -0.01, 0.08), lids=(1.6, 0), mouth=(0, 0.2, 0.54), gap=0.36, forehead=0.8)
+RETCH: Final = Face(mouth=(-0.1, 0.28, 0.47), gap=0.12, teeth=(0.08, 0), sneer=1, folds=1)
+DISGUST: Final = replace(RETCH, brow=(-0.05, -0.02, 0), lids=(0.2, 0.75), frown=0.4)
 
 
 def soft(distance: Grid, width: float = 0.012) -> Grid:
@@ -73,189 +86,259 @@ def soft(distance: Grid, width: float = 0.012) -> Grid:
     return np.asarray(t * t * (3 - 2 * t))
 
 
+def ridge(distance: Grid, width: float) -> Grid:
+    """A soft line where `distance` is 0."""
+    return np.asarray(np.exp(-((distance / width) ** 2)))
+
+
 def blob(x: Grid, y: Grid, at: Point, radii: Point) -> Grid:
     """A Gaussian hill of height 1."""
-    return np.asarray(np.exp(-(((x - at[0]) / radii[0]) ** 2) - ((y - at[1]) / radii[1]) ** 2))
+    return ridge(np.hypot((x - at[0]) / radii[0], (y - at[1]) / radii[1]), 1)
 
 
 def stroke(x: Grid, y: Grid, start: Point, bend: Point, end: Point, width: float) -> Grid:
-    """A ridge of height 1 along a quadratic Bezier curve, by its distance to nine straight pieces."""
+    """A soft line along a quadratic Bezier curve, by the distance to nine straight pieces of it."""
     t = np.linspace(0, 1, 10)[:, None]
     path = (1 - t) ** 2 * np.asarray(start) + 2 * t * (1 - t) * np.asarray(bend) + t**2 * np.asarray(end)
     nearest = np.full_like(x, np.inf)
     for (ax, ay), (dx, dy) in zip(path[:-1], np.diff(path, axis=0), strict=True):
         along = np.clip(((x - ax) * dx + (y - ay) * dy) / (dx * dx + dy * dy), 0, 1)
-        nearest = np.minimum(nearest, (x - ax - along * dx) ** 2 + (y - ay - along * dy) ** 2)
-    return np.asarray(np.exp(-nearest / width**2))
+        nearest = np.minimum(nearest, np.hypot(x - ax - along * dx, y - ay - along * dy))
+    return ridge(nearest, width)
 
 
 class Portrait:
-    """One face being drawn. The steps share the coordinates and the colours, and each paints over those before."""
+    """One face being drawn. The steps share coordinates and colours, and each paints over those before."""
 
     def __init__(self, face: Face, width: int, height: int) -> None:
         self.face = face
+        self.skin, self.hair_colour = np.asarray(face.look.skin, np.float64), np.asarray(face.look.hair, np.float64)
         self.pixel = 2 / min(width, height) / face.zoom
-        columns, rows = np.arange(width) + 0.5 - width / 2, np.arange(height) + 0.5 - height / 2
-        u, v = np.meshgrid(columns * self.pixel, rows * self.pixel + 0.05)
+        right = (np.arange(width) + 0.5 - width / 2) * self.pixel
+        down = (np.arange(height)[:, None] + 0.5 - height / 2) * self.pixel + 0.05
         cos, sin = np.cos(face.tilt), np.sin(face.tilt)
-        self.head_x, self.y = u * cos + v * sin, v * cos - u * sin
+        self.head_x, self.y = right * cos + down * sin, down * cos - right * sin
         # The features turn with the ellipsoid's surface, whose outline stays where it is.
         angle = np.arcsin(np.clip(self.head_x / 0.95, -1, 1))
         self.x = np.where(np.abs(self.head_x) < 0.9, 0.95 * np.sin(angle - face.yaw), 9.0)
         self.side = np.abs(self.x)  # Eyes, brows, cheeks and corners of the mouth are drawn once, mirrored.
-        self.colours = np.empty((height, width, 3))
-        self.colours[:] = face.backdrop
-        self.colours *= (1.05 - 0.25 * v - 0.12 * u)[..., None]
-        self.streaks = 1 + 0.25 * np.sin(55 * self.head_x + 5 * np.sin(4 * v)) * np.sin(23 * self.head_x + 3 * v)
+        self.colours = (1.05 - 0.25 * down - 0.12 * right)[..., None] * np.asarray(face.look.wall)
+        self.lift = 0.03 * face.sneer
+        waves = np.sin(55 * self.head_x + 5 * np.sin(4 * down)) * np.sin(23 * self.head_x + 3 * down)
+        self.strands = (1 + 0.25 * waves)[..., None]
 
-    def paint(self, mask: Grid, colour: Colour | NDArray[np.float64]) -> None:
+    def paint(self, mask: Grid, colour: Triple | Grid) -> None:
         self.colours += mask[..., None] * (np.asarray(colour, np.float64) - self.colours)
 
     def darken(self, mask: Grid, depth: float) -> None:
         self.colours *= 1 - depth * mask[..., None]
 
     def draw(self) -> Image.Image:
-        """From the back to the front, then the lamp."""
-        shape = self.head()
-        self.features()
-        self.shine(shape)
-        self.hair(shape)
-        noise = np.random.default_rng(7).normal(0, 2.0, self.colours.shape[:2])  # A camera's grain.
-        return Image.fromarray(np.clip(self.colours + noise[..., None], 0, 255).astype(np.uint8))
-
-    def head(self) -> Grid:
-        """Neck, ears and head. Returns 1 - r^2 of the head's outline: 1 at its middle, 0 at its edge."""
-        y, m = self.y, np.abs(self.head_x)
-        skin = np.asarray(self.face.skin, np.float64)
-        self.paint(soft(0.95 - m - 0.2 * (y < 1.2), 0.02) * soft(y - 1.2 + 0.3 * m, 0.03), (70, 72, 84))
-        self.paint(soft(0.47 - m, 0.05) * soft(y - 0.6, 0.1), skin * 0.5)
-        self.paint(soft(1 - ((m - 0.8) / 0.1) ** 2 - ((y + 0.08) / 0.24) ** 2, 0.2), skin * 0.72)
-        chin = 1.02 + 0.35 * self.face.gap
-        jaw = 0.77 - 0.08 * soft(y - 0.5, 0.5)
-        shape = 1 - (m / jaw) ** 2 - (np.abs(y) / np.where(y > 0, chin, 1.1)) ** 2.4
-        self.paint(soft(shape, 0.03), skin)
-        return np.asarray(shape)
-
-    def features(self) -> None:
+        """From the back to the front, then the lamp, then what a camera does: exposure and grain."""
+        depth = self.head()
         self.eyes()
         self.wrinkles()
         self.brows()
         self.nose()
         self.mouth()
+        self.shine(depth)
+        self.hair(depth)
+        self.colours *= (125 / self.colours.mean()) ** 0.6
+        self.colours += np.random.default_rng(7).normal(0, 2, self.y.shape)[..., None]
+        return Image.fromarray(np.clip(self.colours, 0, 255).astype(np.uint8))
+
+    def head(self) -> Grid:
+        """Clothes, neck, ears and head. Returns the head's depth, squared: 1 at its middle, 0 at its outline."""
+        y, m = self.y, np.abs(self.head_x)
+        self.paint(soft(y - 1.2 + 0.3 * m, 0.03), (70, 72, 84))
+        self.paint(soft(0.47 - m, 0.05) * soft(y - 0.6, 0.1), self.skin * 0.5)
+        self.paint(soft(1 - ((m - 0.8) / 0.1) ** 2 - ((y + 0.08) / 0.24) ** 2, 0.2), self.skin * 0.72)
+        jaw = 0.77 - 0.08 * soft(y - 0.5, 0.5)
+        chin = 1.02 + 0.35 * self.face.gap
+        depth = 1 - (m / jaw) ** 2 - (np.abs(y) / np.where(y > 0, chin, 1.1)) ** 2.4
+        self.paint(soft(depth, 0.03), self.skin)
+        return np.asarray(depth)
 
     def eyes(self) -> None:
-        f, y = self.face, self.y
-        u = (self.side - 0.345) / 0.165
+        y, m, (upper_lid, lower_lid) = self.y, self.side, self.face.lids
+        u = (m - 0.345) / 0.165
         arc = np.clip(1 - u * u, 0, 1)
-        middle = -0.21 - 0.015 * u
-        upper = middle - 0.085 * f.eye_open * arc**0.7
-        lower = middle + 0.055 * (1 - f.squint) * min(1.0, 0.4 + 0.6 * f.eye_open) * arc
-        self.darken(blob(self.side, y, (0.3, -0.25), (0.2, 0.1)), 0.22)
-        self.darken(blob(self.side, y, (0.32, -0.09), (0.15, 0.03)), 0.12)
+        upper = -0.21 - 0.015 * u - 0.085 * upper_lid * arc**0.7
+        lower = -0.21 - 0.015 * u + 0.055 * (1 - lower_lid) * min(1.0, 0.4 + 0.6 * upper_lid) * arc
+        self.darken(blob(m, y, (0.3, -0.25), (0.2, 0.1)), 0.22)
+        self.darken(blob(m, y, (0.32, -0.09), (0.15, 0.03)), 0.12)
         inside = soft(np.minimum(y - upper, lower - y)) * soft(1 - np.abs(u), 0.05)
-        self.paint(inside, np.asarray((222, 216, 210)) * (0.72 + 2.5 * np.clip(y - upper, 0, 0.11))[..., None])
-        across, down = self.side - 0.345 - np.sign(self.x) * f.gaze[0], y + 0.225 - f.gaze[1]
-        radius = np.hypot(across, down)
-        self.paint(inside * soft(0.074 - radius), (66, 48, 36))
-        self.paint(inside * soft(0.036 - radius), (12, 10, 10))
+        self.paint(inside, (0.72 + 2.5 * np.clip(y - upper, 0, 0.11))[..., None] * (222, 216, 210))
+        across, down = m - 0.345 - np.sign(self.x) * self.face.gaze[0], y + 0.225 - self.face.gaze[1]
+        for radius, colour in (0.074, (66, 48, 36)), (0.036, (12, 10, 10)):
+            self.paint(inside * soft(radius - np.hypot(across, down)), colour)
         self.paint(inside * soft(0.016 - np.hypot(across + 0.025, down + 0.025)), (250, 250, 250))
         lid = soft(1.06 - np.abs(u), 0.08)
-        self.darken(lid * np.exp(-(((y - upper) / 0.018) ** 2)), 0.85)
-        self.darken(lid * np.exp(-(((y - lower) / 0.012) ** 2)), 0.35)
-        self.darken(lid * np.exp(-(((y - upper + 0.055 + 0.02 * arc) / 0.016) ** 2)), 0.3)
+        self.darken(lid * ridge(y - upper, 0.018), 0.85)
+        self.darken(lid * ridge(y - lower, 0.012), 0.35)
+        self.darken(lid * ridge(y - upper + 0.055 + 0.02 * arc, 0.016), 0.3)
 
     def brows(self) -> None:
-        f, y = self.face, self.y
-        u = (self.side - 0.355 + 0.03 * f.frown) / 0.215
-        line = -0.4 - f.brow_raise + f.brow_slant * u - f.brow_arch * (1 - u * u) + 0.03 * f.frown
-        thickness = 0.04 - 0.013 * u
-        mask = soft(thickness - np.abs(y - line), 0.022) * soft(1 - np.abs(u), 0.1)
-        self.paint(0.88 * mask, np.asarray(f.hair) * 0.7 * self.streaks[..., None])
+        rise, slant, arch = self.face.brow
+        u = (self.side - 0.355 + 0.03 * self.face.frown) / 0.215
+        line = -0.4 - rise + slant * u - arch * (1 - u * u) + 0.03 * self.face.frown
+        mask = soft(0.04 - 0.013 * u - np.abs(self.y - line), 0.022) * soft(1 - np.abs(u), 0.1)
+        self.paint(0.88 * mask, self.hair_colour * 0.7 * self.strands)
 
     def wrinkles(self) -> None:
-        f, x, y, m = self.face, self.x, self.y, self.side
-        lift = 0.03 * f.sneer
-        corner = (f.mouth_width + 0.06, f.mouth_y - 0.5 * f.smile)
+        f, y, m, lift = self.face, self.y, self.side, self.lift
+        corner = (f.mouth[1] + 0.06, f.mouth[2] - 0.5 * f.mouth[0])
         fold = stroke(m, y, (0.16, 0.15 - lift), (corner[0], 0.2), corner, 0.035)
         self.darken(fold * soft(corner[1] - y, 0.15), 0.45 * f.folds)
-        self.darken(stroke(m, y, (0.055, -0.47), (0.08, -0.4), (0.05, -0.33), 0.02), 0.5 * f.frown)
-        self.darken(stroke(m, y, (0.0, -0.2), (0.08, -0.19), (0.13, -0.11), 0.02), 0.4 * f.sneer)
-        self.darken(stroke(m, y, (0.0, -0.13), (0.06, -0.12), (0.1, -0.06), 0.02), 0.3 * f.sneer)
+        self.darken(stroke(m, y, (0.05, -0.46), (0.065, -0.4), (0.045, -0.33), 0.022), 0.5 * f.frown)
+        self.darken(stroke(m, y, (0, -0.2), (0.08, -0.19), (0.13, -0.11), 0.02), 0.4 * f.sneer)
+        self.darken(stroke(m, y, (0, -0.13), (0.06, -0.12), (0.1, -0.06), 0.02), 0.3 * f.sneer)
         for height in (-0.58, -0.66, -0.74):
-            line = np.exp(-(((y - height - f.brow_arch * np.cos(6 * x)) / 0.016) ** 2))
-            self.darken(line * blob(x, y, (0.0, height), (0.32, 0.2)), 0.35 * f.forehead)
+            line = ridge(y - height - f.brow[2] * np.cos(6 * self.x), 0.016)
+            self.darken(line * blob(self.x, y, (0, height), (0.32, 0.2)), 0.35 * f.forehead)
 
     def nose(self) -> None:
-        f, lift = self.face, 0.03 * self.face.sneer
-        self.darken(blob(self.side, self.y, (0.065, 0.225 - lift), (0.038, 0.022)), 0.75)
-        self.darken(
-            stroke(self.side, self.y, (0.13, 0.12 - lift), (0.19, 0.18 - lift), (0.13, 0.235 - lift), 0.02), 0.35
-        )
-        self.darken(blob(self.x, self.y, (0.0, 0.285 - lift), (0.13, 0.03)), 0.25)
-        self.paint(0.2 * blob(self.side, self.y, (0.45, 0.2), (0.18, 0.14)), np.asarray(f.skin) * (0.95, 0.66, 0.64))
+        y, m, lift = self.y, self.side, self.lift
+        self.darken(blob(m, y, (0.065, 0.225 - lift), (0.038, 0.022)), 0.75)
+        self.darken(stroke(m, y, (0.13, 0.12 - lift), (0.19, 0.18 - lift), (0.13, 0.235 - lift), 0.02), 0.35)
+        self.darken(blob(m, y, (0, 0.285 - lift), (0.13, 0.03)), 0.25)
+        self.paint(0.2 * blob(m, y, (0.45, 0.2), (0.18, 0.14)), self.skin * (0.95, 0.7, 0.68))
 
     def mouth(self) -> None:
-        f, y = self.face, self.y
-        u = self.side / f.mouth_width
+        f, y, m, (smile, half_width, middle) = self.face, self.y, self.side, self.face.mouth
+        u = m / half_width
         arc = np.clip(1 - u * u, 0, 1) ** (0.55 - 0.3 * f.boxy)
-        line = f.mouth_y + f.smile * (0.35 - np.minimum(u, 1.1) ** 2)
+        line = middle + smile * (0.35 - np.minimum(u, 1.1) ** 2)
         top, bottom = line - 0.35 * f.gap * arc, line + 0.65 * f.gap * arc
-        bow = 0.062 * arc**0.6 - 0.014 * np.exp(-((u / 0.16) ** 2))
+        bow = 0.062 * arc**0.6 - 0.014 * ridge(u, 0.16)
         lips = soft(np.minimum(y - top + bow, bottom + 0.08 * arc**0.6 - y), 0.014) * soft(1 - u, 0.06)
-        self.paint(0.75 * lips, np.asarray(f.skin) * (0.78, 0.5, 0.5))
+        self.paint(0.75 * lips, self.skin * (0.76, 0.54, 0.54))
         self.darken(lips * soft(line - y, 0.03), 0.15)
-        self.darken(blob(self.x, y, (0.0, float(bottom.max(where=u < 0.1, initial=0)) + 0.13), (0.17, 0.035)), 0.3)
-        inside = soft(np.minimum(y - top, bottom - y)) * soft(1 - u, 0.04)
-        if f.gap:
-            self.paint(inside, (38, 14, 16))
-            self.paint(
-                0.7 * inside * blob(self.x, y, (0.0, f.mouth_y + 0.62 * f.gap), (0.2, 0.3 * f.gap)), (150, 70, 72)
-            )
-            shown = np.maximum(soft(top + f.teeth - y), soft(y - bottom + f.lower_teeth))
-            gaps = 1 - 0.25 * np.exp(-((np.sin(self.x * np.pi / 0.075) / 0.18) ** 2))
-            self.paint(inside * shown, np.asarray((238, 232, 220)) * (gaps * (1.02 - 0.35 * u * u))[..., None])
-        self.darken(np.exp(-(((y - line) / 0.014) ** 2)) * soft(1.05 - u, 0.06) * (1 - inside), 0.7)
-        self.darken(blob(self.side, y, (f.mouth_width + 0.01, f.mouth_y - 0.65 * f.smile), (0.035, 0.035)), 0.4)
+        self.darken(blob(m, y, (0, middle + 0.35 * smile + 0.65 * f.gap + 0.13), (0.17, 0.035)), 0.3)
+        inside = soft(np.minimum(y - top, bottom - y)) * soft(1 - u, 0.04) * (f.gap > 0)
+        self.paint(inside, (38, 14, 16))
+        self.paint(0.7 * inside * blob(m, y, (0, middle + 0.62 * f.gap), (0.2, 0.3 * f.gap + 0.01)), (150, 70, 72))
+        shown = np.maximum(soft(top + f.teeth[0] - y), soft(y - bottom + f.teeth[1]))
+        white = (1.02 - 0.35 * u * u) * (1 - 0.15 * ridge(np.sin(self.x * np.pi / 0.075), 0.18))
+        self.paint(inside * shown, white[..., None] * (238, 232, 222))
+        self.darken(ridge(y - line, 0.014) * soft(1.05 - u, 0.06) * (1 - inside), 0.7)
+        self.darken(blob(m, y, (half_width + 0.01, middle - 0.65 * smile), (0.035, 0.035)), 0.4)
 
     def relief(self) -> Grid:
         """Height over the ellipsoid."""
-        f, m, y = self.face, self.side, self.y
-        lift = 0.03 * f.sneer
-        up = max(f.smile, 0.0)
-        hills = 0.05 * blob(m, y, (0.3, -0.42), (0.2, 0.1)) - 0.1 * blob(m, y, (0.3, -0.23), (0.17, 0.12))
-        hills += 0.05 * blob(m, y, (0.345, -0.21), (0.13, 0.08))
-        hills += 0.13 * blob(m, y, (0, -0.05), (0.085, 0.25)) + 0.15 * blob(m, y, (0, 0.14 - lift), (0.11, 0.1))
-        hills += 0.06 * blob(m, y, (0.12, 0.18 - lift), (0.055, 0.06))
-        hills += (0.07 + 0.35 * up + 0.03 * f.sneer) * blob(m, y, (0.44, 0.14 - 0.3 * up), (0.19, 0.16))
-        hills += 0.05 * blob(m, y, (0, f.mouth_y), (0.3, 0.16)) + 0.07 * blob(
-            m, y, (0, 0.86 + 0.4 * f.gap), (0.2, 0.12)
+        f, m, y, lift, up = self.face, self.side, self.y, self.lift, max(self.face.mouth[0], 0)
+        hills: tuple[tuple[float, Point, Point], ...] = (
+            (0.05, (0.3, -0.42), (0.2, 0.1)),  # brow ridge
+            (-0.1, (0.3, -0.23), (0.17, 0.12)),  # socket
+            (0.05, (0.345, -0.21), (0.13, 0.08)),  # eyeball
+            (0.13, (0, -0.05), (0.085, 0.25)),  # bridge of the nose
+            (0.15, (0, 0.14 - lift), (0.11, 0.1)),  # its tip
+            (0.06, (0.12, 0.18 - lift), (0.055, 0.06)),  # its wings
+            (0.07 + 0.35 * up + lift, (0.44, 0.14 - 0.3 * up), (0.19, 0.16)),  # cheek
+            (0.05, (0, f.mouth[2]), (0.3, 0.16)),  # lips
+            (0.07, (0, 0.86 + 0.4 * f.gap), (0.2, 0.12)),  # chin
         )
-        return np.asarray(hills)
+        return np.asarray(sum(height * blob(m, y, at, radii) for height, at, radii in hills))
 
-    def shine(self, shape: Grid) -> None:
-        """Lambert's law, the lamp's share 0.75 and the room's 0.3, and a little gloss where the lamp is mirrored."""
+    def shine(self, depth: Grid) -> None:
+        """Lambert's law: 0.3 from the room, 0.85 from the lamp, and a little gloss where the lamp is mirrored."""
         slope_y, slope_x = np.gradient(self.relief(), self.pixel)
-        normal = np.stack([self.head_x / 0.8 - slope_x, self.y / 1.5 - slope_y, np.sqrt(np.clip(shape, 0.02, 1)) + 0.2])
+        normal = np.stack([self.head_x / 0.8 - slope_x, self.y / 1.5 - slope_y, np.sqrt(np.clip(depth, 0.02, 1)) + 0.2])
         normal /= np.linalg.norm(normal, axis=0)
-        lamp = np.asarray(self.face.light) / np.linalg.norm(self.face.light)
-        half = (lamp + (0, 0, 1)) / np.linalg.norm(lamp + (0, 0, 1))
-        diffuse = np.clip(np.tensordot(lamp, normal, 1), 0, 1)
-        gloss = np.clip(np.tensordot(half, normal, 1), 0, 1) ** 30
-        on_head = soft(shape, 0.03)
-        self.colours *= (1 + on_head * (0.3 + 0.85 * diffuse - 1))[..., None]
-        self.colours += (28 * on_head * gloss)[..., None]
+        lamp = np.asarray(self.face.look.lamp) / np.linalg.norm(self.face.look.lamp)
+        mirror = (lamp + np.array([0, 0, 1])) / np.linalg.norm(lamp + np.array([0, 0, 1]))
+        diffuse, gloss = (np.clip(np.einsum("i,ihw->hw", axis, normal), 0, 1) for axis in (lamp, mirror))
+        on_head = soft(depth, 0.03)[..., None]
+        self.colours *= 1 + on_head * (0.3 + 0.85 * diffuse[..., None] - 1)
+        self.colours += 28 * on_head * gloss[..., None] ** 30
 
-    def hair(self, shape: Grid) -> None:
-        f, m, y = self.face, np.abs(self.head_x), self.y
-        cap = 1 - (m / (0.88 + 0.1 * max(f.hair_length, 0.0))) ** 2 - (np.minimum(y + 0.1, 0.0) / 1.15) ** 2
+    def hair(self, depth: Grid) -> None:
+        """Above the hairline and, where it is long, beside the face."""
+        look, m, y = self.face.look, np.abs(self.head_x), self.y
+        half_width = 0.88 + 0.1 * max(look.hair_end, 0) + 0.02 * np.sin(6 * y)
+        cap = 1 - (m / half_width) ** 2 - (np.minimum(y + 0.1, 0) / 1.15) ** 2
         hairline = -0.8 + 0.1 * m + 0.75 * np.clip(m - 0.45, 0, 1) ** 1.5
-        off_face = np.maximum(soft(hairline - y, 0.03), soft(0.02 - shape, 0.05))
-        light = 0.75 + 0.5 * np.clip(f.light[0] * self.head_x - y * 0.6, -0.4, 0.7)
-        mask = soft(cap, 0.05) * off_face * soft(f.hair_length - y - 0.4 * (0.86 - m), 0.08)
-        self.paint(mask, np.asarray(f.hair) * (self.streaks * light)[..., None])
+        off_face = np.maximum(soft(hairline - y, 0.03), soft(0.02 - depth, 0.05))
+        mask = soft(cap, 0.05) * off_face * soft(look.hair_end - y - 0.4 * (0.86 - m), 0.08)
+        light = 0.75 + 0.5 * np.clip(look.lamp[0] * self.head_x - 0.6 * y, -0.4, 0.7)
+        self.paint(mask, self.hair_colour * self.strands * light[..., None])
 
 
 def draw(face: Face, width: int, height: int) -> Image.Image:
-    """The face, drawn larger than small pictures need and averaged, as a camera does."""
+    """The face; a small picture is drawn larger and averaged, as a camera's sensor does."""
     factor = max(1, round(480 / height))
     return Portrait(face, width * factor, height * factor).draw().resize((width, height), Image.Resampling.BOX)
+
+
+def plain(kind: str, mode: str = "RGB", **options: Any) -> Encode:
+    """The picture as Pillow writes it in this format and mode."""
+
+    def encode(image: Image.Image) -> bytes:
+        file = io.BytesIO()
+        image.convert(mode).save(file, kind, **options)
+        return file.getvalue()
+
+    return encode
+
+
+def rotated(image: Image.Image) -> bytes:
+    """Lies on its side, as a telephone saves it; EXIF says how to turn it."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    return plain("JPEG", exif=exif)(image.transpose(Image.Transpose.ROTATE_90))
+
+
+def sixteen_bits(image: Image.Image) -> bytes:
+    """Grey from 0 to 65535."""
+    return plain("PNG", "I;16")(Image.fromarray(np.asarray(image.convert("L"), np.uint16) * 257))
+
+
+def cut_out(image: Image.Image) -> bytes:
+    """Transparent outside an oval round the face."""
+    x, y = np.linspace(-1, 1, image.width), np.linspace(-1, 1, image.height)[:, None]
+    image.putalpha(Image.fromarray((255 * soft(0.95 - np.hypot(x, y), 0.05)).astype(np.uint8)))
+    return plain("PNG", "RGBA")(image)
+
+
+def animated(image: Image.Image) -> bytes:
+    """Two frames, grey; a classifier reads the first."""
+    leaning = image.convert("L").rotate(5, Image.Resampling.BICUBIC)
+    return plain("GIF", "L", save_all=True, append_images=[leaning], duration=500, loop=0)(image)
+
+
+def broken(image: Image.Image) -> bytes:
+    """A download that stopped halfway."""
+    whole = plain("JPEG")(image)
+    return whole[: len(whole) // 2]
+
+
+SAMPLES: Final[dict[str, tuple[Face, tuple[int, int], Encode]]] = {
+    "happiness.jpg": (replace(GRIN, look=ADA, yaw=0.12), (640, 480), plain("JPEG", quality=88)),
+    "happiness-grey48.jpg": (replace(GRIN, look=BEN, tilt=0.08), (48, 48), plain("JPEG", "L", quality=92)),
+    "happiness-rotated.jpg": (replace(LAUGH, look=FAY, tilt=-0.1), (360, 420), rotated),
+    "happiness-palette.png": (replace(SMILE, look=ELI), (256, 256), plain("PNG", "P", palette=Image.Palette.ADAPTIVE)),
+    "sadness.png": (replace(SADNESS, look=CHI, tilt=0.1), (300, 340), plain("PNG")),
+    "sadness-cmyk.jpg": (replace(SADNESS, look=DEE, yaw=-0.15), (320, 320), plain("JPEG", "CMYK")),
+    "anger.webp": (replace(ANGER, look=CHI), (480, 480), plain("WEBP", quality=85)),
+    "anger.bmp": (replace(ANGER, look=ELI, tilt=-0.06), (160, 160), plain("BMP")),
+    "fear.tif": (replace(FEAR, look=FAY, yaw=0.1), (240, 240), plain("TIFF", compression="tiff_lzw")),
+    "fear.ppm": (replace(FEAR, look=ELI), (128, 128), plain("PPM")),
+    "surprise.jpeg": (replace(SURPRISE, look=BEN, zoom=1.2), (1024, 768), plain("JPEG", quality=85)),
+    "surprise-16bit.png": (replace(SURPRISE, look=DEE, yaw=-0.1), (192, 192), sixteen_bits),
+    "disgust.gif": (replace(DISGUST, look=FAY), (200, 200), animated),
+    "disgust.pgm": (replace(DISGUST, look=ADA, tilt=0.08), (96, 96), plain("PPM", "L")),
+    "neutral-transparent.png": (replace(NEUTRAL, look=DEE), (224, 224), cut_out),
+    "more/neutral.webp": (replace(NEUTRAL, look=CHI, yaw=0.1), (400, 400), plain("WEBP", quality=85)),
+    "broken.jpg": (replace(SMILE, look=BEN), (320, 240), broken),
+}
+
+
+def main() -> None:
+    for name, (face, size, encode) in SAMPLES.items():
+        path = FOLDER / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(encode(draw(face, *size)))
+
+
+if __name__ == "__main__":
+    main()

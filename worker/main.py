@@ -65,7 +65,7 @@ def sweep_forever(settings: Settings, db: Database, app: Any, stop: threading.Ev
     while not stop.is_set():
         try:
             batches.sweep(db)
-            batches.dispatch(db, send, settings.dispatch_window)
+            batches.dispatch(db, send, settings)
         except DatabaseError as error:
             _log.warning("sweep put off: %s", error)
         stop.wait(settings.sweep_s)

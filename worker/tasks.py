@@ -38,4 +38,4 @@ def classify_batch(self: "Task[Any, Any]", batch_id: int) -> None:
 
 
 def _dispatch(db: Database, settings: Settings, send: Send) -> None:
-    batches.dispatch(db, send, settings.dispatch_window)
+    batches.dispatch(db, send, settings)

@@ -17,6 +17,7 @@ def settings(tmp_path: Path, tiny_model: Path) -> dict[str, str]:
         "CUEMILL_BATCH_SIZE": "16",
         "CUEMILL_LEASE_S": "3",
         "CUEMILL_SWEEP_S": "0.5",
+        "CUEMILL_REHINT_S": "5",
     }
 
 

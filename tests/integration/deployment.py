@@ -40,7 +40,12 @@ class Deployment:
     ) -> subprocess.CompletedProcess[str]:
         """Runs one command to its end and checks its exit code."""
         done = subprocess.run(
-            [*CUEMILL, *map(str, arguments)], env=self.variables, capture_output=True, text=True, timeout=timeout_s
+            [*CUEMILL, *map(str, arguments)],
+            env=self.variables,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
         )
         assert done.returncode == exit_code, (arguments, done.returncode, done.stdout[-3000:], done.stderr[-3000:])
         return done
@@ -59,6 +64,15 @@ class Deployment:
         port = free_port()
         self.environment |= {"CUEMILL_IMAGE_ROOTS": str(images), "CUEMILL_PORT": str(port)}
         self.start("serve")
+        return self._client(port)
+
+    def up(self, images: Path) -> httpx.Client:
+        """Starts everything in one command, and waits until it answers."""
+        port = free_port()
+        self.start("up", "--images", str(images), "--port", str(port))
+        return self._client(port)
+
+    def _client(self, port: int) -> httpx.Client:
         client = self._stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30))
         wait_until(lambda: _answers(client), "the API to answer")
         return client

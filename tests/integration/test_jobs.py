@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from models import jobs
+from models.database import Database
 from models.labels import EMOTIONS
 from models.states import JobStatus
 from tests.integration.deployment import Deployment, audit, make_faces
@@ -113,6 +114,14 @@ def test_a_folder_is_submitted_polled_read_and_deleted_over_http(either: Deploym
     assert client.get("/v1/results").json() == {"results": [], "next": None}
 
 
+def wait_for_progress(database: Database, job_id: int, images: int) -> None:
+    wait_until(lambda: jobs.get(database, job_id).counts.classified >= images, f"{images} images to be classified")
+
+
+def wait_for_end(database: Database, job_id: int) -> None:
+    wait_until(lambda: jobs.get(database, job_id).status is JobStatus.COMPLETED, "the job to complete", 120)
+
+
 def worker_processes(parent: int) -> list[int]:
     """The processes that classify: children of a worker program that run our code for it."""
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
@@ -125,10 +134,10 @@ def test_killed_workers_lose_and_double_nothing(either: Deployment, tmp_path: Pa
     worker = either.start("worker")
     job_id = int(either.run("enqueue", folder).stdout)
     for step in (100, 500, 900):
-        wait_until(lambda: jobs.get(database, job_id).counts.classified >= step, "progress")
+        wait_for_progress(database, job_id, step)
         for pid in worker_processes(worker.pid)[:1]:
             os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: jobs.get(database, job_id).status is JobStatus.COMPLETED, "the job to complete")
+    wait_for_end(database, job_id)
     audit(database, job_id, 1500)
 
 
@@ -137,10 +146,10 @@ def test_a_worker_program_killed_whole_is_replaced_by_another(either: Deployment
     database = either.database()
     first = either.start("worker")
     job_id = int(either.run("enqueue", folder).stdout)
-    wait_until(lambda: jobs.get(database, job_id).counts.classified >= 50, "progress")
+    wait_for_progress(database, job_id, 50)
     os.killpg(first.pid, signal.SIGKILL)
     either.start("worker")
-    wait_until(lambda: jobs.get(database, job_id).status is JobStatus.COMPLETED, "the job to complete")
+    wait_for_end(database, job_id)
     audit(database, job_id, 800)
 
 
@@ -149,7 +158,7 @@ def test_cancel_stops_a_running_job_and_keeps_what_is_finished(either: Deploymen
     database = either.database()
     either.start("worker")
     job_id = int(either.run("enqueue", folder).stdout)
-    wait_until(lambda: jobs.get(database, job_id).counts.classified >= 16, "progress")
+    wait_for_progress(database, job_id, 16)
     cancelled = either.json("cancel", str(job_id))
     assert cancelled["status"] == "cancelled"
     assert cancelled["counts"]["cancelled"] > 0
@@ -167,11 +176,11 @@ def test_a_folder_that_changes_while_it_is_read_loses_no_file_that_stayed(either
     database = either.database()
     either.start("worker")
     job_id = int(either.run("enqueue", folder).stdout)
-    wait_until(lambda: jobs.get(database, job_id).counts.classified >= 16, "progress")
+    wait_for_progress(database, job_id, 16)
     for i in range(900, 1000):
         (folder / f"face-{i:05}.jpg").unlink()
     make_faces(folder / "zzz-late", 10)
-    wait_until(lambda: jobs.get(database, job_id).status is JobStatus.COMPLETED, "the job to complete")
+    wait_for_end(database, job_id)
     counts = jobs.get(database, job_id).counts
     audit(database, job_id, counts.total)
     assert counts.classified >= 900
@@ -197,10 +206,10 @@ def test_a_queue_that_forgets_everything_loses_nothing(scaled: Deployment, redis
     with database.write() as connection:  # As if the message had been sent a minute ago.
         connection.exec_driver_sql("UPDATE jobs SET scan_hinted_at = scan_hinted_at - 60")
     scaled.start("worker")
-    wait_until(lambda: jobs.get(database, job_id).counts.classified >= 50, "progress")
+    wait_for_progress(database, job_id, 50)
     redis_server.kill()
     redis_server.start()
-    wait_until(lambda: jobs.get(database, job_id).status is JobStatus.COMPLETED, "the job to complete", 120)
+    wait_for_end(database, job_id)
     audit(database, job_id, 1000)
 
 

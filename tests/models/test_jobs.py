@@ -12,8 +12,9 @@ from models.database import Database
 from models.errors import FolderError, IdempotencyError, NotFoundError
 from models.jobs import JobView, Submission
 from models.results import Filter, Row
+from models.settings import Settings
 from models.states import JobStatus, Outcome
-from models.tables import Batch, Image, Prediction
+from models.tables import Batch, Image, Job, Prediction
 
 LEASE_S = 30.0
 SCORES = np.linspace(0, 2 / 28, 28, dtype=np.float32)
@@ -254,32 +255,46 @@ def test_a_live_job_for_the_same_folder_is_found_to_go_on_with(db: Database, rel
     assert jobs.find_live(db, asked) is None
 
 
-def test_dispatch_announces_a_bounded_window_and_again_what_went_unanswered(
-    db: Database, release_id: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_dispatch_announces_a_bounded_window_and_again_what_went_unanswered(db: Database, release_id: int) -> None:
     sent: list[tuple[str, int]] = []
+    settings = Settings(dispatch_window=2)
 
     def send(task: str, identity: int) -> bool:
         sent.append((task, identity))
         return True
 
     job = submit(db, release_id)
-    assert batches.dispatch(db, send, window=2) == 1
+    assert batches.dispatch(db, send, settings) == 1
     assert sent == [("cuemill.scan", job.id)]
     scan_whole(db, job, 20)
-    assert batches.dispatch(db, send, window=2) == 2
-    assert batches.dispatch(db, send, window=2) == 0
+    assert batches.dispatch(db, send, settings) == 2
+    assert batches.dispatch(db, send, settings) == 0
     batches.claim(db, sent[-1][1], "worker", LEASE_S)
-    assert batches.dispatch(db, send, window=2) == 1
-    monkeypatch.setattr(batches, "REHINT_S", -1.0)
-    assert batches.dispatch(db, send, window=2) == 2
+    assert batches.dispatch(db, send, settings) == 1
+    assert [task for task, _ in sent] == ["cuemill.scan"] + 3 * ["cuemill.classify"]
+    with db.write() as connection:
+        connection.execute(sa.update(Batch).values(hinted_at=Batch.hinted_at - settings.rehint_s - 1))
+    assert batches.dispatch(db, send, settings) == 2
     assert sent[-2:] == [sent[1], sent[3]]
+
+
+def test_a_scan_whose_lease_ran_out_is_announced_again_at_once(db: Database, release_id: int) -> None:
+    job = submit(db, release_id)
+    sent: list[int] = []
+    assert batches.dispatch(db, lambda task, identity: True, Settings()) == 1
+    scans.claim(db, job.id, "dead", LEASE_S)
+    assert batches.dispatch(db, lambda task, identity: True, Settings()) == 0
+    with db.write() as connection:
+        connection.execute(sa.update(Job).values(scan_lease_until=0.0))
+    assert batches.dispatch(db, lambda task, identity: not sent.append(identity), Settings()) == 1
+    assert sent == [job.id]
 
 
 def test_what_a_queue_out_of_reach_did_not_take_is_announced_by_the_next_sweep(db: Database, release_id: int) -> None:
     scan_whole(db, submit(db, release_id), 20)
-    assert batches.dispatch(db, lambda task, identity: False, window=3) == 0
-    assert batches.dispatch(db, lambda task, identity: True, window=3) == 3
+    settings = Settings(dispatch_window=3)
+    assert batches.dispatch(db, lambda task, identity: False, settings) == 0
+    assert batches.dispatch(db, lambda task, identity: True, settings) == 3
 
 
 def test_pages_follow_the_scan_and_join_without_gap_or_overlap(db: Database, release_id: int) -> None:

@@ -3,6 +3,7 @@
 import os
 import socket
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,20 @@ def test_any_name_becomes_text_that_a_database_takes_and_back(name: bytes) -> No
 def test_names_that_are_utf_8_are_left_readable() -> None:
     assert to_text("Gesichter/Bär 1.jpg".encode()) == "Gesichter/Bär 1.jpg"
     assert to_text(b"caf\xe9.jpg") == "caf\\xe9.jpg"
+
+
+@pytest.fixture
+def another_user(tmp_path: Path) -> Iterator[None]:
+    """Permissions don't bind root, so for root the test acts as another user."""
+    if os.geteuid() != 0:
+        yield
+        return
+    for folder in [tmp_path, *tmp_path.parents[:2]]:
+        folder.chmod(0o755)
+    os.chown(tmp_path, 65534, 65534)
+    os.seteuid(65534)
+    yield
+    os.seteuid(0)
 
 
 def touch(root: Path, *names: str) -> bytes:
@@ -116,6 +131,22 @@ def test_a_folder_must_exist_and_be_a_folder(tmp_path: Path) -> None:
         check_folder(tmp_path / "absent")
     with pytest.raises(FolderError, match="is a file, not a folder"):
         check_folder(tmp_path / "a.jpg")
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, another_user: None) -> None:
+    tmp_path.chmod(0)
+    with pytest.raises(FolderError, match="can't be read by this user"):
+        check_folder(tmp_path)
+    tmp_path.chmod(0o700)
+
+
+def test_what_may_not_be_read_within_a_folder_is_named(tmp_path: Path, another_user: None) -> None:
+    root = touch(tmp_path, "a.jpg", "closed/b.jpg", "z.jpg")
+    (tmp_path / "a.jpg").chmod(0)
+    (tmp_path / "closed").chmod(0)
+    assert list(walk(root, True)) == [b"a.jpg", b"closed", b"z.jpg"]
+    assert (code_of(tmp_path, "a.jpg"), code_of(tmp_path, "closed")) == ("permission_denied", "folder_unreadable")
+    (tmp_path / "closed").chmod(0o700)
 
 
 def test_a_folder_outside_the_roots_is_refused_without_telling_whether_it_exists(tmp_path: Path) -> None:

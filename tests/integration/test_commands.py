@@ -1,0 +1,204 @@
+"""`cuemill classify` and `cuemill up`: everything in one command, gone with it, and gone on with after it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from models import jobs
+from models.states import JobStatus
+from tests.integration.deployment import CUEMILL, Deployment, audit, make_faces
+from tests.services import wait_until
+
+
+def start_classify(embedded: Deployment, folder: Path) -> subprocess.Popen[bytes]:
+    command = [*CUEMILL, "classify", str(folder)]
+    return subprocess.Popen(command, env=embedded.variables, start_new_session=True, stderr=subprocess.PIPE)
+
+
+def processes_of(group: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and os.getpgid(int(entry.name)) == group and not _is_zombie(entry):
+                found.append(int(entry.name))
+        except (ProcessLookupError, FileNotFoundError):
+            continue
+    return found
+
+
+def _is_zombie(process: Path) -> bool:
+    return (process / "stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+
+
+def test_classify_prints_results_on_stdout_and_the_summary_last_on_stderr(embedded: Deployment, tmp_path: Path) -> None:
+    folder = make_faces(tmp_path / "faces", 40)
+    done = embedded.run("classify", folder, "--format", "jsonl")
+    assert len([json.loads(line) for line in done.stdout.splitlines()]) == 40
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("Job 1 completed: 40 images, 40 classified")
+
+
+def test_classify_writes_a_file_in_the_format_its_name_says(embedded: Deployment, tmp_path: Path) -> None:
+    folder, output = make_faces(tmp_path / "faces", 3), tmp_path / "out.csv"
+    done = embedded.run("classify", folder, "-o", output)
+    assert done.stdout == ""
+    assert len(output.read_text().splitlines()) == 4
+    embedded.run("classify", folder, "-o", tmp_path / "out.docx", exit_code=2)
+    embedded.run("classify", folder, "-o", tmp_path / "absent" / "out.csv", exit_code=2)
+
+
+def test_interrupted_it_says_how_to_go_on_and_goes_on_where_it_was(embedded: Deployment, tmp_path: Path) -> None:
+    folder = make_faces(tmp_path / "faces", 3000)
+    database = embedded.database()
+    database.upgrade()
+    process = start_classify(embedded, folder)
+    wait_until(lambda: jobs.newest(database) and jobs.newest(database)[0].counts.classified >= 64, "progress")
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"Run the same command again to go on with job 1." in said
+    assert processes_of(process.pid) == []
+    interrupted = jobs.get(database, 1)
+    assert interrupted.status is JobStatus.RUNNING
+    assert interrupted.counts.pending > 0 or interrupted.scanned_at is None
+    again = embedded.run("classify", folder, "--format", "csv")
+    assert "Going on with job 1" in again.stderr
+    assert len(again.stdout.splitlines()) == 3001
+    assert len(jobs.newest(database)) == 1
+    audit(database, 1, 3000)
+
+
+def test_killed_outright_its_workers_are_gone_with_it_and_it_goes_on(embedded: Deployment, tmp_path: Path) -> None:
+    folder = make_faces(tmp_path / "faces", 2000)
+    database = embedded.database()
+    database.upgrade()
+    process = start_classify(embedded, folder)
+    wait_until(lambda: jobs.newest(database) and jobs.newest(database)[0].counts.classified >= 64, "progress")
+    process.kill()
+    process.communicate()
+    wait_until(lambda: processes_of(process.pid) == [], "its workers to be gone")
+    embedded.run("classify", folder)
+    audit(database, 1, 2000)
+
+
+def test_subfolders_can_be_left_out(embedded: Deployment, tmp_path: Path) -> None:
+    make_faces(tmp_path / "faces" / "sub", 5)
+    folder = make_faces(tmp_path / "faces", 2)
+    assert "2 images" in embedded.run("classify", folder, "--no-recursive").stderr
+
+
+@pytest.mark.parametrize(
+    ("make", "exit_code", "sentence"),
+    [
+        (lambda path: None, 2, "doesn't exist"),
+        (lambda path: path.touch(), 2, "is a file, not a folder"),
+        (lambda path: path.mkdir(), 1, "holds no image"),
+        (lambda path: path.symlink_to(path), 2, "doesn't exist"),
+    ],
+)
+def test_a_folder_that_cannot_be_classified_is_one_sentence_and_an_exit_code(
+    embedded: Deployment, tmp_path: Path, make: object, exit_code: int, sentence: str
+) -> None:
+    make(tmp_path / "target")  # type: ignore[operator]
+    done = embedded.run("classify", tmp_path / "target", exit_code=exit_code)
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_model_that_cannot_be_used_is_one_sentence_and_nothing_is_queued(
+    embedded: Deployment, tmp_path: Path
+) -> None:
+    folder = make_faces(tmp_path / "faces", 2)
+    hostile = tmp_path / "hostile.pkl"
+    hostile.write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    assert "can't be checked" in embedded.run("classify", folder, "--model", hostile, exit_code=1).stderr
+    assert "neither a file nor a known release" in embedded.run("classify", folder, "--model", "x", exit_code=2).stderr
+    assert embedded.json("jobs") == []
+
+
+def test_a_model_that_vanished_fails_the_job_with_its_reason_and_retry_runs_it(
+    embedded: Deployment, tmp_path: Path, tiny_model: Path
+) -> None:
+    folder = make_faces(tmp_path / "faces", 2)
+    away = tmp_path / "elsewhere" / "tiny.pkl"
+    away.parent.mkdir()
+    for suffix in ("", ".sha256"):
+        shutil.copy(f"{tiny_model}{suffix}", f"{away}{suffix}")
+    embedded.environment["CUEMILL_MODEL"] = str(away)
+    job = embedded.run("enqueue", folder).stdout.strip()
+    shutil.rmtree(away.parent)
+    embedded.start("worker")
+    assert "isn't on this host" in embedded.run("status", job, "--watch", exit_code=1).stderr
+    away.parent.mkdir()
+    for suffix in ("", ".sha256"):
+        shutil.copy(f"{tiny_model}{suffix}", f"{away}{suffix}")
+    embedded.run("retry", job)
+    embedded.run("status", job, "--watch")
+
+
+def test_retry_classifies_what_was_mended(embedded: Deployment, tmp_path: Path) -> None:
+    folder = make_faces(tmp_path / "faces", 2)
+    (folder / "broken.jpg").write_bytes(b"")
+    embedded.run("classify", folder)
+    shutil.copy(folder / "face-00000.jpg", folder / "broken.jpg")
+    done = embedded.run("retry", "1", "--code", "empty")
+    assert "1 images are queued again" in done.stderr
+    embedded.start("worker")
+    assert "3 images, 3 classified" in embedded.run("status", "1", "--watch").stderr
+
+
+def test_up_serves_and_works_in_one_command(embedded: Deployment, tmp_path: Path) -> None:
+    folder = make_faces(tmp_path / "faces", 30)
+    client = embedded.up(tmp_path)
+    job = client.post("/v1/jobs", json={"folder": str(folder)}).json()
+    wait_until(lambda: client.get(f"/v1/jobs/{job['id']}").json()["status"] == "completed", "the job to complete")
+    assert client.get(f"/v1/jobs/{job['id']}").json()["counts"]["classified"] == 30
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], check=True)
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_a_full_disk_under_the_database_loses_nothing_and_the_job_goes_on_when_there_is_room(
+    embedded: Deployment, tmp_path: Path, small_disk: Path
+) -> None:
+    folder = make_faces(tmp_path / "faces", 2500)
+    embedded.environment["CUEMILL_DATA_DIR"] = str(small_disk / "data")
+    database = embedded.database()
+    database.upgrade()
+    process = start_classify(embedded, folder)
+    wait_until(lambda: jobs.newest(database) and jobs.newest(database)[0].counts.classified >= 64, "progress")
+    ballast = small_disk / "ballast"
+    with open(ballast, "wb", buffering=0) as file:
+        _fill(file.fileno())
+    before = -1
+    while before < (before := jobs.get(database, 1).counts.classified):
+        time.sleep(2)  # Until nothing moves any more.
+    assert jobs.get(database, 1).status is JobStatus.RUNNING
+    ballast.unlink()
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert b"The disk of the database" in said
+    audit(database, 1, 2500)
+
+
+def _fill(descriptor: int) -> None:
+    try:
+        while True:
+            os.write(descriptor, b"\0" * 4096)
+    except OSError:
+        return
