@@ -35,6 +35,9 @@ services: ## Install Redis and PostgreSQL from Debian, if they are missing
 			redis-server postgresql >/dev/null; \
 	fi
 
+bench: $(VENV)/development services ## Measure what the README quotes: the whole way against the bare network
+	$(BIN)/python -m benchmarks.end_to_end
+
 clean: ## Remove the virtual environment and caches, and with it the demo's database
 	rm -rf $(VENV) *.egg-info build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 

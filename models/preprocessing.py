@@ -21,14 +21,14 @@ class Preprocessing:
 
     Attributes:
         height, width: input size in pixels.
-        channel_order: of the last axis.
+        channel_order: of the last axis; grey = luminance, three times, for networks that have seen no colour.
         antialias: True = Pillow's bicubic, which averages when it shrinks; False = OpenCV's (a = -0.75), which doesn't.
         scale, offset: input = pixel * scale + offset. The defaults are MobileNetV2's x / 127.5 - 1, so [-1, 1].
     """
 
     height: int = 48
     width: int = 48
-    channel_order: Literal["rgb", "bgr"] = "rgb"
+    channel_order: Literal["rgb", "bgr", "grey"] = "rgb"
     resampling: Literal["bicubic"] = "bicubic"
     antialias: bool = True
     scale: float = 1 / 127.5
@@ -41,6 +41,8 @@ class Preprocessing:
 
     def resize(self, image: Image.Image) -> NDArray[np.uint8]:
         """An RGB picture of any size to uint8 (height, width, 3) in `channel_order`."""
+        if self.channel_order == "grey":
+            image = image.convert("L").convert("RGB")
         if self.antialias:
             if image.size != self.size:
                 image = image.resize(self.size, Image.Resampling.BICUBIC)
@@ -69,7 +71,7 @@ class Preprocessing:
             made = cls(**values)
             sound = (
                 all(type(n) is int and 8 <= n <= 1024 for n in (made.height, made.width))
-                and made.channel_order in ("rgb", "bgr")
+                and made.channel_order in ("rgb", "bgr", "grey")
                 and made.resampling == "bicubic"
                 and type(made.antialias) is bool
                 and all(type(x) is float and np.isfinite(x) for x in (made.scale, made.offset))

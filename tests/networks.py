@@ -5,14 +5,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def pictures(count: int, seed: int = 0) -> NDArray[np.float32]:
-    """(count, 48, 48, 3) in [-1, 1]: a third noise, the rest blocks, grey and coloured, as unlike as can be."""
+def pictures(count: int, seed: int = 0, height: int = 48, width: int = 48) -> NDArray[np.float32]:
+    """(count, height, width, 3) in [-1, 1]: a third noise, the rest blocks, grey and coloured, as unlike as can be."""
     random = np.random.default_rng(seed)
     noise = random.uniform(-1, 1, (count, 48, 48, 3))
     grey = np.kron(random.uniform(-1, 1, (count, 6, 6, 1)), np.ones((1, 8, 8, 3)))
     coloured = np.kron(random.uniform(-1, 1, (count, 3, 3, 3)), np.ones((1, 16, 16, 1)))
     kinds = np.stack([noise, grey, coloured])
-    return kinds[np.arange(count) % 3, np.arange(count)].astype(np.float32)
+    return kinds[np.arange(count) % 3, np.arange(count), :height, :width].astype(np.float32)
 
 
 def randomise(model: keras.Model, seed: int = 0) -> keras.Model:
@@ -33,6 +33,7 @@ def randomise(model: keras.Model, seed: int = 0) -> keras.Model:
         else:
             continue
         variable.assign(value.astype(np.float32))
-    last = model.layers[-1]
-    last.bias.assign(last.bias - np.log(model.predict_on_batch(pictures(96, seed))).mean(axis=0))
+    last, (_, height, width, _) = model.layers[-1], model.input_shape
+    scores = model.predict_on_batch(pictures(96, seed, height, width))
+    last.bias.assign(last.bias - np.log(scores).mean(axis=0))
     return model

@@ -22,7 +22,7 @@ def announced() -> list[bool]:
 
 @pytest.fixture
 def client(db: Database, tiny_model: Path, tmp_path: Path, announced: list[bool]) -> Iterator[TestClient]:
-    settings = Settings(_env_file=None, image_roots=(tmp_path,), model=tiny_model)  # type: ignore[call-arg]
+    settings = Settings(_env_file=None, image_roots=(tmp_path,), model=tiny_model)
     context = Context(db, settings, announce=lambda: announced.append(True), ping_queue=lambda: True)
     with TestClient(make_api(context), raise_server_exceptions=False) as made:
         yield made
@@ -190,7 +190,7 @@ def test_an_unknown_path_is_a_problem_too(client: TestClient) -> None:
 
 def test_a_database_out_of_reach_is_a_503_and_readyz_says_why(tiny_model: Path, tmp_path: Path) -> None:
     away = Database("postgresql+psycopg://user:secret@127.0.0.1:1/x")
-    settings = Settings(_env_file=None, image_roots=(tmp_path,), model=tiny_model)  # type: ignore[call-arg]
+    settings = Settings(_env_file=None, image_roots=(tmp_path,), model=tiny_model)
     context = Context(away, settings, announce=lambda: None, ping_queue=lambda: False)
     with TestClient(make_api(context)) as client:
         response = client.get("/v1/jobs")

@@ -80,7 +80,7 @@ class Deployment:
     def database(self) -> Database:
         """The same database, seen by the test itself."""
         variables = {name.removeprefix("CUEMILL_").lower(): value for name, value in self.environment.items()}
-        settings = Settings(_env_file=None, **variables)  # type: ignore[call-arg, arg-type]
+        settings = Settings(_env_file=None, **variables)  # type: ignore[arg-type]
         database = Database(settings.database)
         self._stack.callback(database.close)
         return database
