@@ -97,7 +97,7 @@ def retry(
     settings, db = connect()
     view, count = store.retry(db, job, tuple(code or ()))
     announce(settings, db)
-    err.print(f"{count:,} images are queued again.", highlight=False)
+    err.print(f"{count:,} images are queued again.")
     _show(view, as_json)
 
 
@@ -111,4 +111,4 @@ def delete(
     if not yes:
         typer.confirm(f"Delete job {view.id} and {view.counts.total:,} results of {view.folder}?", abort=True, err=True)
     store.delete(db, job)
-    err.print(f"Job {job} is deleted.", highlight=False)
+    err.print(f"Job {job} is deleted.")

@@ -5,8 +5,8 @@ import sys
 
 import typer
 
-from cli import jobs, run, setup
-from cli.output import err
+from cli import jobs, run, setup, train
+from cli.output import complain
 from models.errors import CuemillError, FolderError, UsageError
 
 app = typer.Typer(
@@ -17,7 +17,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _module in (run, jobs, setup):
+for _module in (run, jobs, train, setup):
     _module.add_to(app)
 
 
@@ -27,17 +27,13 @@ def main() -> None:
     try:
         app()
     except (UsageError, FolderError) as error:
-        _complain(error)
+        complain(error)
         sys.exit(2)
     except CuemillError as error:
-        _complain(error)
+        complain(error)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:  # The reader of our output, such as `head`, has seen enough.
         sys.stderr.close()
         sys.exit(0)
-
-
-def _complain(error: CuemillError) -> None:
-    err.print(f"[red]error:[/] {error}", markup=True, highlight=False, soft_wrap=True)

@@ -24,7 +24,13 @@ from models.results import Record
 TABLE_ROWS = 100
 
 out = Console(width=None if sys.stdout.isatty() else 160)  # What reads a pipe has no width; paths should stay whole.
-err = Console(stderr=True)
+err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+
+def complain(message: object) -> None:
+    """An error, as every command shows it."""
+    err.print("error:", style="red", end=" ")
+    err.print(str(message))
 
 
 class Format(StrEnum):

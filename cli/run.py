@@ -8,7 +8,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from cli.context import announce, connect, submission
-from cli.output import Format, choose_format, counts_line, err, print_json, write_results
+from cli.output import Format, choose_format, complain, counts_line, err, print_json, write_results
 from models import jobs, results
 from models.database import Database
 from models.jobs import JobView
@@ -45,13 +45,13 @@ def classify(
     asked = submission(settings, db, folder, model, recursive)
     job = jobs.find_live(db, asked)
     if job is not None:
-        err.print(f"Going on with job {job.id}, which was interrupted.", highlight=False)
+        err.print(f"Going on with job {job.id}, which was interrupted.")
     else:
         job, _ = jobs.submit(db, asked)
     try:
         job = _run_embedded(db, settings, job)
     except KeyboardInterrupt:
-        err.print(f"Interrupted. Run the same command again to go on with job {job.id}.", highlight=False)
+        err.print(f"Interrupted. Run the same command again to go on with job {job.id}.")
         raise typer.Exit(130) from None
     if job.status is JobStatus.COMPLETED:
         write_results(results.every(db, results.Filter(job_id=job.id)), chosen, output)
@@ -61,8 +61,8 @@ def classify(
 def finish(job: JobView) -> None:
     """The last line on stderr, and the exit code."""
     if job.error is not None:
-        err.print(f"[red]error:[/] {job.error['message']}", highlight=False, soft_wrap=True)
-    err.print(counts_line(job), highlight=False, soft_wrap=True)
+        complain(job.error["message"])
+    err.print(counts_line(job))
     if job.status is not JobStatus.COMPLETED:
         raise typer.Exit(1)
 

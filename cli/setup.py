@@ -1,5 +1,6 @@
 """Commands that prepare: db upgrade, models."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -7,7 +8,7 @@ from rich.table import Table
 
 from cli.context import connect
 from cli.output import err, out, print_json
-from models import releases
+from models import pickles, releases
 from models.labels import title
 
 db_app = typer.Typer(help="The database.", no_args_is_help=True)
@@ -23,7 +24,7 @@ def add_to(app: typer.Typer) -> None:
 def upgrade() -> None:
     """Bring the database's tables to this program's revision."""
     _, db = connect()
-    err.print(f"The database {db.url.render_as_string()} is at revision {db.revision()}.", highlight=False)
+    err.print(f"The database {db.url.render_as_string()} is at revision {db.revision()}.")
 
 
 @models_app.command("list")
@@ -45,3 +46,19 @@ def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON
             f"{len(row.trained_labels)} of {len(row.labels)}: {', '.join(map(title, row.trained_labels))}",
         )
     out.print(table)
+
+
+@models_app.command()
+def inspect(model: Annotated[Path, typer.Argument(help="A pickle.", show_default=False)]) -> None:
+    """Check a pickle, and print what it says of itself as JSON: labels, metrics, data, training."""
+    release = pickles.load(model)
+    values = {
+        name: value for name, value in vars(release).items() if name not in ("network", "weights", "keras_config")
+    }
+    print_json(
+        values
+        | {
+            "preprocessing": release.preprocessing.to_plain(),
+            "parameters": sum(weight.size for weight in release.weights.values()),
+        }
+    )
