@@ -70,7 +70,7 @@ def finish(job: JobView) -> None:
 def _run_embedded(db: Database, settings: Settings, job: JobView) -> JobView:
     from worker.process import Supervisor
 
-    with Supervisor(db, settings):
+    with Supervisor(db, settings, job.id):
         return watch(db, job.id)
 
 

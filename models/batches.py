@@ -33,12 +33,14 @@ class Claim:
     model_release_id: int
 
 
-def claim(db: Database, batch_id: int | None, worker: str, lease_s: float) -> Claim | None:
-    """Claims this batch, or the oldest queued one; None when there is nothing to claim, so the hint is dropped."""
+def claim(db: Database, batch_id: int | None, worker: str, lease_s: float, job_id: int | None = None) -> Claim | None:
+    """Claims this batch, or the oldest queued one, of any job or of one; None when there is nothing to claim."""
     if batch_id is not None:
         target: Any = batch_id
     else:
         oldest = sa.select(Batch.id).where(Batch.state == BatchState.QUEUED).order_by(Batch.id).limit(1)
+        if job_id is not None:
+            oldest = oldest.where(Batch.job_id == job_id)
         with db.read() as connection:  # Idle workers ask often; only one that finds something takes the write lock.
             if connection.scalar(oldest) is None:
                 return None

@@ -33,15 +33,13 @@ def claim(db: Database, job_id: int | None, worker: str, lease_s: float) -> Scan
         Job.scanned_at.is_(None),
         sa.or_(Job.scan_lease_until.is_(None), Job.scan_lease_until < now_s()),
     ]
+    oldest = sa.select(Job.id).where(*due).order_by(Job.id).limit(1)
     if job_id is not None:
-        target: Any = job_id
-    else:
-        oldest = sa.select(Job.id).where(*due).order_by(Job.id).limit(1)
-        target = (oldest if db.is_sqlite else oldest.with_for_update(skip_locked=True)).scalar_subquery()
-    if job_id is None:
-        with db.read() as connection:  # Idle workers ask often; only one that finds something takes the write lock.
-            if connection.scalar(sa.select(Job.id).where(*due).limit(1)) is None:
-                return None
+        oldest = oldest.where(Job.id == job_id)
+    with db.read() as connection:  # Idle workers ask often; only one that finds something takes the write lock.
+        if connection.scalar(oldest) is None:
+            return None
+    target = (oldest if db.is_sqlite else oldest.with_for_update(skip_locked=True)).scalar_subquery()
     with db.write() as connection:
         row = connection.execute(
             sa.update(Job)

@@ -33,13 +33,13 @@ class Pipeline:
         self._worker = worker
         self._network = lru_cache(maxsize=2)(self._load)
 
-    def run(self, batch_id: int | None = None) -> bool:
-        """Claims and classifies this batch, or the oldest one due; False when there was nothing to claim.
+    def run(self, batch_id: int | None = None, job_id: int | None = None) -> bool:
+        """Claims and classifies this batch, or the oldest one due, of any job or of one; False when none was due.
 
         Raises:
             DatabaseError: the batch stays claimed until its lease runs out, and is then run again.
         """
-        claim = batches.claim(self._db, batch_id, self._worker, self._settings.lease_s)
+        claim = batches.claim(self._db, batch_id, self._worker, self._settings.lease_s, job_id)
         if claim is None:
             return False
         rows = self._classify(claim)

@@ -30,8 +30,8 @@ def worker_name(process_id: int) -> str:
     return f"{socket.gethostname()}:{process_id}"
 
 
-def work(db: Database, settings: Settings, stop: threading.Event) -> None:
-    """Claims and runs batches and scans until told to stop, between two batches.
+def work(db: Database, settings: Settings, stop: threading.Event, job_id: int | None) -> None:
+    """Claims and runs batches and scans, of any job or of one, until told to stop, between two batches.
 
     A database that is away or full is waited for: what was claimed is run again when its lease has run out.
     """
@@ -41,7 +41,7 @@ def work(db: Database, settings: Settings, stop: threading.Event) -> None:
     while not stop.is_set():
         try:
             # Batches first: the images found are wanted sooner than more images to find.
-            if not pipeline.run() and not scan(db, settings, name, None, announce=lambda: None):
+            if not pipeline.run(job_id=job_id) and not scan(db, settings, name, job_id, announce=lambda: None):
                 stop.wait(POLL_S)
             pause_s = RETRY_S
         except DatabaseError as error:
@@ -50,14 +50,14 @@ def work(db: Database, settings: Settings, stop: threading.Event) -> None:
             pause_s = min(2 * pause_s, RETRY_MAX_S)
 
 
-def _run_child(settings: Settings) -> None:
+def _run_child(settings: Settings, job_id: int | None) -> None:
     """A worker process's whole life."""
     logging.basicConfig(format="%(levelname)s %(message)s")
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides.
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    work(Database(settings.database), settings, stop)
+    work(Database(settings.database), settings, stop, job_id)
 
 
 def _die_with_parent() -> None:
@@ -72,10 +72,14 @@ class Supervisor:
     """Keeps a number of worker processes alive and sweeps; use as a context manager.
 
     A worker that dies is replaced, and what it had claimed is queued again at once.
+
+    Args:
+        job_id: the only job to work on; None = all.
     """
 
-    def __init__(self, db: Database, settings: Settings) -> None:
+    def __init__(self, db: Database, settings: Settings, job_id: int | None = None) -> None:
         self._db = db
+        self._job_id = job_id
         self._settings = settings
         self._context = multiprocessing.get_context("spawn")  # Forking a process with threads can deadlock.
         self._children: list[BaseProcess] = []
@@ -106,7 +110,7 @@ class Supervisor:
 
     def _start(self, slot: int) -> BaseProcess:
         self._started[slot] = time.monotonic()
-        child = self._context.Process(target=_run_child, args=(self._settings,), daemon=True)
+        child = self._context.Process(target=_run_child, args=(self._settings, self._job_id), daemon=True)
         child.start()
         return child
 

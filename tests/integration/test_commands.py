@@ -88,6 +88,12 @@ def test_killed_outright_its_workers_are_gone_with_it_and_it_goes_on(embedded: D
     audit(database, 1, 2000)
 
 
+def test_classify_works_on_its_own_job_whatever_else_is_queued(embedded: Deployment, tmp_path: Path) -> None:
+    embedded.run("enqueue", make_faces(tmp_path / "large", 500))
+    embedded.run("classify", make_faces(tmp_path / "small", 3))
+    assert embedded.json("status", "1")["status"] == "queued"
+
+
 def test_subfolders_can_be_left_out(embedded: Deployment, tmp_path: Path) -> None:
     make_faces(tmp_path / "faces" / "sub", 5)
     folder = make_faces(tmp_path / "faces", 2)
