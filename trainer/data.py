@@ -40,6 +40,11 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def is_grey(self) -> bool:
+        """Whether no image has any colour."""
+        first = self.images[..., :1]
+        return bool((self.images == first).all())
+
     def balance(self) -> dict[str, int]:
         """Images by label, in label order, labels without any left out."""
         counts = Counter(self.labels.tolist())

@@ -47,8 +47,11 @@ def train(
     """
     candidate = _candidate(candidate_name)
     shown = progress or Silent()
-    run = Run(run_folder, candidate, Preprocessing(), SEED)
-    fitted_to, held_out = _read(data, validation, run.preprocessing, shown)
+    preprocessing = Preprocessing()
+    fitted_to, held_out = _read(data, validation, preprocessing, shown)
+    if fitted_to.is_grey():  # It will know no colour, so it must be shown none (docs/decisions/0005).
+        preprocessing = replace(preprocessing, channel_order="grey")
+    run = Run(run_folder, candidate, preprocessing, SEED)
     model = fit(run, fitted_to, held_out, shown)
     scores = predict_all(model.predict_on_batch, held_out, run.preprocessing)
     release = export(

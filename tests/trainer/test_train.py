@@ -111,6 +111,19 @@ def test_progress_is_told_of_images_batches_and_epochs(tmp_path: Path, faces: Pa
     assert recorder.told == {"read": (60, 60), "batch": (3, 2, 2)}
 
 
+def test_a_network_trained_on_grey_images_alone_is_shown_no_colour(tmp_path: Path, faces: Path) -> None:
+    grey = tmp_path / "grey"
+    for path in sorted(faces.rglob("*.png")):
+        target = grey / path.relative_to(faces)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(path).convert("L").save(target)
+    orders = {
+        folder.name: train("small", folder, None, tmp_path / f"run-{folder.name}", tmp_path / "x.pkl")
+        for folder in (faces, grey)
+    }
+    assert {name: made.preprocessing.channel_order for name, made in orders.items()} == {"faces": "rgb", "grey": "grey"}
+
+
 def test_an_unknown_candidate_is_refused_with_those_there_are(tmp_path: Path, faces: Path) -> None:
     with pytest.raises(NotFoundError, match="no candidate 'model9'; there are: model3"):
         train("model9", faces, None, tmp_path / "run", tmp_path / "small.pkl")
