@@ -104,9 +104,8 @@ def _table(records: Iterable[Record], console: Console) -> None:
             escape(record.path), title(first[0]), _bar(first[1]), f"[dim]{title(second[0])} {second[1]:.2f}[/]"
         )
     console.print(table)
-    more = sum(1 for _ in remaining)
-    if more:
-        console.print(f"... and {more:,} more: `cuemill results JOB --format csv` has them all.")
+    if next(remaining, None) is not None:
+        console.print(f"These are the first {TABLE_ROWS}; `cuemill results JOB --format csv` prints them all.")
 
 
 def _bar(score: float) -> str:

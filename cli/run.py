@@ -1,5 +1,7 @@
 """Commands that run something: classify, enqueue, up, serve, worker."""
 
+import signal
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -45,7 +47,7 @@ def classify(
     asked = submission(settings, db, folder, model, recursive)
     job = jobs.find_live(db, asked)
     if job is not None:
-        err.print(f"Going on with job {job.id}, which was interrupted.")
+        err.print(f"Going on with job {job.id}, which hasn't ended.")
     else:
         job, _ = jobs.submit(db, asked)
     try:
@@ -148,5 +150,7 @@ def up(
 
     roots = tuple(images) if images else None
     settings, db = connect(host=host, port=port, workers=workers, image_roots=roots, broker_url="")
+    # The server ends by raising SIGTERM again; without a handler, the workers wouldn't be let finish.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with Supervisor(db, settings):
         run_server(settings, db)

@@ -123,9 +123,9 @@ def release(db: Database, worker: str) -> None:
 
 
 def sweep(db: Database) -> int:
-    """Queues again what nobody works on any more, and completes jobs whose last batch ended unseen.
+    """Queues again what nobody works on any more; safe at any time, in any number of processes.
 
-    Safe at any time, in any number of processes. Returns how many batches were queued again.
+    Returns how many batches were queued again.
     """
     with db.read() as connection:
         late = connection.scalar(

@@ -1,0 +1,34 @@
+# Targets: api, worker, trainer; docker-compose.yml runs them. The Python is the one constraints.txt was made with.
+ARG PYTHON=python:3.11-slim
+
+FROM ${PYTHON} AS builder
+ENV PATH=/opt/venv/bin:$PATH
+COPY . /source
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python -m venv /opt/venv && pip install --constraint /source/constraints.txt /source
+
+FROM builder AS trainer-builder
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip install --constraint /source/constraints.txt '/source[trainer]'
+
+FROM ${PYTHON} AS base
+ENV PATH=/opt/venv/bin:$PATH CUEMILL_DATA_DIR=/data
+# /data is the user's, and so will be a volume that is first mounted there.
+RUN groupadd --gid 10001 cuemill && useradd --uid 10001 --gid cuemill --no-create-home --home-dir /tmp cuemill \
+    && install --directory --owner cuemill --group cuemill /data
+USER 10001:10001
+WORKDIR /data
+ENTRYPOINT ["cuemill"]
+
+FROM base AS api
+COPY --from=builder /opt/venv /opt/venv
+EXPOSE 8000
+CMD ["serve"]
+
+FROM base AS worker
+COPY --from=builder /opt/venv /opt/venv
+CMD ["worker"]
+
+FROM base AS trainer
+COPY --from=trainer-builder /opt/venv /opt/venv
+CMD ["train", "--help"]

@@ -1,0 +1,304 @@
+"""docker-compose.yml and the Dockerfile, without a container engine.
+
+Each service's own command, environment and healthcheck run as processes; only addresses and paths are replaced. What
+needs the engine, such as building the images, is only read.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import pytest
+import redis
+import yaml
+
+from tests.integration.deployment import make_faces, stop
+from tests.services import Postgres, free_port, wait_until
+
+ROOT = Path(__file__).parents[2]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+BUILT = [name for name, service in SERVICES.items() if "build" in service]
+READERS = ["api", "worker", "trainer"]
+
+
+def change(value: Any, by: Callable[[str], str]) -> Any:
+    """The same structure with each of its texts changed."""
+    if isinstance(value, dict):
+        return {key: change(inner, by) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [change(inner, by) for inner in value]
+    return by(value) if isinstance(value, str) else value
+
+
+def interpolate(text: str, variables: Mapping[str, str]) -> str:
+    """`${NAME:-default}` and `${NAME:?message}`, the forms of Compose's that the file uses."""
+
+    def value(match: re.Match[str]) -> str:
+        name, operator, rest = match.groups()
+        if variables.get(name):
+            return variables[name]
+        if operator == ":-":
+            return rest
+        raise LookupError(f"{name}: {rest}")
+
+    return re.sub(r"\$\{(\w+)(:-|:\?)([^}]*)\}", value, text)
+
+
+def read_dockerfile() -> dict[str, list[tuple[str, str]]]:
+    """Each stage's instructions, the first of which is FROM."""
+    lines = [line for line in (ROOT / "Dockerfile").read_text().splitlines() if not line.startswith("#")]
+    stages: dict[str, list[tuple[str, str]]] = {"": []}
+    for line in filter(None, "\n".join(lines).replace("\\\n", "").splitlines()):
+        instruction, rest = line.split(maxsplit=1)
+        if instruction == "FROM":
+            rest, name = rest.split(" AS ")
+            stages[name] = []
+        stages[[*stages][-1]].append((instruction, rest))
+    return stages
+
+
+STAGES = read_dockerfile()
+
+
+def instructions(target: str, name: str) -> list[str]:
+    """What the instruction says in a target, first in the stages it is made from."""
+    if target not in STAGES:
+        return []
+    _, base = STAGES[target][0]
+    return instructions(base, name) + [rest for instruction, rest in STAGES[target] if instruction == name]
+
+
+def program(service: dict[str, Any]) -> list[str]:
+    """What a service runs: its image's entry point with its own command, or else the image's."""
+    if "build" not in service:
+        return list(service["command"])
+    target = service["build"]["target"]
+    entry, command = (json.loads(instructions(target, name)[-1]) for name in ("ENTRYPOINT", "CMD"))
+    return [*entry, *service.get("command", command)]
+
+
+class Stack:
+    """The services as processes, each in a folder of its own, with the file's environment and no other.
+
+    Args:
+        variables: what a user has in `.env`.
+        replaced: addresses and paths of the containers, and what stands for them here.
+        extra: arguments by service, for what its command leaves to the container.
+    """
+
+    def __init__(
+        self, folder: Path, variables: dict[str, str], replaced: dict[str, str], extra: dict[str, list[str]]
+    ) -> None:
+        self._folder = folder
+        self._variables = variables
+        self._replaced = replaced
+        self._extra = extra
+        self._services: dict[str, dict[str, Any]] = change(SERVICES, lambda t: interpolate(self.here(t), variables))
+        self._stack = ExitStack()
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def here(self, text: str) -> str:
+        """A text of the file, with this machine's addresses and paths."""
+        return re.sub("|".join(map(re.escape, self._replaced)), lambda match: self._replaced[match[0]], text)
+
+    def up(self) -> None:
+        """Starts what `docker compose up` starts, each service when its dependencies are as it demands."""
+        needs = {name: s.get("depends_on", {}) for name, s in self._services.items() if "profiles" not in s}
+        for name in TopologicalSorter(needs).static_order():
+            for needed, gate in needs[name].items():
+                self._wait_for(needed, gate["condition"])
+            if name != "postgres":  # The private server runs; of the file's service only the healthcheck does.
+                self._start(name)
+        for name in needs:
+            if "healthcheck" in self._services[name]:
+                self._wait_for(name, "service_healthy")
+
+    def _wait_for(self, name: str, condition: str) -> None:
+        if condition == "service_completed_successfully":
+            assert self.processes[name].wait(60) == 0
+        else:
+            assert condition == "service_healthy"
+            wait_until(lambda: self.is_healthy(name), f"{name} to be healthy")
+
+    def _start(self, name: str) -> None:
+        folder = self._folder / name
+        folder.mkdir()
+        command = [*program(self._services[name]), *self._extra.get(name, [])]
+        process = subprocess.Popen(command, env=self._environment(name), cwd=folder, start_new_session=True)
+        self._stack.callback(stop, process)
+        self.processes[name] = process
+
+    def is_healthy(self, name: str) -> bool:
+        """Runs a service's healthcheck once."""
+        check = self._services[name]["healthcheck"]
+        kind, *command = check["test"]
+        assert kind == "CMD"
+        try:
+            timeout_s = int(check["timeout"].removesuffix("s"))
+            done = subprocess.run(
+                command, env=self._environment(name), timeout=timeout_s, capture_output=True, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return False
+        return done.returncode == 0
+
+    def _environment(self, name: str) -> dict[str, str]:
+        service = self._services[name]
+        of_image = instructions(service["build"]["target"], "ENV") if "build" in service else []
+        pairs = dict(pair.split("=", 1) for line in of_image for pair in line.split())
+        passed_on = {key: self._variables.get(key) if v is None else v for key, v in service["environment"].items()}
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        return {**change(pairs, self.here), **{k: v for k, v in passed_on.items() if v is not None}, "PATH": path}
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    return make_faces(tmp_path / "photos" / "study", 40).parent
+
+
+@pytest.fixture
+def stack(tmp_path: Path, images: Path, tiny_model: Path, postgres_server: Postgres) -> Iterator[Stack]:
+    redis_port = str(free_port())
+    made = Stack(
+        tmp_path,
+        {
+            "POSTGRES_PASSWORD": "p@ss/w:rd%",
+            "IMAGES": str(images),
+            "CUEMILL_MODEL": str(tiny_model),
+            "CUEMILL_WORKERS": "2",
+        },
+        {
+            "postgresql://cuemill@postgres:5432/cuemill": postgres_server.create_database(),
+            "--port=5432": f"--port={postgres_server.port}",
+            "redis://redis:6379": f"redis://127.0.0.1:{redis_port}",
+            "redis://127.0.0.1:6379": f"redis://127.0.0.1:{redis_port}",
+            "0.0.0.0": "127.0.0.1",
+            "8000": str(free_port()),
+            "/images": str(images),
+            "/data": str(tmp_path / "data"),
+        },
+        {"redis": ["--port", redis_port, "--bind", "127.0.0.1"]},
+    )
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def test_services_start_in_order_and_classify_a_folder_that_is_sent_over_http(stack: Stack) -> None:
+    assert not stack.is_healthy("api")
+    stack.up()
+
+    with redis.Redis.from_url(stack.here("redis://redis:6379"), decode_responses=True) as queue:
+        asked = queue.config_get("appendonly", "appendfsync", "save", "maxmemory-policy")
+    assert asked == {"appendonly": "yes", "appendfsync": "everysec", "save": "", "maxmemory-policy": "noeviction"}
+
+    with httpx.Client(base_url=stack.here("http://127.0.0.1:8000"), timeout=30) as client:
+        submitted = client.post("/v1/jobs", json={"folder": stack.here("/images/study")})
+        assert submitted.status_code == 202
+        place = submitted.headers["Location"]
+        wait_until(lambda: client.get(place).json()["status"] == "completed", "the job to complete")
+        counts = client.get(place).json()["counts"]
+    assert (counts["total"], counts["classified"]) == (40, 40)
+
+    grace_s = int(SERVICES["worker"]["stop_grace_period"].removesuffix("s"))
+    stack.processes["worker"].terminate()
+    assert stack.processes["worker"].wait(grace_s) == 0
+
+    stop(stack.processes["redis"])
+    assert not stack.is_healthy("redis")
+    assert not stack.is_healthy("api")
+
+
+def test_what_a_user_has_to_set_is_asked_for_by_name() -> None:
+    with pytest.raises(LookupError, match=r"POSTGRES_PASSWORD: set it in \.env"):
+        change(SERVICES["postgres"], lambda text: interpolate(text, {}))
+    with pytest.raises(LookupError, match=r"IMAGES: set it in \.env to the folder that holds your images"):
+        change(SERVICES["worker"], lambda text: interpolate(text, {"POSTGRES_PASSWORD": "secret"}))
+
+
+def test_programs_wait_for_the_migration_and_everything_for_what_can_tell_that_it_is_ready() -> None:
+    gates = {
+        (name, needed): gate["condition"]
+        for name, service in SERVICES.items()
+        for needed, gate in service.get("depends_on", {}).items()
+    }
+    assert gates == {
+        ("migrate", "postgres"): "service_healthy",
+        **{(name, "migrate"): "service_completed_successfully" for name in ("api", "worker")},
+        **{(name, "redis"): "service_healthy" for name in ("api", "worker")},
+    }
+    assert all("healthcheck" in SERVICES[name] for name in ("postgres", "redis", "api"))
+    assert SERVICES["migrate"]["restart"] == "no"
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_images_are_mounted_read_only_where_the_api_may_read(name: str) -> None:
+    (mount,) = [volume for volume in SERVICES[name]["volumes"] if isinstance(volume, dict)]
+    assert mount["read_only"] is True
+    assert mount["target"] == SERVICES["api"]["environment"]["CUEMILL_IMAGE_ROOTS"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_service_has_privileges_a_writable_system_or_a_port_for_other_hosts(name: str) -> None:
+    service = SERVICES[name]
+    assert (service["cap_drop"], service["read_only"]) == (["ALL"], True)
+    assert "no-new-privileges:true" in service["security_opt"]
+    assert not {"privileged", "cap_add", "network_mode", "pid", "devices"} & service.keys()
+    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+    assert "ports" not in service or name == "api"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_service_runs_as_root(name: str) -> None:
+    service = SERVICES[name]
+    user = instructions(service["build"]["target"], "USER")[-1] if "build" in service else service["user"]
+    assert user.split(":")[0] not in ("", "0", "root")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_the_volumes_a_service_names_exist(name: str) -> None:
+    volumes = [volume for volume in SERVICES[name].get("volumes", []) if isinstance(volume, str)]
+    assert {volume.split(":")[0] for volume in volumes} <= COMPOSE["volumes"].keys()
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_what_an_image_runs_is_a_command_of_ours(name: str) -> None:
+    command = [*program(SERVICES[name]), "--help"]
+    assert command[0] == "cuemill"
+    shown = subprocess.run(
+        [str(Path(sys.executable).parent / command[0]), *command[1:]], capture_output=True, text=True
+    )
+    assert (shown.returncode, "Usage: cuemill" in shown.stdout) == (0, True), shown.stderr
+
+
+def test_the_images_are_made_from_files_and_stages_that_exist() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = {package.split(".")[0] for package in project["tool"]["setuptools"]["packages"]}
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    let_in = {line.removeprefix("!") for line in lines if line.startswith("!")}
+    assert "*" in lines
+    assert let_in == packages | {"LICENSE", "README.md", "constraints.txt", "pyproject.toml"}
+    assert all((ROOT / name).exists() for name in let_in)
+
+    assert {SERVICES[name]["build"]["target"] for name in BUILT} <= STAGES.keys()
+    for stage in STAGES:
+        for source in instructions(stage, "COPY"):
+            place = source.removeprefix("--from=").split()[0]
+            assert place in STAGES if source.startswith("--from=") else place == "."
+    extras = re.findall(r"/source\[(\w+)\]", (ROOT / "Dockerfile").read_text())
+    assert extras == ["trainer"]
+    assert set(extras) <= project["project"]["optional-dependencies"].keys()
