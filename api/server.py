@@ -23,6 +23,8 @@ def make_api(context: Context) -> FastAPI:
         description="A predicted expression is not a felt emotion. No image ever travels through this API.",
         version="1",
         max_body_size=MAX_BODY_BYTES,
+        docs_url=None,  # These pages would fetch their scripts from elsewhere; nothing of ours leaves the machine.
+        redoc_url=None,
     )
     api.state.context = context
     add_handlers(api)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cli.context import announce, connect
-from cli.output import Format, choose_format, counts_line, err, jobs_table, print_json, write_results
+from cli.output import Format, choose_format, counts_line, err, jobs_table, print_json, printable, write_results
 from cli.run import finish, watch
 from models import jobs as store
 from models.jobs import JobView
@@ -109,6 +109,8 @@ def delete(
     _, db = connect()
     view = store.get(db, job)
     if not yes:
-        typer.confirm(f"Delete job {view.id} and {view.counts.total:,} results of {view.folder}?", abort=True, err=True)
+        typer.confirm(
+            f"Delete job {view.id} and {view.counts.total:,} results of {printable(view.folder)}?", abort=True, err=True
+        )
     store.delete(db, job)
     err.print(f"Job {job} is deleted.")

@@ -30,7 +30,12 @@ err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 def complain(message: object) -> None:
     """An error, as every command shows it."""
     err.print("error:", style="red", end=" ")
-    err.print(str(message))
+    err.print(printable(str(message)))
+
+
+def printable(text: str) -> str:
+    """Text without control characters: names of files are not to steer a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class Format(StrEnum):
@@ -97,11 +102,16 @@ def _table(records: Iterable[Record], console: Console) -> None:
     for record in islice(remaining, TABLE_ROWS):
         if record.scores is None:
             reason = (record.error or {}).get("message", "")
-            table.add_row(escape(record.path), f"[yellow]{record.outcome}[/]", "", f"[dim]{escape(reason)}[/]")
+            table.add_row(
+                escape(printable(record.path)), f"[yellow]{record.outcome}[/]", "", f"[dim]{escape(reason)}[/]"
+            )
             continue
         first, second = sorted(record.scores.items(), key=lambda pair: -pair[1])[:2]
         table.add_row(
-            escape(record.path), title(first[0]), _bar(first[1]), f"[dim]{title(second[0])} {second[1]:.2f}[/]"
+            escape(printable(record.path)),
+            title(first[0]),
+            _bar(first[1]),
+            f"[dim]{title(second[0])} {second[1]:.2f}[/]",
         )
     console.print(table)
     if next(remaining, None) is not None:
@@ -146,6 +156,6 @@ def jobs_table(found: list[JobView]) -> None:
             f"{job.counts.total:,}",
             f"{job.counts.classified:,}",
             f"{problems:,}",
-            escape(job.folder),
+            escape(printable(job.folder)),
         )
     out.print(table)

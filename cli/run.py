@@ -117,6 +117,8 @@ def enqueue(
         print_json(job.to_dict())
     else:
         typer.echo(job.id)
+    if not settings.broker_url:
+        err.print("It waits for workers on this database: `cuemill worker`, or `cuemill up`.")
 
 
 def serve(

@@ -181,6 +181,7 @@ def test_health_metrics_and_the_description_answer(client: TestClient, tmp_path:
     assert client.get("/readyz").json() == {"status": "ok", "checks": {"database": "ok", "queue": "ok"}}
     assert 'cuemill_jobs{status="queued"} 1.0' in client.get("/metrics").text
     assert client.get("/openapi.json").json()["openapi"].startswith("3.1")
+    assert client.get("/docs").status_code == 404  # It would have the browser fetch scripts from elsewhere.
 
 
 def test_an_unknown_path_is_a_problem_too(client: TestClient) -> None:

@@ -94,6 +94,14 @@ def test_classify_works_on_its_own_job_whatever_else_is_queued(embedded: Deploym
     assert embedded.json("status", "1")["status"] == "queued"
 
 
+def test_a_name_can_not_steer_the_terminal(embedded: Deployment, tmp_path: Path) -> None:
+    folder = make_faces(tmp_path / "faces [red]", 1)
+    (folder / "face-00000.jpg").rename(folder / "a\x1b[31m\n[b]b.jpg")
+    shown = embedded.run("classify", folder).stdout
+    assert "a\\x1b[31m\\n[b]b.jpg" in shown
+    assert "\x1b" not in shown
+
+
 def test_subfolders_can_be_left_out(embedded: Deployment, tmp_path: Path) -> None:
     make_faces(tmp_path / "faces" / "sub", 5)
     folder = make_faces(tmp_path / "faces", 2)

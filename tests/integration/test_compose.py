@@ -21,7 +21,7 @@ import pytest
 import redis
 import yaml
 
-from tests.integration.deployment import make_faces, stop
+from tests.integration.deployment import CUEMILL, make_faces, stop
 from tests.services import Postgres, free_port, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -56,14 +56,15 @@ def interpolate(text: str, variables: Mapping[str, str]) -> str:
 
 def read_dockerfile() -> dict[str, list[tuple[str, str]]]:
     """Each stage's instructions, the first of which is FROM."""
-    lines = [line for line in (ROOT / "Dockerfile").read_text().splitlines() if not line.startswith("#")]
-    stages: dict[str, list[tuple[str, str]]] = {"": []}
-    for line in filter(None, "\n".join(lines).replace("\\\n", "").splitlines()):
+    lines = [line for line in (ROOT / "Dockerfile").read_text().splitlines() if line and not line.startswith("#")]
+    stages: dict[str, list[tuple[str, str]]] = {}
+    for line in "\n".join(lines).replace("\\\n", "").splitlines():
         instruction, rest = line.split(maxsplit=1)
         if instruction == "FROM":
             rest, name = rest.split(" AS ")
             stages[name] = []
-        stages[[*stages][-1]].append((instruction, rest))
+        if stages:  # An ARG may stand before the first stage.
+            stages[name].append((instruction, rest))
     return stages
 
 
@@ -155,10 +156,11 @@ class Stack:
     def _environment(self, name: str) -> dict[str, str]:
         service = self._services[name]
         of_image = instructions(service["build"]["target"], "ENV") if "build" in service else []
-        pairs = dict(pair.split("=", 1) for line in of_image for pair in line.split())
-        passed_on = {key: self._variables.get(key) if v is None else v for key, v in service["environment"].items()}
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        return {**change(pairs, self.here), **{k: v for k, v in passed_on.items() if v is not None}, "PATH": path}
+        pairs = dict(self.here(pair).split("=", 1) for line in of_image for pair in line.split())
+        for key, value in service.get("environment", {}).items():
+            pairs[key] = self._variables.get(key, "") if value is None else value
+        pairs["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        return {key: value for key, value in pairs.items() if value}
 
     def close(self) -> None:
         self._stack.close()
@@ -277,11 +279,9 @@ def test_the_volumes_a_service_names_exist(name: str) -> None:
 
 @pytest.mark.parametrize("name", BUILT)
 def test_what_an_image_runs_is_a_command_of_ours(name: str) -> None:
-    command = [*program(SERVICES[name]), "--help"]
-    assert command[0] == "cuemill"
-    shown = subprocess.run(
-        [str(Path(sys.executable).parent / command[0]), *command[1:]], capture_output=True, text=True
-    )
+    entry, *arguments = program(SERVICES[name])
+    assert entry == "cuemill"
+    shown = subprocess.run([*CUEMILL, *arguments, "--help"], capture_output=True, text=True, check=False)
     assert (shown.returncode, "Usage: cuemill" in shown.stdout) == (0, True), shown.stderr
 
 
