@@ -45,8 +45,8 @@ _WIDE = ("I", "I;16", "I;16B", "I;16L", "F")
 def decode(data: bytes, target: tuple[int, int]) -> Image.Image:
     """The first frame of an image file, upright, as RGB.
 
-    JPEGs much larger than `target` (width, height) are decoded at reduced scale, which saves most of a photograph's time
-    and memory; never below twice the target, from where it is resampled as ever.
+    JPEGs much larger than `target` (width, height) are decoded at reduced scale, which saves most of the time and
+    memory of a photograph; never below twice the target, from where it is resampled as ever.
 
     Raises:
         ImageError: `empty`, `not_an_image`, `too_many_pixels`, `truncated` or `undecodable`.
