@@ -79,7 +79,7 @@ def through(made: Deployment, folder: Path, count: int) -> tuple[float, Database
 
 def _run(made: Deployment, database: Database, folder: Path) -> int:
     job_id = int(made.run("enqueue", folder).stdout)
-    wait_until(lambda: jobs.get(database, job_id).status.ended, "the job to end", 3600)
+    wait_until(lambda: jobs.get(database, job_id).status.ended, "the job to end", 3600, pause_s=0.5)
     return job_id
 
 

@@ -198,14 +198,16 @@ def _due(connection: Connection, stale: sa.ColumnElement[float], window: int) ->
         )
         .order_by(Job.id)
     ).all()
-    waiting = connection.scalar(
+    waiting = connection.execute(
         sa.select(sa.func.count()).select_from(Batch).where(Batch.state == BatchState.QUEUED, Batch.hinted_at >= stale)
-    )
+    ).scalar_one()
+    if waiting > window // 2:  # Filled up by halves, not message by message: most dispatches then only look.
+        return list(scans), []
     batches = connection.scalars(
         sa.select(Batch.id)
         .where(Batch.state == BatchState.QUEUED, sa.or_(Batch.hinted_at.is_(None), Batch.hinted_at < stale))
         .order_by(Batch.id)
-        .limit(max(window - (waiting or 0), 0))
+        .limit(window - waiting)
     ).all()
     return list(scans), list(batches)
 

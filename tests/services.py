@@ -24,13 +24,13 @@ def free_port() -> int:
         return port
 
 
-def wait_until(condition: Callable[[], object], what: str, timeout_s: float = WAIT_S) -> None:
+def wait_until(condition: Callable[[], object], what: str, timeout_s: float = WAIT_S, pause_s: float = 0.02) -> None:
     """Returns when the condition holds; fails, naming what was waited for, when it never does."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {timeout_s:.0f} s for {what}")
-        time.sleep(0.02)
+        time.sleep(pause_s)
 
 
 def _find(program: str) -> str:

@@ -64,7 +64,7 @@ def test_interrupted_it_says_how_to_go_on_and_goes_on_where_it_was(embedded: Dep
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert b"Run the same command again to go on with job 1." in said
-    assert processes_of(process.pid) == []
+    wait_until(lambda: processes_of(process.pid) == [], "its processes to be gone")
     interrupted = jobs.get(database, 1)
     assert interrupted.status is JobStatus.RUNNING
     assert interrupted.counts.pending > 0 or interrupted.scanned_at is None
