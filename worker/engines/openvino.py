@@ -21,8 +21,8 @@ class OpenVinoEngine:
     """Runs a release on `threads` cores; make it in the process that uses it, after any fork.
 
     Args:
-        precision: of the arithmetic; auto = bf16 where the processor has it. For Model 3 it is five times as fast, and
-            on 3,589 validation images gave 99.5 % of them the same label, no score more than 0.013 away.
+        precision: of the arithmetic; auto = bf16 where the processor has it: several times as fast, and nearly always
+            the same label (`benchmarks/accuracy.py`).
 
     Raises:
         EngineError: the network is malformed, or the processor lacks the precision asked for.
