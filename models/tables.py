@@ -12,7 +12,6 @@ from sqlalchemy import (
     Dialect,
     Double,
     ForeignKey,
-    ForeignKeyConstraint,
     Index,
     Integer,
     String,
@@ -149,7 +148,11 @@ class Image(Base):
 
 
 class Prediction(Base):
-    """One face's scores: `emotion` is the highest, `score` its score; a column for each of the 28 follows."""
+    """One face's scores: `emotion` is the highest, `score` its score; a column for each of the 28 follows.
+
+    (job_id, number) is its image's key, by construction: both are written in one transaction. It is no foreign key, or
+    PostgreSQL's check of it would grow with the table (docs/decisions/0006).
+    """
 
     __tablename__ = "predictions"
 
@@ -164,10 +167,7 @@ class Prediction(Base):
     emotion: Mapped[str] = mapped_column(String(32))
     score: Mapped[float] = mapped_column(REAL)
 
-    __table_args__ = (
-        ForeignKeyConstraint(["job_id", "number"], ["images.job_id", "images.number"]),
-        Index("ix_predictions_job_id_emotion_score", "job_id", "emotion", "score"),
-    )
+    __table_args__ = (Index("ix_predictions_job_id_emotion_score", "job_id", "emotion", "score"),)
 
 
 for _emotion in EMOTIONS:

@@ -99,7 +99,6 @@ def upgrade() -> None:
         sa.Column("emotion", sa.String(32), nullable=False),
         sa.Column("score", sa.REAL(), nullable=False),
         *(sa.Column(emotion, sa.REAL(), nullable=False) for emotion in EMOTIONS),
-        sa.ForeignKeyConstraint(["job_id", "number"], ["images.job_id", "images.number"]),
     )
     op.create_index("ix_predictions_job_id_emotion_score", "predictions", ["job_id", "emotion", "score"])
 
