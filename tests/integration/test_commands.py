@@ -11,14 +11,21 @@ from pathlib import Path
 import pytest
 
 from models import jobs
+from models.database import Database
 from models.states import JobStatus
 from tests.integration.deployment import CUEMILL, Deployment, audit, make_faces
 from tests.services import wait_until
 
 
-def start_classify(embedded: Deployment, folder: Path) -> subprocess.Popen[bytes]:
-    command = [*CUEMILL, "classify", str(folder)]
-    return subprocess.Popen(command, env=embedded.variables, start_new_session=True, stderr=subprocess.PIPE)
+def start_classify(embedded: Deployment, folder: Path) -> tuple[subprocess.Popen[bytes], Database]:
+    """A classify in the middle of its work, in a process group of its own, and its database."""
+    database = embedded.database()
+    database.upgrade()
+    process = subprocess.Popen(
+        [*CUEMILL, "classify", str(folder)], env=embedded.variables, start_new_session=True, stderr=subprocess.PIPE
+    )
+    wait_until(lambda: jobs.newest(database) and jobs.newest(database)[0].counts.classified >= 64, "progress")
+    return process, database
 
 
 def processes_of(group: int) -> list[int]:
@@ -55,10 +62,7 @@ def test_classify_writes_a_file_in_the_format_its_name_says(embedded: Deployment
 
 def test_interrupted_it_says_how_to_go_on_and_goes_on_where_it_was(embedded: Deployment, tmp_path: Path) -> None:
     folder = make_faces(tmp_path / "faces", 3000)
-    database = embedded.database()
-    database.upgrade()
-    process = start_classify(embedded, folder)
-    wait_until(lambda: jobs.newest(database) and jobs.newest(database)[0].counts.classified >= 64, "progress")
+    process, database = start_classify(embedded, folder)
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -76,10 +80,7 @@ def test_interrupted_it_says_how_to_go_on_and_goes_on_where_it_was(embedded: Dep
 
 def test_killed_outright_its_workers_are_gone_with_it_and_it_goes_on(embedded: Deployment, tmp_path: Path) -> None:
     folder = make_faces(tmp_path / "faces", 2000)
-    database = embedded.database()
-    database.upgrade()
-    process = start_classify(embedded, folder)
-    wait_until(lambda: jobs.newest(database) and jobs.newest(database)[0].counts.classified >= 64, "progress")
+    process, database = start_classify(embedded, folder)
     process.kill()
     process.communicate()
     wait_until(lambda: processes_of(process.pid) == [], "its workers to be gone")
@@ -190,10 +191,7 @@ def test_a_full_disk_under_the_database_loses_nothing_and_the_job_goes_on_when_t
 ) -> None:
     folder = make_faces(tmp_path / "faces", 2500)
     embedded.environment["CUEMILL_DATA_DIR"] = str(small_disk / "data")
-    database = embedded.database()
-    database.upgrade()
-    process = start_classify(embedded, folder)
-    wait_until(lambda: jobs.newest(database) and jobs.newest(database)[0].counts.classified >= 64, "progress")
+    process, database = start_classify(embedded, folder)
     ballast = small_disk / "ballast"
     with open(ballast, "wb", buffering=0) as file:
         _fill(file.fileno())
