@@ -40,6 +40,15 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def targets(self, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
+        """float32 (n, 28): what the chosen images' scores should be."""
+        return np.eye(len(EMOTIONS), dtype=np.float32)[self.labels[chosen]]
+
+    def prior(self) -> NDArray[np.float32]:
+        """float32 (28,): the same share for every label that the data has, 0 for the others."""
+        seen = np.isin(np.arange(len(EMOTIONS)), self.labels)
+        return (seen / seen.sum()).astype(np.float32)
+
     def is_grey(self) -> bool:
         """Whether no image has any colour."""
         first = self.images[..., :1]

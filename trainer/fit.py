@@ -1,25 +1,27 @@
 """Fitting one candidate: epoch by epoch, with a checkpoint after each, so that running again goes on.
 
-A run's folder holds `epoch-NN.keras` (network and optimizer) of the last and of the best epoch, and `history.json`,
-which says which epochs are done. It is replaced last, in one step: an epoch that it doesn't name never was.
+A run's folder holds `epoch-NN.keras` (network and optimizer) of the last epoch, `epoch-NN.weights.h5` (the weights that
+were validated, averaged if the candidate says so) of the last and of the best, and `history.json`, which says which epochs
+are done. It is replaced last, in one step: an epoch that it doesn't name never was.
 """
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import keras
 import numpy as np
-import tensorflow as tf
+from numpy.typing import NDArray
 
 from models.errors import DataError
 from models.labels import EMOTIONS
 from models.preprocessing import Preprocessing
 from models.processor import has_bf16
+from trainer.augment import mix
 from trainer.candidates import Candidate
 from trainer.data import Dataset
 from trainer.progress import Progress
@@ -58,18 +60,27 @@ class Run:
         return done >= self.candidate.epochs or (done > 0 and done - self.best_epoch >= self.candidate.patience)
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Of one input: (height, width, channels)."""
-        return self.preprocessing.height, self.preprocessing.width, 3
-
-    @property
     def history_file(self) -> Path:
         """Which epochs are done, and of what."""
         return self.folder / "history.json"
 
     def checkpoint(self, epoch: int) -> Path:
-        """Network and optimizer as they were after an epoch."""
+        """Network and optimizer as an epoch left them."""
         return self.folder / f"epoch-{epoch:02}.keras"
+
+    def weights(self, epoch: int) -> Path:
+        """The weights that were validated after an epoch."""
+        return self.folder / f"epoch-{epoch:02}.weights.h5"
+
+    def files(self) -> set[Path]:
+        """What is kept besides the history."""
+        last = len(self.history)
+        return {self.checkpoint(last), self.weights(last), self.weights(self.best_epoch)}
+
+    def build(self, *, any_size: bool = False) -> keras.Model:
+        """The candidate's network, new; for inputs of any size if it is fitted on crops."""
+        size = (None, None) if any_size else (self.preprocessing.height, self.preprocessing.width)
+        return self.candidate.build((*size, 3), len(EMOTIONS))
 
 
 def fit(run: Run, train: Dataset, validation: Dataset, progress: Progress) -> keras.Model:
@@ -88,13 +99,14 @@ def fit(run: Run, train: Dataset, validation: Dataset, progress: Progress) -> ke
     run.folder.mkdir(parents=True, exist_ok=True)
     _resume(run, description)
     with _global_policy(run.policy):
-        model = _start(run)
-        held_out = _batches(validation, run, epoch=None)
+        if not run.finished:
+            model, validated = _start(run, train)
+            held_out = _Batches(validation, run)
         while not run.finished:
-            run.history.append(_fit_epoch(model, run, train, held_out, progress))
-            _commit(run, model, description)
+            run.history.append(_fit_epoch(model, validated, run, train, held_out, progress))
+            _commit(run, model, validated, description)
             progress.epoch(len(run.history), run.history[-1])
-    return _best(run)
+    return best(run)
 
 
 def _describe(run: Run, train: Dataset, validation: Dataset) -> dict[str, Any]:
@@ -116,7 +128,7 @@ def _resume(run: Run, description: dict[str, Any]) -> None:
         record = json.loads(run.history_file.read_text())
         different = [key for key, value in description.items() if record[key] != value]
         run.history, run.policy = record["epochs"], record["policy"]
-        kept = {run.checkpoint(len(run.history)), run.checkpoint(run.best_epoch)}
+        kept = run.files()
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{run.history_file} is no history of ours ({error!r}); give another folder.") from error
     if different:
@@ -125,34 +137,67 @@ def _resume(run: Run, description: dict[str, Any]) -> None:
         raise DataError(f"{run.folder} lacks {', '.join(missing)}; put it back, or give another folder.")
 
 
-def _start(run: Run) -> keras.Model:
-    """The network of the last epoch, or a new one."""
-    if run.history:
-        return keras.saving.load_model(run.checkpoint(len(run.history)))
+def _start(run: Run, train: Dataset) -> tuple[keras.Model, keras.Model]:
+    """The network of the last epoch, or a new one; and one for the weights that are validated."""
     keras.utils.set_random_seed(run.seed)
-    model = run.candidate.build(run.shape, len(EMOTIONS))
-    model.compile(run.candidate.optimizer(), "sparse_categorical_crossentropy", metrics=["accuracy"])
-    return model
+    cropped = run.candidate.augmentation is not None and run.candidate.augmentation.crop is not None
+    if run.history:
+        model = keras.saving.load_model(run.checkpoint(len(run.history)))
+    else:
+        model = run.build(any_size=cropped)
+        steps = len(_Batches(train, run, epoch=1))
+        model.compile(run.candidate.optimizer(steps), "categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
+    if not run.candidate.averaging:
+        return model, model
+    average = run.build()
+    average.compile(loss="categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
+    if run.history:
+        average.load_weights(run.weights(len(run.history)))
+    else:
+        average.set_weights(model.get_weights())
+    return model, average
 
 
 def _fit_epoch(
-    model: keras.Model, run: Run, train: Dataset, held_out: tf.data.Dataset, progress: Progress
+    model: keras.Model, validated: keras.Model, run: Run, train: Dataset, held_out: "_Batches", progress: Progress
 ) -> dict[str, float]:
     epoch = len(run.history) + 1
     _seed_dropout(model, (run.seed, epoch))
-    batches = _batches(train, run, epoch)
-    total = int(batches.cardinality())
+    batches = _Batches(train, run, epoch)
+    average = None if validated is model else _Average(validated.get_weights(), run.candidate.averaging)
 
     def after_batch(index: int, logs: Mapping[str, float]) -> None:
         _check_loss(logs["loss"], epoch)
-        progress.batch(epoch, index + 1, total)
+        if average and ((index + 1) % _Average.EVERY == 0 or index + 1 == len(batches)):
+            average.add(model.get_weights(), batch=(epoch - 1) * len(batches) + index + 1)
+        progress.batch(epoch, index + 1, len(batches))
 
     watch = keras.callbacks.LambdaCallback(on_train_batch_end=after_batch)
     # The batches come shuffled; left to believe that it should shuffle them, Keras warns.
-    result = model.fit(batches, validation_data=held_out, shuffle=False, verbose=0, callbacks=[watch])
-    metrics = {name: float(values[-1]) for name, values in result.history.items()}
+    fitted = model.fit(batches, shuffle=False, verbose=0, callbacks=[watch]).history
+    if average:
+        validated.set_weights(average.weights)
+    found = validated.evaluate(held_out, verbose=0, return_dict=True)
+    metrics = {name: float(values[-1]) for name, values in fitted.items()}
+    metrics |= {f"val_{name}": float(value) for name, value in found.items()}
     _check_loss(metrics["val_loss"], epoch)
     return metrics
+
+
+class _Average:
+    """Moving average of a network's weights, moving statistics among them."""
+
+    EVERY: Final = 8  # Batches between two additions: each costs a copy of the weights.
+
+    def __init__(self, weights: Sequence[NDArray[np.float32]], decay: float) -> None:
+        self.weights = list(weights)
+        self._decay = decay**self.EVERY
+
+    def add(self, weights: Sequence[NDArray[np.float32]], batch: int) -> None:
+        """So early that the decay would hold on to the random start, it is lower."""
+        decay = min(self._decay, batch / (batch + 10 * self.EVERY))
+        for i, new in enumerate(weights):
+            self.weights[i] = self.weights[i] * decay + new * (1 - decay)
 
 
 def _seed_dropout(model: keras.Model, seed: tuple[int, int]) -> None:
@@ -160,7 +205,7 @@ def _seed_dropout(model: keras.Model, seed: tuple[int, int]) -> None:
     random = np.random.default_rng(seed)
     for variable in model.variables:
         if variable.name == "seed_generator_state":
-            variable.assign(random.integers(0, 2**32, variable.shape, np.uint32))
+            variable.assign(random.integers(0, 2**31, variable.shape).astype(variable.dtype))
 
 
 def _check_loss(loss: float, epoch: int) -> None:
@@ -170,22 +215,22 @@ def _check_loss(loss: float, epoch: int) -> None:
         )
 
 
-def _commit(run: Run, model: keras.Model, description: dict[str, Any]) -> None:
+def _commit(run: Run, model: keras.Model, validated: keras.Model, description: dict[str, Any]) -> None:
     """Keeps the epoch just done: first the network, then, by a rename, the record that names it."""
     model.save(run.checkpoint(len(run.history)))
+    validated.save_weights(run.weights(len(run.history)))
     beside = run.history_file.with_suffix(".json.new")
     beside.write_text(json.dumps({**description, "policy": run.policy, "epochs": run.history}, indent=1))
     os.replace(beside, run.history_file)
-    kept = {run.checkpoint(len(run.history)), run.checkpoint(run.best_epoch)}
-    for old in set(run.folder.glob("epoch-*.keras")) - kept:
+    for old in set(run.folder.glob("epoch-*")) - run.files():
         old.unlink()
 
 
-def _best(run: Run) -> keras.Model:
-    best = keras.saving.load_model(run.checkpoint(run.best_epoch), compile=False)
+def best(run: Run) -> keras.Model:
+    """The network with the weights of the best epoch so far, in float32."""
     keras.utils.clear_session()  # Layers are numbered by process; a release's weights are named the same every time.
-    fitted = run.candidate.build(run.shape, len(EMOTIONS))
-    fitted.set_weights(best.get_weights())
+    fitted = run.build()
+    fitted.load_weights(run.weights(run.best_epoch))
     return fitted
 
 
@@ -199,16 +244,34 @@ def _global_policy(name: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def _batches(data: Dataset, run: Run, epoch: int | None) -> tf.data.Dataset:
-    """Batches of (input, label); shuffled anew each epoch from the seed, or in order when `epoch` is None."""
-    order = np.arange(len(data)) if epoch is None else np.random.default_rng((run.seed, epoch)).permutation(len(data))
-    size = run.candidate.batch_size
+class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
+    """Batches of (input, target); shuffled and augmented anew each epoch from the seed, or as they are without one."""
 
-    def batches() -> Iterator[Any]:
-        for start in range(0, len(order), size):
-            chosen = order[start : start + size]
-            yield run.preprocessing.to_input(data.images[chosen]), data.labels[chosen]
+    def __init__(self, data: Dataset, run: Run, epoch: int | None = None) -> None:
+        super().__init__(workers=1, max_queue_size=4)
+        self._data = data
+        self._run = run
+        self._epoch = epoch
+        everything = np.arange(len(data))
+        self._order = everything if epoch is None else self._random().permutation(len(data))
 
-    signature = (tf.TensorSpec((None, *data.images.shape[1:]), tf.float32), tf.TensorSpec((None,), tf.int64))
-    made = tf.data.Dataset.from_generator(batches, output_signature=signature)
-    return made.apply(tf.data.experimental.assert_cardinality(-(-len(order) // size))).prefetch(2)
+    def __len__(self) -> int:
+        return -(-len(self._order) // self._run.candidate.batch_size)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        size = self._run.candidate.batch_size
+        chosen = self._order[index * size : (index + 1) * size]
+        images, targets = self._data.images[chosen], self._data.targets(chosen)
+        if self._epoch is None:
+            return self._run.preprocessing.to_input(images), targets
+        random, augmentation = self._random(index), self._run.candidate.augmentation
+        if smoothing := self._run.candidate.label_smoothing:
+            targets = targets * (1 - smoothing) + smoothing * self._data.prior()
+        if augmentation is None:
+            return self._run.preprocessing.to_input(images), targets
+        side = augmentation.size(self._run.preprocessing.height, self._epoch, self._run.candidate.epochs)
+        inputs = self._run.preprocessing.to_input(augmentation.apply(images, side, random))
+        return mix(inputs, targets, augmentation.mixup, random) if augmentation.mixup else (inputs, targets)
+
+    def _random(self, *part: int) -> np.random.Generator:
+        return np.random.default_rng((self._run.seed, self._epoch or 0, *part))

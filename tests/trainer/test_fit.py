@@ -41,7 +41,7 @@ def build(input_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
     )
 
 
-TINY = Candidate("tiny", build, lambda: keras.optimizers.Adam(1e-2), epochs=4, patience=4, batch_size=16)
+TINY = Candidate("tiny", build, lambda _steps: keras.optimizers.Adam(1e-2), epochs=4, patience=4, batch_size=16)
 QUICK = replace(TINY, epochs=1)
 
 
@@ -198,7 +198,7 @@ def test_a_finished_run_is_not_fitted_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rate", [1e30, float("nan")])
 def test_a_loss_that_is_no_number_raises_and_keeps_no_epoch(tmp_path: Path, rate: float) -> None:
-    diverging = replace(TINY, optimizer=lambda: keras.optimizers.SGD(rate))
+    diverging = replace(TINY, optimizer=lambda _steps: keras.optimizers.SGD(rate))
     with pytest.raises(DataError, match=r"The loss became (nan|inf) in epoch 1\. Lower the learning rate"):
         fit(new_run(tmp_path, diverging), dark_and_light(0), dark_and_light(1), Silent())
     assert list(tmp_path.iterdir()) == []

@@ -44,7 +44,7 @@ def fill(root: Path, counts: dict[str, int]) -> Path:
 
 @pytest.fixture(autouse=True)
 def small_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
-    candidate = Candidate("small", build, lambda: keras.optimizers.Adam(1e-2), epochs=3, patience=3)
+    candidate = Candidate("small", build, lambda _steps: keras.optimizers.Adam(1e-2), epochs=3, patience=3)
     monkeypatch.setitem(CANDIDATES, "small", candidate)
 
 
