@@ -23,7 +23,7 @@ class Augmentation:
         erase: the share of images of which a rectangle of 2 to 15 % is filled with one random grey.
         mixup: the alpha of the beta distribution that says how far each image is blended with another (Zhang et al.
             2018, arXiv:1710.09412); 0 = never.
-        crop, crop_share: fit on squares of so many pixels, which cost less, for this share of the epochs; then whole.
+        sizes: up to which share of the epochs faces are shrunk to how many pixels, which costs less; then they are whole.
     """
 
     degrees: float = 12.0
@@ -33,12 +33,11 @@ class Augmentation:
     brightness: float = 20.0
     erase: float = 0.25
     mixup: float = 0.2
-    crop: int | None = None
-    crop_share: float = 0.75
+    sizes: tuple[tuple[float, int], ...] = ()
 
     def size(self, whole: int, epoch: int, epochs: int) -> int:
         """The side, in pixels, of what is fitted in an epoch (counted from 1) of so many."""
-        return self.crop if self.crop and epoch <= self.crop_share * epochs else whole
+        return next((size for share, size in self.sizes if epoch <= share * epochs), whole)
 
     def apply(self, images: NDArray[np.uint8], size: int, random: np.random.Generator) -> NDArray[np.uint8]:
         """uint8 (n, height, width, 3) to uint8 (n, size, size, 3), each image changed by itself."""
@@ -54,9 +53,9 @@ class Augmentation:
         return toned
 
     def _move(self, image: NDArray[np.uint8], size: int, random: np.random.Generator) -> NDArray[np.uint8]:
-        """One affine transform: mirror, turn, zoom, shift and crop."""
+        """One affine transform: mirror, turn, zoom and shift."""
         angle = np.radians(random.uniform(-self.degrees, self.degrees))
-        scale = 1 / random.uniform(1 - self.zoom, 1 + self.zoom)
+        scale = (len(image) - 2 * _MARGIN) / size / random.uniform(1 - self.zoom, 1 + self.zoom)
         mirror = random.choice((-1.0, 1.0))
         a, b = scale * mirror * np.cos(angle), scale * np.sin(angle)
         d, e = -scale * mirror * np.sin(angle), scale * np.cos(angle)

@@ -78,7 +78,7 @@ class Run:
         return {self.checkpoint(last), self.weights(last), self.weights(self.best_epoch)}
 
     def build(self, *, any_size: bool = False) -> keras.Model:
-        """The candidate's network, new; for inputs of any size if it is fitted on crops."""
+        """The candidate's network, new; for inputs of any size if it is fitted on several."""
         size = (None, None) if any_size else (self.preprocessing.height, self.preprocessing.width)
         return self.candidate.build((*size, 3), len(EMOTIONS))
 
@@ -140,11 +140,11 @@ def _resume(run: Run, description: dict[str, Any]) -> None:
 def _start(run: Run, train: Dataset) -> tuple[keras.Model, keras.Model]:
     """The network of the last epoch, or a new one; and one for the weights that are validated."""
     keras.utils.set_random_seed(run.seed)
-    cropped = run.candidate.augmentation is not None and run.candidate.augmentation.crop is not None
+    any_size = run.candidate.augmentation is not None and bool(run.candidate.augmentation.sizes)
     if run.history:
         model = keras.saving.load_model(run.checkpoint(len(run.history)))
     else:
-        model = run.build(any_size=cropped)
+        model = run.build(any_size=any_size)
         steps = len(_Batches(train, run, epoch=1))
         model.compile(run.candidate.optimizer(steps), "categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
     if not run.candidate.averaging:
