@@ -7,11 +7,11 @@ import json
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Any, Final
 
 import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from models.errors import EngineError
@@ -20,7 +20,7 @@ from models.pickles import Node, Release
 from models.preprocessing import Preprocessing
 
 INPUT: Final = "input"
-ACTIVATIONS: Final = ("relu", "softmax")
+ACTIVATIONS: Final = ("relu", "relu6", "softmax")
 
 
 @dataclass(frozen=True)
@@ -67,38 +67,51 @@ def export(
 
 
 def to_nodes(model: keras.Model) -> list[Node]:
-    """The layers of a sequential network as nodes, each fed by the one before; dropout vanishes.
+    """The layers of a network of one input and one output as nodes, in an order that runs; dropout vanishes.
 
     Raises:
         EngineError: as `export`.
     """
-    if not isinstance(model, keras.Sequential):
-        raise EngineError(f"{model.name} is a {type(model).__name__}; only sequential networks can be exported.")
     nodes: list[Node] = []
+    ends: dict[str, str] = {}  # Layer -> the node that gives what it gives.
     for layer in model.layers:
+        inputs = [ends.get(parent.name, INPUT) for parent in _parents(layer)]
         for i, step in enumerate(_steps(layer)):
             nodes.append(
                 {
                     "op": step.op,
                     "name": layer.name if i == 0 else f"{layer.name}/{step.op}",
-                    "inputs": [nodes[-1]["name"] if nodes else INPUT],
+                    "inputs": inputs,
                     "weights": {role: f"{layer.name}/{variable}" for role, variable in step.weights.items()},
                     "attributes": dict(step.attributes),
                 }
             )
+            inputs = [nodes[-1]["name"]]
+        ends[layer.name] = inputs[0] if inputs else INPUT
     return nodes
+
+
+def _parents(layer: keras.Layer) -> list[keras.Layer]:
+    """The layers whose outputs a layer takes; none for the input, nor for what takes the input in a sequence."""
+    if isinstance(layer, keras.layers.InputLayer):
+        return []
+    try:
+        tensors = layer.input if isinstance(layer.input, list) else [layer.input]
+    except (ValueError, AttributeError) as error:
+        raise EngineError(f"Layer {layer.name} isn't used just once, so it can't be exported: {error}") from error
+    return [tensor._keras_history.operation for tensor in tensors]
 
 
 def _weights(model: keras.Model) -> dict[str, NDArray[np.float32]]:
     return {
-        f"{layer.name}/{variable.name}": np.asarray(variable, np.float32)
+        f"{layer.name}/{variable.name}": np.asarray(keras.ops.convert_to_numpy(variable), np.float32)
         for layer in model.layers
         for variable in layer.weights
     }
 
 
 def _versions() -> dict[str, str]:
-    libraries = {"keras": keras.__version__, "tensorflow": tf.__version__, "numpy": np.__version__}
+    libraries = {"keras": keras.__version__, "tensorflow": version("tensorflow"), "numpy": np.__version__}
     return {"python": platform.python_version(), **libraries}
 
 
@@ -139,6 +152,18 @@ def _conv2d(layer: keras.Layer) -> list[_Step]:
     return [_Step("conv2d", _kernel_and_bias(layer), attributes), *_activation(layer)]
 
 
+def _depthwise_conv2d(layer: keras.Layer) -> list[_Step]:
+    _require(layer, data_format="channels_last", dilation_rate=(1, 1), depth_multiplier=1)
+    attributes = {"strides": list(layer.strides), "padding": layer.padding}
+    return [_Step("depthwise_conv2d", _kernel_and_bias(layer), attributes), *_activation(layer)]
+
+
+def _zero_padding2d(layer: keras.Layer) -> list[_Step]:
+    _require(layer, data_format="channels_last")
+    (top, bottom), (left, right) = layer.padding
+    return [_Step("zero_padding2d", {}, {"top_left": [top, left], "bottom_right": [bottom, right]})]
+
+
 def _batch_norm(layer: keras.Layer) -> list[_Step]:
     _require(layer, axis=-1, center=True, scale=True, renorm=False)
     weights = {"gamma": "gamma", "beta": "beta", "mean": "moving_mean", "variance": "moving_variance"}
@@ -160,16 +185,46 @@ def _dense(layer: keras.Layer) -> list[_Step]:
     return [_Step("dense", _kernel_and_bias(layer)), *_activation(layer)]
 
 
-def _dropout(_layer: keras.Layer) -> list[_Step]:
+def _relu(layer: keras.Layer) -> list[_Step]:
+    _require(layer, negative_slope=0.0, threshold=0.0)
+    if layer.max_value not in (None, 6.0):
+        raise EngineError(f"Layer {layer.name} has max_value {layer.max_value}; only None and 6 can be exported.")
+    return [_Step("relu" if layer.max_value is None else "relu6")]
+
+
+def _global_average_pool2d(layer: keras.Layer) -> list[_Step]:
+    _require(layer, data_format="channels_last", keepdims=False)
+    return [_Step("global_average_pool2d")]
+
+
+def _global_max_pool2d(layer: keras.Layer) -> list[_Step]:
+    _require(layer, data_format="channels_last", keepdims=False)
+    return [_Step("global_max_pool2d")]
+
+
+def _add(layer: keras.Layer) -> list[_Step]:
+    if len(layer.input) != 2:
+        raise EngineError(f"Layer {layer.name} adds {len(layer.input)} inputs; only 2 can be exported.")
+    return [_Step("add")]
+
+
+def _nothing(_layer: keras.Layer) -> list[_Step]:
     return []
 
 
 _CONVERTERS: Final[dict[type[Any], Callable[[Any], list[_Step]]]] = {
+    keras.layers.InputLayer: _nothing,
     keras.layers.Conv2D: _conv2d,
+    keras.layers.DepthwiseConv2D: _depthwise_conv2d,
+    keras.layers.ZeroPadding2D: _zero_padding2d,
     keras.layers.BatchNormalization: _batch_norm,
     keras.layers.MaxPooling2D: _max_pool2d,
+    keras.layers.GlobalAveragePooling2D: _global_average_pool2d,
+    keras.layers.GlobalMaxPooling2D: _global_max_pool2d,
     keras.layers.Flatten: _flatten,
     keras.layers.Dense: _dense,
+    keras.layers.Add: _add,
     keras.layers.Activation: _activation,
-    keras.layers.Dropout: _dropout,
+    keras.layers.ReLU: _relu,
+    keras.layers.Dropout: _nothing,
 }

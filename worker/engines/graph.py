@@ -4,17 +4,22 @@ The nodes come from a file, so everything about them is checked. Each is a dict 
 (names of earlier nodes; the images are called `input`, (n, height, width, 3)), `weights` (the op's word for each ->
 the weight's name in the release) and `attributes`. The last node's output, (n, labels), is the scores.
 
-| op         | weights                                          | attributes                                     |
-|------------|--------------------------------------------------|------------------------------------------------|
-| conv2d     | kernel (height, width, in, out), bias (out,)     | strides [y, x], padding "same" or "valid"      |
-| batch_norm | gamma, beta, mean, variance, each (channels,)    | epsilon                                        |
-| max_pool2d | -                                                | size [y, x], strides [y, x], padding           |
-| flatten    | -                                                | -  (height, then width, then channel)          |
-| dense      | kernel (in, out), bias (out,)                    | -                                              |
-| relu       | -                                                | -                                              |
-| softmax    | -                                                | -  (over the last axis)                        |
+| op                    | weights                                       | attributes                                  |
+|-----------------------|-----------------------------------------------|---------------------------------------------|
+| conv2d                | kernel (height, width, in, out), bias (out,)  | strides [y, x], padding "same" or "valid"   |
+| depthwise_conv2d      | kernel (height, width, in, 1), bias (in,)     | strides [y, x], padding                     |
+| zero_padding2d        | -                                             | top_left [y, x], bottom_right [y, x]        |
+| batch_norm            | gamma, beta, mean, variance, each (channels,) | epsilon                                     |
+| max_pool2d            | -                                             | size [y, x], strides [y, x], padding        |
+| global_average_pool2d | -                                             | -  (each channel's mean)                    |
+| global_max_pool2d     | -                                             | -  (each channel's highest)                 |
+| flatten               | -                                             | -  (height, then width, then channel)       |
+| dense                 | kernel (in, out), bias (out,)                 | -                                           |
+| add                   | -                                             | -  (of two inputs; the others have one)     |
+| relu, relu6           | -                                             | -                                           |
+| softmax               | -                                             | -  (over the last axis)                     |
 
-A bias may be left out. Between `input` and `flatten`, OpenVINO sees (n, channels, height, width).
+A bias may be left out. Before `flatten` and the global pools, OpenVINO sees (n, channels, height, width).
 """
 
 from collections.abc import Callable, Mapping
@@ -70,12 +75,14 @@ class _Step:
             raise _NodeError(f"its {role} has shape {found.shape}, expected ({wanted})")
         return found
 
-    def pair(self, key: str) -> list[int]:
+    def pair(self, key: str, least: int = 1) -> list[int]:
         value = self.node["attributes"].get(key)
         if not (
-            isinstance(value, list) and len(value) == 2 and all(type(n) is int and 1 <= n <= MAX_EXTENT for n in value)
+            isinstance(value, list)
+            and len(value) == 2
+            and all(type(n) is int and least <= n <= MAX_EXTENT for n in value)
         ):
-            raise _NodeError(f"its {key} is {value!r}, expected two numbers from 1 to {MAX_EXTENT}")
+            raise _NodeError(f"its {key} is {value!r}, expected two numbers from {least} to {MAX_EXTENT}")
         return value
 
     def padding(self) -> str:
@@ -134,8 +141,9 @@ def _op(node: Node) -> str:
 def _look_up(node: Node, made: Mapping[str, Any], weights: Mapping[str, NDArray[np.float32]]) -> _Step:
     if not all(isinstance(name, str) for name in [*node["inputs"], *node["weights"].values()]):
         raise _NodeError("one of its inputs or weights is not named by a string")
-    if len(node["inputs"]) != 1:
-        raise _NodeError(f"it has {len(node['inputs'])} inputs, expected 1")
+    wanted = 2 if node["op"] == "add" else 1
+    if len(node["inputs"]) != wanted:
+        raise _NodeError(f"it has {len(node['inputs'])} inputs, expected {wanted}")
     for name in node["inputs"]:
         if name not in made:
             raise _NodeError(f"its input {name!r} is no earlier node, so it is missing or the network runs in a circle")
@@ -160,10 +168,28 @@ def _conv2d(step: _Step) -> Any:
     kernel = step.weight("kernel", None, None, channels, None)
     strides, padding = step.pair("strides"), step.padding()
     filters = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
-    made = ops.convolution(step.input, filters, strides, [0, 0], [0, 0], [1, 1], padding)
+    return _add_bias(step, ops.convolution(step.input, filters, strides, [0, 0], [0, 0], [1, 1], padding), kernel.shape[3])
+
+
+def _depthwise_conv2d(step: _Step) -> Any:
+    channels, _, _ = step.shape(4, "an image's 4")
+    kernel = step.weight("kernel", None, None, channels, 1)
+    strides, padding = step.pair("strides"), step.padding()
+    filters = np.ascontiguousarray(kernel.transpose(2, 3, 0, 1)[:, :, None])
+    made = ops.group_convolution(step.input, filters, strides, [0, 0], [0, 0], [1, 1], padding)
+    return _add_bias(step, made, channels)
+
+
+def _add_bias(step: _Step, made: Any, channels: int) -> Any:
     if "bias" not in step.weights:
         return made
-    return ops.add(made, step.weight("bias", kernel.shape[3]).reshape(1, -1, 1, 1))
+    return ops.add(made, step.weight("bias", channels).reshape(1, -1, 1, 1))
+
+
+def _zero_padding2d(step: _Step) -> Any:
+    step.shape(4, "an image's 4")
+    before, after = step.pair("top_left", least=0), step.pair("bottom_right", least=0)
+    return ops.pad(step.input, [0, 0, *before], [0, 0, *after], "constant", np.float32(0))
 
 
 def _batch_norm(step: _Step) -> Any:
@@ -182,6 +208,16 @@ def _max_pool2d(step: _Step) -> Any:
     )
 
 
+def _global_average_pool2d(step: _Step) -> Any:
+    step.shape(4, "an image's 4")
+    return ops.reduce_mean(step.input, [2, 3], keep_dims=False)
+
+
+def _global_max_pool2d(step: _Step) -> Any:
+    step.shape(4, "an image's 4")
+    return ops.reduce_max(step.input, [2, 3], keep_dims=False)
+
+
 def _flatten(step: _Step) -> Any:
     step.shape(4, "an image's 4")
     return ops.reshape(ops.transpose(step.input, [0, 2, 3, 1]), [0, -1], special_zero=True)
@@ -194,8 +230,19 @@ def _dense(step: _Step) -> Any:
     return ops.add(made, step.weight("bias", kernel.shape[1])) if "bias" in step.weights else made
 
 
+def _add(step: _Step) -> Any:
+    first, second = (made.get_partial_shape() for made in step.inputs)
+    if first != second:
+        raise _NodeError(f"its inputs have the shapes {first} and {second}, expected the same")
+    return ops.add(*step.inputs)
+
+
 def _relu(step: _Step) -> Any:
     return ops.relu(step.input)
+
+
+def _relu6(step: _Step) -> Any:
+    return ops.clamp(step.input, 0.0, 6.0)
 
 
 def _softmax(step: _Step) -> Any:
@@ -205,10 +252,16 @@ def _softmax(step: _Step) -> Any:
 
 _OPS: Final[dict[str, Callable[[_Step], Any]]] = {
     "conv2d": _conv2d,
+    "depthwise_conv2d": _depthwise_conv2d,
+    "zero_padding2d": _zero_padding2d,
     "batch_norm": _batch_norm,
     "max_pool2d": _max_pool2d,
+    "global_average_pool2d": _global_average_pool2d,
+    "global_max_pool2d": _global_max_pool2d,
     "flatten": _flatten,
     "dense": _dense,
+    "add": _add,
     "relu": _relu,
+    "relu6": _relu6,
     "softmax": _softmax,
 }

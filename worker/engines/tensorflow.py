@@ -13,15 +13,20 @@ from models.pickles import Release
 # Keras builds whatever class a config names, so only these reach it: class -> module.
 _CLASSES: Final = {
     "Sequential": "keras",
+    "Functional": "keras.src.models.functional",
     "DTypePolicy": "keras",
     **dict.fromkeys(
-        ("InputLayer", "Conv2D", "BatchNormalization", "MaxPooling2D", "Flatten", "Dense", "Activation", "Dropout"),
+        (
+            *("InputLayer", "Conv2D", "DepthwiseConv2D", "ZeroPadding2D", "BatchNormalization", "MaxPooling2D"),
+            *("GlobalAveragePooling2D", "GlobalMaxPooling2D", "Flatten", "Dense", "Add", "Activation", "ReLU", "Dropout"),
+        ),
         "keras.layers",
     ),
     **dict.fromkeys(("GlorotUniform", "HeNormal", "Zeros", "Ones"), "keras.initializers"),
     "L2": "keras.regularizers",
 }
-_KEYS: Final = frozenset({"module", "class_name", "config", "registered_name", "build_config"})
+_KEYS: Final = frozenset({"module", "class_name", "config", "registered_name", "build_config", "name", "inbound_nodes"})
+_TENSOR: Final = {"class_name", "config"}  # How a functional network's config names a layer's output.
 
 
 class TensorFlowEngine:
@@ -73,8 +78,8 @@ def _admitted(release: Release) -> Any:
         found = list(_objects(config))
     except (ValueError, RecursionError) as error:
         raise EngineError(f"The Keras config of {release.name} is no JSON: {error}. Export the model again.") from error
-    if not isinstance(config, dict) or config.get("class_name") != "Sequential":
-        raise EngineError(f"The Keras config of {release.name} is of no sequential network. Export the model again.")
+    if not isinstance(config, dict) or config.get("class_name") not in ("Sequential", "Functional"):
+        raise EngineError(f"The Keras config of {release.name} is of no network. Export the model again.")
     for value in found:
         _check_class(release, value)
     return config
@@ -93,6 +98,8 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
 
 def _check_class(release: Release, value: dict[str, Any]) -> None:
     name = value["class_name"]
+    if name == "__keras_tensor__" and _TENSOR.issuperset(value):
+        return
     known = isinstance(name, str) and name in _CLASSES and value.get("module") == _CLASSES[name]
     if not known or value.get("registered_name") not in (None, name) or not _KEYS.issuperset(value):
         raise EngineError(
