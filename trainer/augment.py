@@ -23,7 +23,8 @@ class Augmentation:
         erase: the share of images of which a rectangle of 2 to 15 % is filled with one random grey.
         mixup: the alpha of the beta distribution that says how far each image is blended with another (Zhang et al.
             2018, arXiv:1710.09412); 0 = never.
-        sizes: up to which share of the epochs faces are shrunk to how many pixels, which costs less; then they are whole.
+        sizes: up to which share of the epochs faces are shrunk to how many pixels, which costs less; after, they are
+            whole.
     """
 
     degrees: float = 12.0

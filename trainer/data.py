@@ -31,17 +31,21 @@ class Dataset:
         images: uint8 (n, height, width, 3), in the preprocessing's channel order.
         labels: int64 (n,), each an index into `EMOTIONS`.
         source: where they came from, for the model's card.
+        soft: float32 (n, 28), rows summing to 1: what each image's scores should be, where it isn't one label alone.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     source: str
+    soft: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def targets(self, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
         """float32 (n, 28): what the chosen images' scores should be."""
+        if self.soft is not None:
+            return self.soft[chosen]
         return np.eye(len(EMOTIONS), dtype=np.float32)[self.labels[chosen]]
 
     def prior(self) -> NDArray[np.float32]:

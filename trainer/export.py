@@ -92,7 +92,7 @@ def to_nodes(model: keras.Model) -> list[Node]:
 
 
 def _parents(layer: keras.Layer) -> list[keras.Layer]:
-    """The layers whose outputs a layer takes; none for the input, nor for what takes the input in a sequence."""
+    """The layers whose outputs a layer takes. A sequence doesn't list its input layer among its own."""
     if isinstance(layer, keras.layers.InputLayer):
         return []
     try:

@@ -1,12 +1,14 @@
 """Fitting one candidate: epoch by epoch, with a checkpoint after each, so that running again goes on.
 
 A run's folder holds `epoch-NN.keras` (network and optimizer) of the last epoch, `epoch-NN.weights.h5` (the weights that
-were validated, averaged if the candidate says so) of the last and of the best, and `history.json`, which says which epochs
-are done. It is replaced last, in one step: an epoch that it doesn't name never was.
+were validated, averaged if the candidate says so) of the last and of the best, and `history.json`, which says which
+epochs are done. It is replaced last, in one step: an epoch that it doesn't name never was.
 """
 
 import json
+import math
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,9 +24,11 @@ from models.labels import EMOTIONS
 from models.preprocessing import Preprocessing
 from models.processor import has_bf16
 from trainer.augment import mix
-from trainer.candidates import Candidate
+from trainer.candidates import Candidate, load_pretrained
 from trainer.data import Dataset
 from trainer.progress import Progress
+
+METRICS: Final = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 
 def best_policy() -> str:
@@ -37,14 +41,16 @@ class Run:
     """One candidate's fit and the folder it is kept in.
 
     Attributes:
+        weights: what pretrained layers begin with: `imagenet` (fetched by Keras), `none`, or a file of Keras' for them.
         policy: Keras' precision policy while fitting.
-        history: for each epoch done, its metrics: `loss`, `accuracy`, `val_loss`, `val_accuracy`.
+        history: for each epoch done, its metrics: `loss`, `accuracy`, `val_loss`, `val_accuracy`, and its `seconds`.
     """
 
     folder: Path
     candidate: Candidate
     preprocessing: Preprocessing
     seed: int = 0
+    weights: str = "none"
     policy: str = field(default_factory=best_policy)
     history: list[dict[str, float]] = field(default_factory=list)
 
@@ -68,14 +74,14 @@ class Run:
         """Network and optimizer as an epoch left them."""
         return self.folder / f"epoch-{epoch:02}.keras"
 
-    def weights(self, epoch: int) -> Path:
+    def validated(self, epoch: int) -> Path:
         """The weights that were validated after an epoch."""
         return self.folder / f"epoch-{epoch:02}.weights.h5"
 
     def files(self) -> set[Path]:
         """What is kept besides the history."""
         last = len(self.history)
-        return {self.checkpoint(last), self.weights(last), self.weights(self.best_epoch)}
+        return {self.checkpoint(last), self.validated(last), self.validated(self.best_epoch)}
 
     def build(self, *, any_size: bool = False) -> keras.Model:
         """The candidate's network, new; for inputs of any size if it is fitted on several."""
@@ -117,6 +123,8 @@ def _describe(run: Run, train: Dataset, validation: Dataset) -> dict[str, Any]:
         "preprocessing": run.preprocessing.to_plain(),
         "train": train.balance(),
         "validation": validation.balance(),
+        "weights": run.weights if run.candidate.pretrained else "none",
+        "soft": train.soft is not None,
     }
 
 
@@ -145,25 +153,44 @@ def _start(run: Run, train: Dataset) -> tuple[keras.Model, keras.Model]:
         model = keras.saving.load_model(run.checkpoint(len(run.history)))
     else:
         model = run.build(any_size=any_size)
-        steps = len(_Batches(train, run, epoch=1))
-        model.compile(run.candidate.optimizer(steps), "categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
+        if run.candidate.pretrained:
+            load_pretrained(model, run.weights)
+        if _fits_head(run, epoch=1):
+            for layer in model.layers[:-1]:
+                layer.trainable = False
+            _compile(model, keras.optimizers.Adam(1e-3))
+        else:
+            _compile(model, run.candidate.optimizer(len(_Batches(train, run, epoch=1))))
     if not run.candidate.averaging:
         return model, model
     average = run.build()
-    average.compile(loss="categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
+    _compile(average)
     if run.history:
-        average.load_weights(run.weights(len(run.history)))
+        average.load_weights(run.validated(len(run.history)))
     else:
         average.set_weights(model.get_weights())
     return model, average
 
 
+def _fits_head(run: Run, epoch: int) -> bool:
+    """Whether an epoch fits the last layer alone, since the others know something already, and it does not."""
+    return run.weights != "none" and epoch <= run.candidate.head_epochs
+
+
+def _compile(model: keras.Model, optimizer: keras.Optimizer | None = None) -> None:
+    model.compile(optimizer or "sgd", "categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
+
+
 def _fit_epoch(
     model: keras.Model, validated: keras.Model, run: Run, train: Dataset, held_out: "_Batches", progress: Progress
 ) -> dict[str, float]:
-    epoch = len(run.history) + 1
-    _seed_dropout(model, (run.seed, epoch))
+    began, epoch = time.monotonic(), len(run.history) + 1
     batches = _Batches(train, run, epoch)
+    if epoch > 1 and _fits_head(run, epoch - 1) and not _fits_head(run, epoch):
+        for layer in model.layers:
+            layer.trainable = True
+        _compile(model, run.candidate.optimizer(len(batches)))
+    _seed_dropout(model, (run.seed, epoch))
     average = None if validated is model else _Average(validated.get_weights(), run.candidate.averaging)
 
     def after_batch(index: int, logs: Mapping[str, float]) -> None:
@@ -180,8 +207,10 @@ def _fit_epoch(
     found = validated.evaluate(held_out, verbose=0, return_dict=True)
     metrics = {name: float(values[-1]) for name, values in fitted.items()}
     metrics |= {f"val_{name}": float(value) for name, value in found.items()}
+    if missing := [name for name in METRICS if name not in metrics]:
+        raise DataError(f"Keras gave no {', '.join(missing)} for epoch {epoch}, only {', '.join(metrics)}.")
     _check_loss(metrics["val_loss"], epoch)
-    return metrics
+    return {**metrics, "seconds": round(time.monotonic() - began, 1)}
 
 
 class _Average:
@@ -218,7 +247,7 @@ def _check_loss(loss: float, epoch: int) -> None:
 def _commit(run: Run, model: keras.Model, validated: keras.Model, description: dict[str, Any]) -> None:
     """Keeps the epoch just done: first the network, then, by a rename, the record that names it."""
     model.save(run.checkpoint(len(run.history)))
-    validated.save_weights(run.weights(len(run.history)))
+    validated.save_weights(run.validated(len(run.history)))
     beside = run.history_file.with_suffix(".json.new")
     beside.write_text(json.dumps({**description, "policy": run.policy, "epochs": run.history}, indent=1))
     os.replace(beside, run.history_file)
@@ -230,7 +259,7 @@ def best(run: Run) -> keras.Model:
     """The network with the weights of the best epoch so far, in float32."""
     keras.utils.clear_session()  # Layers are numbered by process; a release's weights are named the same every time.
     fitted = run.build()
-    fitted.load_weights(run.weights(run.best_epoch))
+    fitted.load_weights(run.validated(run.best_epoch))
     return fitted
 
 
@@ -256,7 +285,7 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
         self._order = everything if epoch is None else self._random().permutation(len(data))
 
     def __len__(self) -> int:
-        return -(-len(self._order) // self._run.candidate.batch_size)
+        return math.ceil(len(self._order) / self._run.candidate.batch_size)
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         size = self._run.candidate.batch_size
@@ -265,7 +294,8 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
         if self._epoch is None:
             return self._run.preprocessing.to_input(images), targets
         random, augmentation = self._random(index), self._run.candidate.augmentation
-        if smoothing := self._run.candidate.label_smoothing:
+        if self._data.soft is None:
+            smoothing = self._run.candidate.label_smoothing
             targets = targets * (1 - smoothing) + smoothing * self._data.prior()
         if augmentation is None:
             return self._run.preprocessing.to_input(images), targets

@@ -1,10 +1,13 @@
 """The candidates against the reference's figures."""
 
+from pathlib import Path
+
 import keras
 import pytest
 
+from models.errors import DataError
 from models.labels import EMOTIONS
-from trainer.candidates import CANDIDATES
+from trainer.candidates import CANDIDATES, load_pretrained, multiply_adds
 
 # The reference's table, layer by layer.
 MODEL3 = [
@@ -65,8 +68,7 @@ def test_model3_is_the_references_layer_by_layer(model3: keras.Model) -> None:
     assert [describe(layer) for layer in model3.layers] == MODEL3
 
 
-def test_model3_has_the_references_parameters(model3: keras.Model) -> None:
-    assert model3.count_params() == 3_265_372
+def test_model3_has_the_references_trainable_parameters(model3: keras.Model) -> None:
     assert sum(int(weight.shape.num_elements()) for weight in model3.trainable_weights) == 3_262_556
 
 
@@ -76,12 +78,69 @@ def test_model3_flattens_576_values_and_gives_28(model3: keras.Model) -> None:
     assert model3.output_shape == (None, 28)
 
 
-def test_model3_is_fitted_by_the_references_recipe() -> None:
-    candidate = CANDIDATES["model3"]
-    optimizer = candidate.optimizer()
-    assert isinstance(optimizer, keras.optimizers.Adam)
-    assert float(optimizer.learning_rate) == pytest.approx(1e-4)
-    assert (candidate.epochs, candidate.patience, candidate.batch_size) == (25, 10, 32)
+@pytest.mark.parametrize(
+    ("name", "parameters", "optimizer", "rate", "epochs", "patience"),
+    [
+        ("model1", 334_162, keras.optimizers.Nadam, 1e-3, 25, 10),
+        ("model2", 2_293_852, keras.optimizers.RMSprop, 1e-4, 25, 10),
+        ("model3", 3_265_372, keras.optimizers.Adam, 1e-4, 25, 10),
+        ("model4", 2_293_852, keras.optimizers.Adam, 0.02, 50, 20),
+        ("model5", 3_790_940, keras.optimizers.Adam, 0.03, 10, 5),
+    ],
+)
+def test_the_references_candidates_are_fitted_by_its_recipes(
+    name: str, parameters: int, optimizer: type, rate: float, epochs: int, patience: int
+) -> None:
+    candidate = CANDIDATES[name]
+    made = candidate.optimizer(100)
+    assert type(made) is optimizer
+    assert float(made.learning_rate) == pytest.approx(rate)
+    assert (candidate.epochs, candidate.patience, candidate.batch_size) == (epochs, patience, 32)
+    assert candidate.build((48, 48, 3), len(EMOTIONS)).count_params() == parameters
+
+
+def test_mobilenetv2_is_frozen_in_model2_alone() -> None:
+    trainable = {
+        name: sum(weight.shape.num_elements() for weight in CANDIDATES[name].build((48, 48, 3), 28).trainable_weights)
+        for name in ("model2", "model4", "mobilenetv2")
+    }
+    assert trainable == {"model2": 35_868, "model4": 2_259_740, "mobilenetv2": 2_259_740}
+
+
+def test_model4s_last_layer_is_the_references() -> None:
+    config = CANDIDATES["model4"].build((48, 48, 3), 28).layers[-1].get_config()
+    assert config["kernel_initializer"]["class_name"] == "HeNormal"
+    assert config["kernel_regularizer"]["config"]["l2"] == pytest.approx(0.01)
+
+
+def test_multiply_adds_are_those_of_the_references_table(model3: keras.Model) -> None:
+    assert multiply_adds(model3) == pytest.approx(334e6, rel=1e-3)
+
+
+def test_cuemill1_costs_no_more_than_model3(model3: keras.Model) -> None:
+    cuemill1 = CANDIDATES["cuemill1"].build((48, 48, 3), 28)
+    assert multiply_adds(cuemill1) == 186_022_912 < multiply_adds(model3)
+    assert cuemill1.count_params() == 2_695_420 < model3.count_params()
+
+
+def test_pretrained_layers_take_their_weights_from_a_file(tmp_path: Path) -> None:
+    source = keras.applications.MobileNetV2(input_shape=(224, 224, 3), include_top=False, weights=None)
+    source.save_weights(tmp_path / "mobilenetv2.weights.h5")
+    model = CANDIDATES["model2"].build((48, 48, 3), 28)
+    load_pretrained(model, str(tmp_path / "mobilenetv2.weights.h5"))
+    for name in ("Conv1", "block_3_depthwise", "Conv_1_bn"):
+        pairs = zip(model.get_layer(name).get_weights(), source.get_layer(name).get_weights(), strict=True)
+        assert all((one == other).all() for one, other in pairs)
+
+
+@pytest.mark.parametrize("content", [None, b"no weights"])
+def test_weights_that_cannot_be_had_are_named_with_a_way_out(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "absent.weights.h5"
+    if content:
+        file.write_bytes(content)
+    model = CANDIDATES["model2"].build((48, 48, 3), 28)
+    with pytest.raises(DataError, match=r"absent\.weights\.h5\) can't be had: .*--weights none"):
+        load_pretrained(model, str(file))
 
 
 @pytest.mark.parametrize("name", CANDIDATES)

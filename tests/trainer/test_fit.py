@@ -17,10 +17,11 @@ from keras import layers
 from models.errors import DataError
 from models.preprocessing import Preprocessing
 from trainer import fit as fit_module
-from trainer.candidates import Candidate
+from trainer.augment import Augmentation
+from trainer.candidates import Candidate, Shape
 from trainer.data import Dataset
 from trainer.evaluate import measure, predict_all
-from trainer.fit import Run, fit
+from trainer.fit import Run, _Batches, fit
 from trainer.progress import Silent
 
 SIZE = Preprocessing(height=8, width=8)
@@ -43,6 +44,16 @@ def build(input_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
 
 TINY = Candidate("tiny", build, lambda _steps: keras.optimizers.Adam(1e-2), epochs=4, patience=4, batch_size=16)
 QUICK = replace(TINY, epochs=1)
+FULL = replace(
+    TINY,
+    optimizer=lambda steps: keras.optimizers.SGD(
+        keras.optimizers.schedules.CosineDecay(0.01, 3 * steps, warmup_target=0.05, warmup_steps=steps)
+    ),
+    augmentation=Augmentation(),
+    label_smoothing=0.1,
+    averaging=0.9,
+)
+"""With all that a recipe can ask for."""
 
 
 def dark_and_light(seed: int, count: int = 64) -> Dataset:
@@ -109,8 +120,10 @@ def fit_until_killed(folder: Path) -> None:
 
 
 def histories_agree(first: Run, second: Run) -> bool:
+    """But for the time they took."""
     return len(first.history) == len(second.history) and all(
-        one == pytest.approx(other, rel=1e-4) for one, other in zip(first.history, second.history, strict=True)
+        {**one, "seconds": 0} == pytest.approx({**other, "seconds": 0}, rel=1e-4)
+        for one, other in zip(first.history, second.history, strict=True)
     )
 
 
@@ -119,7 +132,7 @@ def test_a_network_learns_and_every_epoch_is_told_and_written_down(tmp_path: Pat
     fit(run, dark_and_light(0), dark_and_light(1), recorder)
     assert recorder.epochs == [1, 2, 3, 4]
     assert json.loads(run.history_file.read_text())["epochs"] == run.history
-    assert set(run.history[0]) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    assert set(run.history[0]) == {"loss", "accuracy", "val_loss", "val_accuracy", "seconds"}
     assert max(epoch["val_accuracy"] for epoch in run.history) > 0.9
 
 
@@ -127,7 +140,7 @@ def test_only_the_last_and_the_best_epoch_are_kept(tmp_path: Path) -> None:
     run = new_run(tmp_path)
     fit(run, dark_and_light(0), mislabelled(), Silent())
     assert run.best_epoch < 4
-    kept = {"history.json", "epoch-04.keras", f"epoch-{run.best_epoch:02}.keras"}
+    kept = {"history.json", "epoch-04.keras", "epoch-04.weights.h5", f"epoch-{run.best_epoch:02}.weights.h5"}
     assert {path.name for path in tmp_path.iterdir()} == kept
 
 
@@ -143,6 +156,78 @@ def test_fitting_stops_when_no_epoch_is_better_for_as_long_as_the_patience(tmp_p
     run = new_run(tmp_path, replace(TINY, epochs=50, patience=2))
     fit(run, dark_and_light(0), mislabelled(), Silent())
     assert len(run.history) == run.best_epoch + 2
+
+
+@pytest.mark.parametrize("candidate", [TINY, FULL])
+def test_two_runs_with_one_seed_agree_and_another_seed_differs(tmp_path: Path, candidate: Candidate) -> None:
+    runs = [replace(new_run(tmp_path / str(n), candidate), seed=seed) for n, seed in enumerate((3, 3, 4))]
+    for run in runs:
+        fit(run, dark_and_light(0), dark_and_light(1), Silent())
+    assert histories_agree(runs[0], runs[1])
+    assert not histories_agree(runs[0], runs[2])
+
+
+def test_a_run_with_schedule_augmentation_and_averaging_goes_on_as_if_never_killed(tmp_path: Path) -> None:
+    unbroken, killed = new_run(tmp_path / "unbroken", FULL), new_run(tmp_path / "killed", FULL)
+    fit(unbroken, dark_and_light(0), dark_and_light(1), Silent())
+    with pytest.raises(Killed):
+        fit(killed, dark_and_light(0), dark_and_light(1), KilledInEpoch(3, strike))
+    resumed = new_run(tmp_path / "killed", FULL)
+    fit(resumed, dark_and_light(0), dark_and_light(1), Silent())
+    assert histories_agree(resumed, unbroken)
+
+
+def test_small_faces_first_and_whole_ones_at_the_end(tmp_path: Path) -> None:
+    sides: list[int] = []
+
+    def watched(input_shape: Shape, num_classes: int) -> keras.Model:
+        """Notes the sizes it is called with; a function is traced anew for each."""
+        if input_shape[0] is None:
+            sides.append(0)
+        inputs = keras.Input(input_shape)
+        x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, activation="relu")(inputs))
+        return keras.Model(inputs, layers.Dense(num_classes, activation="softmax", dtype="float32")(x), name="tiny")
+
+    candidate = replace(FULL, build=watched, augmentation=Augmentation(sizes=((0.5, 6),)))
+    run = new_run(tmp_path, candidate)
+    fit(run, dark_and_light(0), dark_and_light(1), Silent())
+    assert len(run.history) == 4
+    assert sides == [0]
+    batches = [_Batches(dark_and_light(0), run, epoch)[0][0].shape for epoch in (1, 2, 3, 4)]
+    assert batches == [(16, 6, 6, 3)] * 2 + [(16, 8, 8, 3)] * 2
+
+
+def test_a_pretrained_network_fits_its_last_layer_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit_module, "load_pretrained", lambda model, weights: None)
+    candidate = replace(TINY, pretrained=True, head_epochs=2)
+    run = replace(new_run(tmp_path, candidate), weights="given")
+    kernels: list[np.ndarray[Any, Any]] = []
+
+    class Look(Silent):
+        def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+            model = keras.saving.load_model(run.checkpoint(epoch))
+            kernels.append(model.layers[0].get_weights()[0])
+
+    fit(run, dark_and_light(0), dark_and_light(1), Look())
+    assert (kernels[0] == kernels[1]).all()
+    assert (kernels[1] != kernels[2]).any()
+    assert (kernels[2] != kernels[3]).any()
+
+
+def test_soft_targets_are_fitted_to_as_they_are(tmp_path: Path) -> None:
+    soft = np.zeros((64, 28), np.float32)
+    soft[:, :2] = 0.25, 0.75
+    run = new_run(tmp_path, replace(FULL, augmentation=None))
+    _, targets = _Batches(replace(dark_and_light(0), soft=soft), run, epoch=1)[0]
+    assert (targets == soft[:16]).all()
+    _, smoothed = _Batches(dark_and_light(0), run, epoch=1)[0]
+    assert sorted(smoothed[0])[-2:] == pytest.approx([0.05, 0.95])
+
+
+def test_a_metric_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keras.Model, "evaluate", lambda *_args, **_options: {"loss": 1.0})
+    with pytest.raises(DataError, match="gave no val_accuracy for epoch 1"):
+        fit(new_run(tmp_path), dark_and_light(0), dark_and_light(1), Silent())
 
 
 def test_a_run_killed_within_an_epoch_goes_on_from_the_epoch_before(tmp_path: Path, whole: Run) -> None:

@@ -168,7 +168,9 @@ def _conv2d(step: _Step) -> Any:
     kernel = step.weight("kernel", None, None, channels, None)
     strides, padding = step.pair("strides"), step.padding()
     filters = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
-    return _add_bias(step, ops.convolution(step.input, filters, strides, [0, 0], [0, 0], [1, 1], padding), kernel.shape[3])
+    return _add_bias(
+        step, ops.convolution(step.input, filters, strides, [0, 0], [0, 0], [1, 1], padding), kernel.shape[3]
+    )
 
 
 def _depthwise_conv2d(step: _Step) -> Any:

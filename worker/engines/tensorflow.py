@@ -18,7 +18,16 @@ _CLASSES: Final = {
     **dict.fromkeys(
         (
             *("InputLayer", "Conv2D", "DepthwiseConv2D", "ZeroPadding2D", "BatchNormalization", "MaxPooling2D"),
-            *("GlobalAveragePooling2D", "GlobalMaxPooling2D", "Flatten", "Dense", "Add", "Activation", "ReLU", "Dropout"),
+            *(
+                "GlobalAveragePooling2D",
+                "GlobalMaxPooling2D",
+                "Flatten",
+                "Dense",
+                "Add",
+                "Activation",
+                "ReLU",
+                "Dropout",
+            ),
         ),
         "keras.layers",
     ),
