@@ -7,7 +7,7 @@ import json
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from importlib import import_module
 from typing import Any, Final
 
 import keras
@@ -93,13 +93,9 @@ def to_nodes(model: keras.Model) -> list[Node]:
 
 def _parents(layer: keras.Layer) -> list[keras.Layer]:
     """The layers whose outputs a layer takes. A sequence doesn't list its input layer among its own."""
-    if isinstance(layer, keras.layers.InputLayer):
-        return []
-    try:
-        tensors = layer.input if isinstance(layer.input, list) else [layer.input]
-    except (ValueError, AttributeError) as error:
-        raise EngineError(f"Layer {layer.name} isn't used just once, so it can't be exported: {error}") from error
-    return [tensor._keras_history.operation for tensor in tensors]
+    if len(layer._inbound_nodes) != 1:
+        raise EngineError(f"Layer {layer.name} is used {len(layer._inbound_nodes)} times; only 1 can be exported.")
+    return [tensor._keras_history.operation for tensor in layer._inbound_nodes[0].input_tensors]
 
 
 def _weights(model: keras.Model) -> dict[str, NDArray[np.float32]]:
@@ -111,7 +107,8 @@ def _weights(model: keras.Model) -> dict[str, NDArray[np.float32]]:
 
 
 def _versions() -> dict[str, str]:
-    libraries = {"keras": keras.__version__, "tensorflow": version("tensorflow"), "numpy": np.__version__}
+    backend = import_module(keras.backend.backend())
+    libraries = {module.__name__: module.__version__ for module in (keras, backend, np)}
     return {"python": platform.python_version(), **libraries}
 
 

@@ -125,13 +125,19 @@ def test_a_layer_without_bias_names_none() -> None:
     ("make", "said"),
     [
         (
-            lambda: layers.DepthwiseConv2D(3, name="odd"),
-            "Layer odd is a DepthwiseConv2D; layers that can be exported: Conv2D, ",
+            lambda: layers.Conv2DTranspose(2, 3, name="odd"),
+            "Layer odd is a Conv2DTranspose; layers that can be exported: InputLayer, Conv2D, ",
         ),
-        (lambda: layers.Dense(2, activation="gelu", name="odd"), "Layer odd has activation 'gelu'.*: relu, softmax"),
+        (
+            lambda: layers.Dense(2, activation="gelu", name="odd"),
+            "Layer odd has activation 'gelu'.*: relu, relu6, softmax",
+        ),
         (lambda: layers.Conv2D(2, 3, dilation_rate=2, name="odd"), r"odd has dilation_rate \(2, 2\); only \(1, 1\)"),
         (lambda: layers.Conv2D(3, 3, groups=3, name="odd"), "odd has groups 3; only 1 can be exported"),
         (lambda: layers.BatchNormalization(scale=False, name="odd"), "odd has scale False; only True"),
+        (lambda: layers.DepthwiseConv2D(3, depth_multiplier=2, name="odd"), "odd has depth_multiplier 2; only 1"),
+        (lambda: layers.ReLU(3.0, name="odd"), "odd has max_value 3.0; only None and 6"),
+        (lambda: layers.ReLU(negative_slope=0.1, name="odd"), "odd has negative_slope 0.1; only 0.0"),
         (lambda: layers.BatchNormalization(axis=1, name="odd"), "odd has axis 1; only -1"),
     ],
 )
@@ -140,11 +146,26 @@ def test_what_no_engine_could_run_is_refused_by_name(make: Callable[[], keras.La
         to_nodes(sequence(make()))
 
 
-def test_a_network_that_is_no_sequence_is_refused() -> None:
+def test_a_branch_names_both_its_inputs_and_dropout_passes_on_its_own() -> None:
     images = keras.Input((8, 8, 3))
-    model = keras.Model(images, layers.Flatten()(images), name="branches")
-    with pytest.raises(EngineError, match="branches is a Functional; only sequential"):
-        to_nodes(model)
+    x = layers.Conv2D(3, 3, padding="same", activation="relu", name="edges")(images)
+    model = keras.Model(images, layers.Add(name="sum")([images, layers.Dropout(0.1)(x)]))
+    edges, relu, total = to_nodes(model)
+    assert edges["inputs"] == ["input"]
+    assert total["inputs"] == ["input", relu["name"]]
+
+
+def test_a_layer_used_twice_is_refused() -> None:
+    images = keras.Input((8, 8, 3))
+    shared = layers.Conv2D(3, 3, padding="same", name="shared")
+    with pytest.raises(EngineError, match="Layer shared is used 2 times; only 1"):
+        to_nodes(keras.Model(images, shared(shared(images))))
+
+
+def test_a_sum_of_three_is_refused() -> None:
+    images = keras.Input((8, 8, 3))
+    with pytest.raises(EngineError, match="Layer sum adds 3 inputs; only 2"):
+        to_nodes(keras.Model(images, layers.Add(name="sum")([images, images, images])))
 
 
 def test_a_network_that_ends_without_a_softmax_is_refused() -> None:

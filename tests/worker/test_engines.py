@@ -29,7 +29,7 @@ from models.preprocessing import Preprocessing
 from models.settings import load_settings
 from tests.networks import pictures, randomise
 from tests.tiny import node, tiny_network, tiny_release
-from trainer.candidates import model3
+from trainer.candidates import CANDIDATES, model3
 from trainer.export import export
 from worker.engines.graph import build_graph
 from worker.engines.load import load_engine
@@ -59,6 +59,22 @@ def crooked(input_shape: tuple[int, int, int]) -> keras.Model:
     )
 
 
+def branching(input_shape: tuple[int, int, int]) -> keras.Model:
+    """What networks have that are no sequence: sums, depthwise convolutions, padding by hand, global pools."""
+    images = keras.Input(input_shape)
+    x = layers.ReLU(6.0)(layers.BatchNormalization()(layers.Conv2D(8, 3, padding="same", use_bias=False)(images)))
+    y = layers.DepthwiseConv2D(3, strides=2)(layers.ZeroPadding2D(((0, 1), (1, 2)))(x))
+    z = layers.DepthwiseConv2D((3, 2), padding="same", use_bias=False, activation="relu6")(y)
+    x = layers.ReLU()(layers.Add()([y, layers.Dropout(0.5)(z)]))
+    x = layers.Add()([layers.GlobalMaxPooling2D()(x), layers.GlobalAveragePooling2D()(z)])
+    return keras.Model(images, layers.Dense(28, activation="softmax", name="last")(x), name="branching")
+
+
+@pytest.fixture(scope="module")
+def branches() -> Release:
+    return exported(randomise(branching((20, 25, 3))), Preprocessing(height=20, width=25))
+
+
 @pytest.fixture(scope="module")
 def release() -> Release:
     """Model 3 with random weights, whose scores spread over most labels."""
@@ -85,12 +101,21 @@ def test_openvino_at_the_processors_best_precision_stays_near_tensorflow(release
     assert np.abs(ours.sum(axis=1) - 1).max() < 1e-5
 
 
-def test_odd_sizes_strides_and_paddings_give_tensorflows_scores() -> None:
-    release = exported(randomise(crooked((21, 30, 3))), Preprocessing(height=21, width=30))
+@pytest.mark.parametrize("make", [crooked, branching])
+def test_odd_sizes_strides_and_paddings_give_tensorflows_scores(make: Callable[..., keras.Model]) -> None:
+    release = exported(randomise(make((21, 30, 3))), Preprocessing(height=21, width=30))
     images = pictures(96, seed=5, height=21, width=30)
     ours, reference = OpenVinoEngine(release, "f32").predict(images), TensorFlowEngine(release).predict(images)
     assert np.abs(ours - reference).max() < 1e-5
     assert len(np.unique(ours.argmax(axis=1))) > 10
+
+
+@pytest.mark.parametrize("name", CANDIDATES)
+def test_both_engines_run_every_candidate_alike(name: str) -> None:
+    release = exported(randomise(CANDIDATES[name].build((48, 48, 3), len(EMOTIONS))), Preprocessing())
+    images = pictures(12, seed=5)
+    ours, reference = OpenVinoEngine(release, "f32").predict(images), TensorFlowEngine(release).predict(images)
+    assert np.abs(ours - reference).max() < 1e-4
 
 
 def test_keras_gets_back_the_very_weights_it_exported(release: Release) -> None:
@@ -182,6 +207,8 @@ def changed(change: Callable[[list[Any]], object]) -> Release:
         (lambda net: net[3]["attributes"].update(size=[99, 99]), r"node 'max_pool2d' \(max_pool2d\): "),
         (lambda net: net[5].update(inputs=["max_pool2d"]), "node 'dense' .*: its input has 4 axes, expected 2"),
         (lambda net: net[4].update(inputs=["input"]), r"its kernel has shape \(288, 28\), expected \(6912, any\)"),
+        (lambda net: net[6].update(op="global_max_pool2d"), "its input has 2 axes, expected an image's 4"),
+        (lambda net: net[6].update(op="global_average_pool2d"), "its input has 2 axes, expected an image's 4"),
         (lambda net: net[6].update(inputs=["flatten"]), r"it ends in \[\?,288\], expected \(n, 28\)"),
     ],
 )
@@ -190,6 +217,23 @@ def test_a_malformed_network_is_refused_with_the_node_and_the_reason(
 ) -> None:
     with pytest.raises(EngineError, match=f"The network of tiny can't be run: .*{said}"):
         OpenVinoEngine(changed(change), "f32")
+
+
+@pytest.mark.parametrize(
+    ("op", "change", "said"),
+    [
+        ("add", lambda n: n["inputs"].pop(), "it has 1 inputs, expected 2"),
+        ("add", lambda n: n["inputs"].__setitem__(0, "input"), "its inputs have the shapes .*, expected the same"),
+        ("relu6", lambda n: n["inputs"].append("input"), "it has 2 inputs, expected 1"),
+        ("zero_padding2d", lambda n: n["attributes"].update(top_left=[-1, 0]), "its top_left is .* from 0 to 1024"),
+        ("depthwise_conv2d", lambda n: n["weights"].update(kernel="last/bias"), r"expected \(any, any, 8, 1\)"),
+    ],
+)
+def test_a_malformed_branch_is_refused(branches: Release, op: str, change: Callable[[Any], object], said: str) -> None:
+    network = copy.deepcopy(branches.network)
+    change(next(n for n in network if n["op"] == op))
+    with pytest.raises(EngineError, match=f"The network of random can't be run: .*{said}"):
+        OpenVinoEngine(replace(branches, network=network), "f32")
 
 
 def test_a_variance_below_zero_is_refused() -> None:
@@ -265,7 +309,12 @@ EVIL = {"module": "builtins", "class_name": "function", "config": "eval", "regis
             "asks for None.__lambda__",
         ),
         (lambda c: c.update(compile_config={"optimizer": "adam"}), "asks for keras.Sequential"),
-        (lambda c: c.update(class_name="Functional"), "is of no sequential network"),
+        (lambda c: c.update(class_name="Functional"), "asks for keras.Functional"),
+        (lambda c: c.update(class_name="Conv2D"), "is of no network"),
+        (
+            lambda c: first_layer(c).update(config={"class_name": "__keras_tensor__", "module": "os"}),
+            "asks for os.__ker",
+        ),
         (lambda c: first_layer(c)["config"].update(filters=3), "doesn't fit its weights"),
         (lambda c: first_layer(c)["config"].update(filters=-1), "doesn't fit its weights"),
         (lambda c: first_layer(c)["config"].update(name="other"), "doesn't fit its weights: KeyError: 'other/kernel'"),
@@ -281,7 +330,7 @@ def test_a_keras_config_that_is_not_ours_is_refused_before_keras_builds_it(
 
 @pytest.mark.parametrize("config", ["", "{", "[]", "7", "[" * 100_000])
 def test_a_keras_config_that_is_no_json_of_a_network_is_refused(release: Release, config: str) -> None:
-    with pytest.raises(EngineError, match=r"is no JSON|is of no sequential network"):
+    with pytest.raises(EngineError, match=r"is no JSON|is of no network"):
         TensorFlowEngine(replace(release, keras_config=config))
 
 
@@ -341,8 +390,8 @@ def test_running_on_openvino_imports_no_tensorflow() -> None:
     assert subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2], check=False).returncode == 0
 
 
-def test_a_node_of_every_op_is_in_the_tiny_network() -> None:
-    assert {step["op"] for step in tiny_network()} == set(_ops())
+def test_a_node_of_every_op_is_in_the_networks_of_these_tests(branches: Release) -> None:
+    assert {step["op"] for step in [*tiny_network(), *branches.network]} == set(_ops())
 
 
 def _ops() -> list[str]:
