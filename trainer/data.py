@@ -1,26 +1,18 @@
-"""Labelled images for training: a folder with one subfolder a label."""
+"""Labelled images for training, and how they are told apart, split and written."""
 
+import hashlib
 import os
-import warnings
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import DataError, ImageError
-from models.images import SUFFIXES, decode
-from models.labels import EMOTIONS, FER2013
-from models.preprocessing import Preprocessing
-
-THREADS: Final = min(16, os.cpu_count() or 1)  # Pillow lets go of the interpreter while it decodes.
-
-Read = Callable[[int, int], None]
-"""Called with the images read so far, and those there are."""
+from models.errors import DataError
+from models.labels import EMOTIONS
 
 
 @dataclass(frozen=True)
@@ -48,6 +40,11 @@ class Dataset:
             return self.soft[chosen]
         return np.eye(len(EMOTIONS), dtype=np.float32)[self.labels[chosen]]
 
+    def take(self, chosen: NDArray[np.int64]) -> Self:
+        """The chosen images, in that order."""
+        soft = None if self.soft is None else self.soft[chosen]
+        return replace(self, images=self.images[chosen], labels=self.labels[chosen], soft=soft)
+
     def prior(self) -> NDArray[np.float32]:
         """float32 (28,): the same share for every label that the data has, 0 for the others."""
         seen = np.isin(np.arange(len(EMOTIONS)), self.labels)
@@ -64,56 +61,34 @@ class Dataset:
         return {EMOTIONS[i]: counts[i] for i in sorted(counts)}
 
 
-def load_folder(root: Path, preprocessing: Preprocessing, progress: Read = lambda done, total: None) -> Dataset:
-    """Reads `root/<label>/*`, where a label is one of the 28 or a class of FER-2013 (`angry`, `happy`, ...).
+def merge(parts: Sequence[Dataset]) -> Dataset:
+    """One data set of several; where one of them has soft targets, the others' labels become such."""
+    if len(parts) == 1:
+        return parts[0]
+    soft = [part.targets(np.arange(len(part))) for part in parts] if any(p.soft is not None for p in parts) else None
+    return Dataset(
+        np.concatenate([part.images for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        ", ".join(part.source for part in parts),
+        None if soft is None else np.concatenate(soft),
+    )
 
-    Args:
-        progress: called with the images read so far, and those there are.
+
+def drop_shared(train: Dataset, validation: Dataset) -> Dataset:
+    """`train` without the pictures that `validation` has too, by the SHA-256 of their pixels.
 
     Raises:
-        DataError: no such folder, a subfolder that names no label, no image, or an image that can't be decoded.
+        DataError: it has no others.
     """
-    files = _list(root)
-    images = np.empty((len(files), preprocessing.height, preprocessing.width, 3), np.uint8)
-    # `decode` silences Pillow's warnings for all threads at once, and they would undo each other's silence.
-    with warnings.catch_warnings(action="ignore"), ThreadPoolExecutor(THREADS) as threads:
-        for i, pixels in enumerate(threads.map(lambda file: _read(file[0], preprocessing), files)):
-            images[i] = pixels
-            progress(i + 1, len(files))
-    return Dataset(images, np.array([label for _, label in files], np.int64), f"{root.parent.name}/{root.name}")
+    held_out = {_digest(image) for image in validation.images}
+    kept = np.flatnonzero([_digest(image) not in held_out for image in train.images])
+    if not len(kept):
+        raise DataError(f"Every picture of {train.source} is in {validation.source} too; give other ones to train on.")
+    return train if len(kept) == len(train) else train.take(kept)
 
 
-def _list(root: Path) -> list[tuple[Path, int]]:
-    """The images and their labels' indices, in stable order; names that begin with a dot are left out."""
-    if not root.is_dir():
-        raise DataError(f"{root} is not a folder; expected one with a subfolder for each label.")
-    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    files = [
-        (path, label)
-        for folder, label in [(folder, _label(folder)) for folder in folders]
-        for path in sorted(folder.iterdir())
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    ]
-    if not files:
-        raise DataError(f"{root} has no image in subfolders named by label; accepted: {', '.join(sorted(SUFFIXES))}.")
-    return files
-
-
-def _label(folder: Path) -> int:
-    name = FER2013.get(folder.name.lower(), folder.name.lower())
-    if name not in EMOTIONS:
-        raise DataError(
-            f"{folder} names no label; expected one of the 28 ({', '.join(EMOTIONS)}) or of FER-2013's classes "
-            f"({', '.join(FER2013)})."
-        )
-    return EMOTIONS.index(name)
-
-
-def _read(path: Path, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    try:
-        return preprocessing.resize(decode(path.read_bytes(), preprocessing.size))
-    except (ImageError, OSError) as error:
-        raise DataError(f"{path} can't be trained on: {error} Remove it or mend it.") from error
+def _digest(image: NDArray[np.uint8]) -> bytes:
+    return hashlib.sha256(np.ascontiguousarray(image)).digest()
 
 
 def split(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
@@ -136,5 +111,20 @@ def split(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
     parts = (rng.permutation(np.concatenate(train)), rng.permutation(np.concatenate(validation)))
     if not len(parts[1]):
         raise DataError(f"{len(data)} images are too few to hold out {fraction:.0%} of them for validation.")
-    first, second = (Dataset(data.images[part], data.labels[part], data.source) for part in parts)
-    return first, second
+    return data.take(parts[0]), data.take(parts[1])
+
+
+def write_pair(data: Dataset, folder: Path, prefix: str) -> tuple[Path, Path]:
+    """Writes the reference's pair, `<prefix>_data.npy` and `<prefix>_labels.npy`, each by rename.
+
+    Args:
+        data: in R, G, B order; the file's is the reference's: B, G, R.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = folder / f"{prefix}_data.npy", folder / f"{prefix}_labels.npy"
+    for path, array in zip(files, (data.images[..., ::-1], data.labels), strict=True):
+        beside = path.with_name(f".{path.name}.new")
+        with beside.open("wb") as file:
+            np.save(file, np.ascontiguousarray(array))
+        os.replace(beside, path)
+    return files
