@@ -48,6 +48,8 @@ class Release:
         weights: by name; float32.
         keras_config: the network as Keras' JSON, to train on from, with `weights`.
         metrics: figures in [0, 1], by name, such as `val_accuracy`.
+        calibration: how its scores were made to mean what they say; `trainer/calibration.py` says what is in it. Empty
+            where they weren't.
         data, training, versions: what it was trained on, how, and with what.
         sha256: of the file it was loaded from; empty before it is saved.
     """
@@ -60,6 +62,7 @@ class Release:
     weights: Mapping[str, NDArray[np.float32]]
     keras_config: str
     metrics: Mapping[str, float] = field(default_factory=dict)
+    calibration: Mapping[str, float] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -87,6 +90,7 @@ def save(release: Release, path: Path) -> str:
         },
         "keras_config": release.keras_config,
         "metrics": dict(release.metrics),
+        "calibration": dict(release.calibration),
         "data": dict(release.data),
         "training": dict(release.training),
         "versions": dict(release.versions),
@@ -187,6 +191,7 @@ def _check(path: Path, content: dict[str, Any], sha256: str) -> Release:
             weights=weights,
             keras_config=_typed(content, "keras_config", str),
             metrics=_typed(content, "metrics", dict),
+            calibration=_typed({"calibration": {}, **content}, "calibration", dict),  # Older files have none.
             data=_typed(content, "data", dict),
             training=_typed(content, "training", dict),
             versions=_typed(content, "versions", dict),

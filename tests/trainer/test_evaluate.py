@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from models.preprocessing import Preprocessing
 from trainer.data import Dataset
-from trainer.evaluate import BATCH_SIZE, measure, predict_all
+from trainer.evaluate import BATCH_SIZE, LabelFigures, evaluate, measure, predict_all
 
 SCORES = np.array([[0.7, 0.2, 0.1], [0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.5, 0.4, 0.1]], np.float32)
 
@@ -46,3 +46,48 @@ def test_predictions_come_in_the_datas_order_over_many_batches() -> None:
     data = Dataset(images, np.zeros(count, np.int64), "made up")
     constants = Preprocessing(height=8, width=8)
     assert (predict_all(brightness, data, constants) == constants.to_input(images)[:, 0, 0, :1]).all()
+
+
+def test_an_evaluation_holds_every_figure_of_the_table() -> None:
+    """Three labels; an image's brightness says which score is highest, and its mirror image's is another's."""
+    images = np.zeros((4, 8, 8, 3), np.uint8)
+    images[:, 0, 0, 0] = [0, 1, 1, 2]
+    data = Dataset(images, np.array([0, 1, 2, 2]), "made up")
+    table = np.zeros((3, 28), np.float32)
+    table[:, :4] = [[0.6, 0.2, 0.1, 0.1], [0.1, 0.7, 0.05, 0.15], [0.3, 0.1, 0.5, 0.1]]
+
+    def predict(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        seen = np.rint((batch[:, 0, [0, -1], 0] + 1) * 127.5).astype(int)
+        return table[seen.max(axis=1)]
+
+    found, scores = evaluate(predict, data, Preprocessing(height=8, width=8))
+    assert scores.shape == (4, 28)
+    assert (found.images, found.source, found.accuracy, found.flip_accuracy) == (4, "made up", 0.75, 0.75)
+    assert found.top3 == 0.75  # The third image's label is fourth.
+    assert found.by_label == {
+        "affection": LabelFigures(1.0, 1.0, 1.0, 1),
+        "anger": LabelFigures(0.5, 1.0, pytest.approx(2 / 3), 1),
+        "annoyance": LabelFigures(1.0, 0.5, pytest.approx(2 / 3), 2),
+    }
+    assert found.macro_f1 == pytest.approx((1 + 2 / 3 + 2 / 3) / 3)
+    assert found.weighted_f1 == pytest.approx((1 + 2 / 3 + 2 * 2 / 3) / 4)
+    assert found.confusion == [[1, 0, 0], [0, 1, 0], [0, 1, 1]]
+
+
+def test_a_label_that_is_predicted_but_never_true_has_its_row() -> None:
+    data = Dataset(np.zeros((2, 8, 8, 3), np.uint8), np.array([0, 0]), "made up")
+    found, _ = evaluate(lambda batch: np.eye(28, dtype=np.float32)[[5] * len(batch)], data, Preprocessing(8, 8))
+    assert found.by_label == {"affection": LabelFigures(0, 0, 0, 1 * 2), "confidence": LabelFigures(0, 0, 0, 0)}
+    assert found.confusion == [[0, 2], [0, 0]]
+
+
+def test_mirror_images_are_averaged_with_the_images_themselves() -> None:
+    data = Dataset(np.zeros((1, 8, 8, 3), np.uint8), np.array([1]), "made up")
+    data.images[:, :, 0] = 255  # Light at the left: a sure mistake one way, a surer hit the other.
+
+    def predict(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        left = batch[:, 0, :1, 0] > 0
+        return np.where(left, [[0.55, 0.45]], [[0.2, 0.8]]).astype(np.float32)
+
+    found, _ = evaluate(predict, data, Preprocessing(8, 8))
+    assert (found.accuracy, found.flip_accuracy) == (0.0, 1.0)
