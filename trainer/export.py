@@ -40,6 +40,7 @@ def export(
     metrics: Mapping[str, float],
     data: Mapping[str, Any],
     training: Mapping[str, Any],
+    calibration: Mapping[str, float] | None = None,
 ) -> Release:
     """Converts a network of the 28 emotions' scores for the pickle.
 
@@ -60,6 +61,7 @@ def export(
         weights=_weights(model),
         keras_config=json.dumps(config),
         metrics=metrics,
+        calibration=calibration or {},
         data=data,
         training=training,
         versions=_versions(),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import matplotlib as mpl
+import matplotlib.ticker
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure

@@ -1,99 +1,222 @@
-"""From folders of labelled images to a pickle: read, fit, evaluate, export."""
+"""From sources of labelled images to a pickle: read, fit each candidate, compare, calibrate, export, report."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, Self
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from models import pickles
-from models.errors import NotFoundError
+from models.errors import DataError, NotFoundError
 from models.pickles import Release
 from models.preprocessing import Preprocessing
-from trainer.candidates import CANDIDATES, Candidate
-from trainer.data import Dataset, load_folder, split
-from trainer.evaluate import measure, predict_all
+from trainer.calibration import calibrate, fold_temperature
+from trainer.candidates import CANDIDATES, multiply_adds
+from trainer.data import Dataset, drop_shared, split
+from trainer.evaluate import Predict, evaluate, measure, predict_all
 from trainer.export import export
-from trainer.fit import Run, fit
+from trainer.fit import Run, best, fit
 from trainer.progress import Progress, Silent
+from trainer.report import write_card, write_report
+from trainer.sources import load
 
 HELD_OUT: Final = 0.2  # The reference's split, as is its seed.
-SEED: Final = 0
+TAUGHT: Final = 0.7  # The teacher's share of a target; labels have the rest.
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to train, on what.
+
+    Attributes:
+        data: sources of labelled images, as `trainer/sources.py` tells.
+        validation: others, to choose epoch and candidate by; none = a fifth of each label of `data` is held out.
+        select_by: which candidate is pickled: the one with the highest validation accuracy, or macro-F1.
+        weights: what pretrained layers begin with: `imagenet`, `none` or a file.
+        teacher: the digest of the release whose scores are taught along with the labels; empty = none.
+    """
+
+    data: tuple[str, ...]
+    validation: tuple[str, ...] = ()
+    candidates: tuple[str, ...] = ("model3",)
+    select_by: Literal["accuracy", "macro_f1"] = "accuracy"
+    weights: str = "imagenet"
+    seed: int = 0
+    teacher: str = ""
+
+    def to_plain(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `to_plain`."""
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+    def check(self) -> None:
+        """
+        Raises:
+            NotFoundError: a candidate that there isn't.
+            DataError: no candidate, or no data.
+        """
+        for name in self.candidates:
+            if name not in CANDIDATES:
+                raise NotFoundError(f"There is no candidate {name!r}; there are: {', '.join(CANDIDATES)}.")
+        if not self.candidates or not self.data:
+            raise DataError("A training needs one candidate and one source of data at least.")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training came to.
+
+    Attributes:
+        comparison: for each candidate its parameters, multiply_adds, epochs, best_epoch, val_accuracy, val_macro_f1,
+            seconds, and whether it was chosen.
+        release: the chosen one, as written to `path`.
+        interrupted: whether it is the best so far only.
+    """
+
+    comparison: Sequence[Mapping[str, Any]]
+    release: Release
+    path: Path
+    report: Path
+    interrupted: bool
 
 
 def train(
-    candidate_name: str,
-    data: Path,
-    validation: Path | None,
-    run_folder: Path,
-    output: Path,
+    plan: Plan,
+    folder: Path,
+    output: Path | None = None,
     progress: Progress | None = None,
-) -> Release:
-    """Trains a candidate and writes its pickle; after an interruption, the same call goes on with the next epoch.
+    teacher: Predict | None = None,
+) -> Outcome:
+    """Trains candidates and writes the best one's pickle; after an interruption, the same call goes on.
 
     Args:
-        data: a folder with one subfolder a label.
-        validation: another, to choose the best epoch by; None = hold out a fifth of each label of `data`.
-        run_folder: keeps the history and the checkpoints; of this run alone.
-
-    Returns:
-        The release as written to `output`: of the epoch with the highest validation accuracy, with its `val_accuracy`,
-        `val_loss` and `val_macro_f1`, measured in float32.
+        folder: keeps each candidate's history and checkpoints, the comparison, the report, its figures and the card.
+        output: the pickle; by default in `folder`.
+        progress: an exception that it raises ends the training; all epochs done are kept.
+        teacher: predicts with the release that `plan.teacher` names.
 
     Raises:
-        NotFoundError: no such candidate.
-        DataError: images that can't be trained on, a loss that became NaN, or a run folder that holds another run.
+        NotFoundError, DataError: as `Plan.check` says; images that can't be trained on, a loss that became NaN, or a
+            folder that holds another run.
+        KeyboardInterrupt: before the first epoch was done. Later, the best epoch so far is written.
     """
-    candidate = _candidate(candidate_name)
+    plan.check()
     shown = progress or Silent()
-    preprocessing = Preprocessing()
-    fitted_to, held_out = _read(data, validation, preprocessing, shown)
-    if fitted_to.is_grey():  # It will know no colour, so it must be shown none (docs/decisions/0005).
-        preprocessing = replace(preprocessing, channel_order="grey")
-    run = Run(run_folder, candidate, preprocessing, SEED)
-    model = fit(run, fitted_to, held_out, shown)
-    scores = predict_all(model.predict_on_batch, held_out, run.preprocessing)
+    train_data, validation, preprocessing, dropped = _read(plan, shown)
+    shown.data(train_data.balance(), validation.balance(), dropped)
+    taught = train_data if teacher is None else _teach(train_data, teacher, preprocessing)
+    runs, interrupted = _fit_all(plan, folder, preprocessing, taught, validation, shown)
+    scores = [predict_all(best(run).predict_on_batch, validation, preprocessing) for run in runs]
+    comparison = [_row(run, found, validation.labels) for run, found in zip(runs, scores, strict=True)]
+    chosen = int(np.argmax([row[f"val_{plan.select_by}"] for row in comparison]))
+    comparison[chosen]["chosen"] = True
+    (folder / "comparison.json").write_text(json.dumps(comparison, indent=1))
+
+    run = runs[chosen]
+    calibration = calibrate(scores[chosen], validation.labels)
+    model = best(run)
+    fold_temperature(model, calibration.temperature)
+    evaluation, calibrated = evaluate(model.predict_on_batch, validation, preprocessing)
+    metrics = ("accuracy", "loss", "macro_f1")
     release = export(
         model,
-        candidate.name.capitalize(),
-        run.preprocessing,
-        trained_labels=tuple(fitted_to.balance()),
-        metrics={f"val_{name}": value for name, value in measure(scores, held_out.labels).items()},
-        data=_describe_data(fitted_to, held_out),
-        training=_describe_training(run),
+        run.candidate.name.capitalize(),
+        preprocessing,
+        trained_labels=tuple(train_data.balance()),
+        metrics={f"val_{name}": getattr(evaluation, name) for name in metrics},
+        data=_describe_data(train_data, validation, dropped),
+        training=_describe_training(run, plan, len(train_data)),
+        calibration=calibration.to_plain(),
     )
-    return replace(release, sha256=pickles.save(release, output))
+    path = output or folder / f"{release.name}_trained.pkl"
+    release = replace(release, sha256=pickles.save(release, path))
+    histories = {run.candidate.name: run.history for run in runs}
+    report = write_report(folder, release, evaluation, validation, calibrated, histories, comparison)
+    write_card(path.with_suffix(".md"), release, evaluation)
+    return Outcome(comparison, release, path, report, interrupted)
 
 
-def _candidate(name: str) -> Candidate:
-    if name not in CANDIDATES:
-        raise NotFoundError(f"There is no candidate {name!r}; there are: {', '.join(CANDIDATES)}.")
-    return CANDIDATES[name]
+def _read(plan: Plan, progress: Progress) -> tuple[Dataset, Dataset, Preprocessing, int]:
+    """What to train on, what to choose by, how images are shown, and how many were dropped as shared."""
+    preprocessing = Preprocessing()
+    everything = load(plan.data, preprocessing, progress.read)
+    if everything.is_grey():  # It will know no colour, so it must be shown none (docs/decisions/0005).
+        preprocessing = replace(preprocessing, channel_order="grey")
+    if plan.validation:
+        first, second = everything, load(plan.validation, preprocessing, progress.read)
+    else:
+        first, second = split(everything, HELD_OUT, plan.seed)
+    kept = drop_shared(first, second)
+    return kept, second, preprocessing, len(first) - len(kept)
 
 
-def _read(
-    data: Path, validation: Path | None, preprocessing: Preprocessing, progress: Progress
-) -> tuple[Dataset, Dataset]:
-    everything = load_folder(data, preprocessing, progress.read)
-    if validation is None:
-        return split(everything, HELD_OUT, SEED)
-    return everything, load_folder(validation, preprocessing, progress.read)
+def _teach(data: Dataset, teacher: Predict, preprocessing: Preprocessing) -> Dataset:
+    """Targets that are partly the teacher's mean scores for an image and its mirror image (Hinton et al. 2015)."""
+    scores = sum(predict_all(teacher, data, preprocessing, mirror=mirror) / 2 for mirror in (False, True))
+    soft = (1 - TAUGHT) * data.targets(np.arange(len(data))) + TAUGHT * scores
+    return replace(data, soft=np.asarray(soft, np.float32))
 
 
-def _describe_data(train: Dataset, validation: Dataset) -> Mapping[str, Any]:
-    """Where the images came from, and how many of each label there were."""
-    parts = {"train": train, "validation": validation}
-    return {part: {"source": data.source, "images": data.balance()} for part, data in parts.items()}
+def _fit_all(
+    plan: Plan, folder: Path, preprocessing: Preprocessing, train: Dataset, validation: Dataset, progress: Progress
+) -> tuple[list[Run], bool]:
+    """The runs that have an epoch at least, and whether they were interrupted."""
+    runs: list[Run] = []
+    for name in plan.candidates:
+        run = Run(folder / name, CANDIDATES[name], preprocessing, plan.seed, plan.weights)
+        progress.candidate(name, run.candidate.epochs)
+        try:
+            fit(run, train, validation, progress)
+        except KeyboardInterrupt:
+            runs += [run] if run.history else []
+            if not runs:
+                raise
+            return runs, True
+        runs.append(run)
+    return runs, False
 
 
-def _describe_training(run: Run) -> Mapping[str, Any]:
+def _row(run: Run, scores: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, Any]:
+    model = best(run)
+    measured = measure(scores, labels)
     return {
         "candidate": run.candidate.name,
-        "optimizer": keras.optimizers.serialize(run.candidate.optimizer()),
+        "parameters": model.count_params(),
+        "multiply_adds": multiply_adds(model),
+        "epochs": len(run.history),
+        "best_epoch": run.best_epoch,
+        "val_accuracy": measured["accuracy"],
+        "val_macro_f1": measured["macro_f1"],
+        "seconds": sum(epoch["seconds"] for epoch in run.history),
+        "chosen": False,
+    }
+
+
+def _describe_data(train: Dataset, validation: Dataset, dropped: int) -> dict[str, Any]:
+    """Where the images came from, and how many of each label there were."""
+    parts = {"train": train, "validation": validation}
+    described = {part: {"source": data.source, "images": data.balance()} for part, data in parts.items()}
+    return {**described, "train": {**described["train"], "dropped": dropped}}
+
+
+def _describe_training(run: Run, plan: Plan, images: int) -> dict[str, Any]:
+    steps = -(-images // run.candidate.batch_size)
+    return {
+        "candidate": run.candidate.name,
+        "optimizer": keras.optimizers.serialize(run.candidate.optimizer(steps)),
         "batch_size": run.candidate.batch_size,
         "epochs": len(run.history),
         "best_epoch": run.best_epoch,
         "seed": run.seed,
         "policy": run.policy,
+        "weights": run.weights if run.candidate.pretrained else "none",
+        "teacher": plan.teacher,
     }
