@@ -15,8 +15,8 @@ from models import pickles
 from models.labels import EMOTIONS
 from models.processor import has_bf16
 from models.settings import SHIPPED_MODEL
-from trainer.data import load_folder
 from trainer.evaluate import predict_all
+from trainer.sources import load
 from worker.engines.openvino import OpenVinoEngine
 
 
@@ -24,7 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     release = pickles.load(SHIPPED_MODEL)
-    data = load_folder(parser.parse_args().folder, release.preprocessing)
+    data = load([str(parser.parse_args().folder)], release.preprocessing)
     present = np.unique(data.labels)
     table = Table("precision", "accuracy", "label as f32", "largest difference", *(f"{EMOTIONS[i]}" for i in present))
     reference = predict_all(OpenVinoEngine(release, "f32").predict, data, release.preprocessing)
