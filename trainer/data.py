@@ -37,7 +37,8 @@ class Dataset:
     def targets(self, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
         """float32 (n, 28): what the chosen images' scores should be."""
         if self.soft is not None:
-            return self.soft[chosen]
+            soft: NDArray[np.float32] = self.soft[chosen]
+            return soft
         return np.eye(len(EMOTIONS), dtype=np.float32)[self.labels[chosen]]
 
     def take(self, chosen: NDArray[np.int64]) -> Self:
@@ -88,7 +89,7 @@ def drop_shared(train: Dataset, validation: Dataset) -> Dataset:
 
 
 def _digest(image: NDArray[np.uint8]) -> bytes:
-    return hashlib.sha256(np.ascontiguousarray(image)).digest()
+    return hashlib.sha256(image.tobytes()).digest()
 
 
 def split(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:

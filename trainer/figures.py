@@ -20,7 +20,12 @@ from trainer.evaluate import Evaluation
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 """Told apart by the colour-blind too (Okabe and Ito 2008)."""
 EXAMPLES: Final = 8
-_STYLE: Final = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "savefig.dpi": 120}
+_STYLE: Final[dict[Any, Any]] = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "savefig.dpi": 120,
+}
 
 
 def learning_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], path: Path) -> None:

@@ -20,8 +20,8 @@ FIGURES: Final = {
     "learning_curves": "Accuracy by epoch: solid on validation images, dashed on those it was fitted to.",
     "confusion_matrix": "Of the images with a label (row), the share that was called each (column).",
     "reliability": "Scores and how often they are right; on the grey line they mean what they say.",
-    "examples": "Right and wrong, from the surest to the least sure. These are faces from your data: mind whom you show "
-    "this file to.",
+    "examples": "Right and wrong, from the surest to the least sure. These are faces from your data: mind whom you "
+    "show this file to.",
 }
 _TEMPLATES: Final = jinja2.Environment(
     loader=jinja2.PackageLoader("trainer"),

@@ -55,7 +55,8 @@ class Plan:
     @classmethod
     def from_plain(cls, values: Mapping[str, Any]) -> Self:
         """The inverse of `to_plain`."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        return cls(**plain)
 
     def check(self) -> None:
         """

@@ -89,7 +89,7 @@ def test_model3_flattens_576_values_and_gives_28(model3: keras.Model) -> None:
     ],
 )
 def test_the_references_candidates_are_fitted_by_its_recipes(
-    name: str, parameters: int, optimizer: type, rate: float, epochs: int, patience: int
+    name: str, parameters: int, optimizer: type[keras.Optimizer], rate: float, epochs: int, patience: int
 ) -> None:
     candidate = CANDIDATES[name]
     made = candidate.optimizer(100)

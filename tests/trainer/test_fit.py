@@ -27,7 +27,7 @@ from trainer.progress import Silent
 SIZE = Preprocessing(height=8, width=8)
 
 
-def build(input_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
+def build(input_shape: Shape, num_classes: int) -> keras.Model:
     """Every kind of state that a checkpoint must keep: weights, moving statistics, optimizer, dropout's seed."""
     return keras.Sequential(
         [

@@ -1,6 +1,10 @@
-"""From folders to a pickle, end to end, with a candidate small enough to fit in a second."""
+"""From sources to a pickle, end to end, with candidates small enough to fit in a second."""
 
+import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,12 +14,13 @@ from PIL import Image
 
 from models import pickles
 from models.errors import DataError, NotFoundError
+from models.labels import EMOTIONS
 from models.preprocessing import Preprocessing
 from trainer.candidates import CANDIDATES, Candidate
-from trainer.data import load_folder
 from trainer.evaluate import measure, predict_all
 from trainer.progress import Silent
-from trainer.train import train
+from trainer.sources import load
+from trainer.train import Outcome, Plan, train
 from worker.engines.openvino import OpenVinoEngine
 
 
@@ -33,7 +38,7 @@ def build(input_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
 
 def fill(root: Path, counts: dict[str, int]) -> Path:
     """Noise, darker for `sad` and lighter for `happy`."""
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(len(root.name))
     for label, count in counts.items():
         (root / label).mkdir(parents=True)
         for number in range(count):
@@ -45,7 +50,9 @@ def fill(root: Path, counts: dict[str, int]) -> Path:
 @pytest.fixture(autouse=True)
 def small_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
     candidate = Candidate("small", build, lambda _steps: keras.optimizers.Adam(1e-2), epochs=3, patience=3)
+    lazy = replace(candidate, name="lazy", optimizer=lambda _steps: keras.optimizers.SGD(0.0))
     monkeypatch.setitem(CANDIDATES, "small", candidate)
+    monkeypatch.setitem(CANDIDATES, "lazy", lazy)
 
 
 @pytest.fixture
@@ -58,57 +65,186 @@ def others(tmp_path: Path) -> Path:
     return fill(tmp_path / "others", {"happy": 8, "sad": 6})
 
 
+def plan(data: Path, *validation: Path, **options: Any) -> Plan:
+    return Plan((str(data),), tuple(map(str, validation)), **{"candidates": ("small",), **options})
+
+
 def test_training_writes_a_pickle_that_says_what_it_was_trained_on(tmp_path: Path, faces: Path, others: Path) -> None:
     output = tmp_path / "out" / "Small_trained.pkl"
-    release = train("small", faces, others, tmp_path / "run", output)
-    loaded = pickles.load(output, release.sha256)
+    made = train(plan(faces, others), tmp_path / "run", output)
+    loaded = pickles.load(output, made.release.sha256)
+    assert (made.path, made.interrupted) == (output, False)
     assert (loaded.name, loaded.trained_labels) == ("Small", ("happiness", "sadness"))
     assert loaded.data["train"]["images"] == {"happiness": 40, "sadness": 20}
     assert loaded.data["validation"]["images"] == {"happiness": 8, "sadness": 6}
     assert loaded.data["train"]["source"].endswith("/faces")
     assert loaded.training["optimizer"]["class_name"] == "Adam"
-    assert {key: loaded.training[key] for key in ("candidate", "batch_size", "epochs", "seed")} == {
+    assert {key: loaded.training[key] for key in ("candidate", "batch_size", "epochs", "seed", "teacher")} == {
         "candidate": "small",
         "batch_size": 32,
         "epochs": 3,
         "seed": 0,
+        "teacher": "",
     }
 
 
 def test_the_figures_in_the_pickle_are_those_an_engine_reaches(tmp_path: Path, faces: Path, others: Path) -> None:
-    release = train("small", faces, others, tmp_path / "run", tmp_path / "small.pkl")
-    held_out = load_folder(others, Preprocessing())
+    release = train(plan(faces, others), tmp_path / "run").release
+    held_out = load([str(others)], Preprocessing())
     scores = predict_all(OpenVinoEngine(release, "f32").predict, held_out, Preprocessing())
     measured = {f"val_{name}": value for name, value in measure(scores, held_out.labels).items()}
     assert release.metrics == pytest.approx(measured, abs=1e-5)
     assert release.metrics["val_accuracy"] > 0.9
 
 
-def test_without_a_validation_folder_a_fifth_is_held_out(tmp_path: Path, faces: Path) -> None:
-    release = train("small", faces, None, tmp_path / "run", tmp_path / "small.pkl")
+def test_scores_are_calibrated_and_the_pickle_says_how(tmp_path: Path, faces: Path, others: Path) -> None:
+    made = train(plan(faces, others), tmp_path / "run")
+    raw = json.loads((tmp_path / "run" / "small" / "history.json").read_text())["epochs"]
+    best = max(raw, key=lambda epoch: epoch["val_accuracy"])
+    assert set(made.release.calibration) == {"temperature", "ece_before", "ece_after", "uncertain_below", "coverage"}
+    assert made.release.calibration["temperature"] != pytest.approx(1, abs=0.01)
+    assert made.release.metrics["val_loss"] < best["val_loss"]
+    assert pickles.load(made.path).calibration == made.release.calibration
+
+
+def test_several_candidates_are_compared_and_the_best_is_pickled(tmp_path: Path, faces: Path, others: Path) -> None:
+    made = train(plan(faces, others, candidates=("lazy", "small")), tmp_path / "run")
+    assert [row["candidate"] for row in made.comparison] == ["lazy", "small"]
+    assert [row["chosen"] for row in made.comparison] == [False, True]
+    assert made.comparison[0]["val_accuracy"] < made.comparison[1]["val_accuracy"]
+    assert made.comparison[1]["parameters"] == 6 * 6 * 3 * 28 + 28
+    assert made.comparison[1]["multiply_adds"] == 6 * 6 * 3 * 28
+    assert made.path == tmp_path / "run" / "Small_trained.pkl"
+    assert json.loads((tmp_path / "run" / "comparison.json").read_text()) == made.comparison
+
+
+def test_the_choice_follows_the_figure_asked_for(
+    tmp_path: Path, faces: Path, others: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = iter([(0.9, 0.1), (0.5, 0.2)] * 2)
+
+    def row(*_: Any) -> dict[str, Any]:
+        accuracy, f1 = next(rows)
+        some = dict.fromkeys(("parameters", "multiply_adds", "epochs", "best_epoch", "seconds"), 1)
+        return {"candidate": "x", "val_accuracy": accuracy, "val_macro_f1": f1, "chosen": False, **some}
+
+    monkeypatch.setattr("trainer.train._row", row)
+    both = plan(faces, others, candidates=("lazy", "small"))
+    made = [train(replace(both, select_by=by), tmp_path / "run").release.name for by in ("accuracy", "macro_f1")]
+    assert made == ["Lazy", "Small"]
+
+
+def test_report_figures_and_card_lie_beside_the_pickle(tmp_path: Path, faces: Path, others: Path) -> None:
+    made = train(plan(faces, others, candidates=("lazy", "small")), tmp_path / "run")
+    names = {path.name for path in (tmp_path / "run" / "figures").iterdir()}
+    assert names == {"learning_curves.png", "confusion_matrix.png", "reliability.png", "examples.png"}
+    page = made.report.read_text()
+    assert page.count("data:image/png;base64,") == 4
+    assert "http" not in page
+    assert "<td>lazy</td>" in page
+    card = made.path.with_suffix(".md").read_text()
+    assert "2 of 28: Happiness, Sadness" in card
+    assert "Doubt/Confusion" in card
+    assert made.release.sha256 in card
+    assert "A predicted expression is not a felt emotion" in card
+    assert "EU AI" in card
+
+
+def test_without_a_validation_source_a_fifth_is_held_out(tmp_path: Path, faces: Path) -> None:
+    release = train(plan(faces), tmp_path / "run").release
     assert release.data["train"]["images"] == {"happiness": 32, "sadness": 16}
     assert release.data["validation"]["images"] == {"happiness": 8, "sadness": 4}
 
 
+def test_pictures_in_both_splits_are_dropped_from_train_and_counted(tmp_path: Path, faces: Path, others: Path) -> None:
+    for number in range(3):
+        (faces / "happy" / f"copy{number}.png").write_bytes((others / "sad" / f"{number}.png").read_bytes())
+    release = train(plan(faces, others), tmp_path / "run").release
+    assert release.data["train"]["images"] == {"happiness": 40, "sadness": 20}
+    assert release.data["train"]["dropped"] == 3
+
+
 def test_training_again_in_the_same_folder_gives_the_same_network(tmp_path: Path, faces: Path) -> None:
-    first, second = (train("small", faces, None, tmp_path / "run", tmp_path / name) for name in ("a.pkl", "b.pkl"))
+    first, second = (train(plan(faces), tmp_path / "run", tmp_path / name).release for name in ("a.pkl", "b.pkl"))
     assert first.sha256 == second.sha256
 
 
-def test_progress_is_told_of_images_batches_and_epochs(tmp_path: Path, faces: Path) -> None:
-    class Recorder(Silent):
-        def __init__(self) -> None:
-            self.told: dict[str, tuple[int, ...]] = {}
+class Recorder(Silent):
+    def __init__(self) -> None:
+        self.told: dict[str, Any] = {}
 
-        def read(self, done: int, total: int) -> None:
-            self.told["read"] = (done, total)
+    def read(self, done: int, total: int) -> None:
+        self.told["read"] = (done, total)
 
-        def batch(self, epoch: int, done: int, total: int) -> None:
-            self.told["batch"] = (epoch, done, total)
+    def data(self, train: Mapping[str, int], validation: Mapping[str, int], dropped: int) -> None:
+        self.told["data"] = (train, validation, dropped)
 
+    def candidate(self, name: str, epochs: int) -> None:
+        self.told["candidate"] = (name, epochs)
+
+    def batch(self, epoch: int, done: int, total: int) -> None:
+        self.told["batch"] = (epoch, done, total)
+
+
+def test_progress_is_told_of_data_candidates_batches_and_epochs(tmp_path: Path, faces: Path) -> None:
     recorder = Recorder()
-    train("small", faces, None, tmp_path / "run", tmp_path / "small.pkl", recorder)
-    assert recorder.told == {"read": (60, 60), "batch": (3, 2, 2)}
+    train(plan(faces), tmp_path / "run", progress=recorder)
+    assert recorder.told == {
+        "read": (60, 60),
+        "data": ({"happiness": 32, "sadness": 16}, {"happiness": 8, "sadness": 4}, 0),
+        "candidate": ("small", 3),
+        "batch": (3, 2, 2),
+    }
+
+
+class Interrupt(Silent):
+    """Ctrl-C in the middle of an epoch."""
+
+    def __init__(self, candidate: str, epoch: int) -> None:
+        self._at = (candidate, epoch)
+        self._name = ""
+
+    def candidate(self, name: str, epochs: int) -> None:
+        self._name = name
+
+    def batch(self, epoch: int, done: int, total: int) -> None:
+        if (self._name, epoch) == self._at:
+            raise KeyboardInterrupt
+
+
+def test_an_interruption_writes_the_best_so_far_and_can_be_gone_on_with(
+    tmp_path: Path, faces: Path, others: Path
+) -> None:
+    both = plan(faces, others, candidates=("small", "lazy"))
+    made = train(both, tmp_path / "run", progress=Interrupt("lazy", 1))
+    assert (made.interrupted, [row["candidate"] for row in made.comparison]) == (True, ["small"])
+    assert pickles.load(made.path).training["epochs"] == 3
+    again = train(both, tmp_path / "run")
+    assert (again.interrupted, len(again.comparison)) == (False, 2)
+
+
+def test_an_interruption_within_a_run_keeps_its_best_epoch(tmp_path: Path, faces: Path, others: Path) -> None:
+    made = train(plan(faces, others), tmp_path / "run", progress=Interrupt("small", 3))
+    assert (made.interrupted, made.release.training["epochs"]) == (True, 2)
+
+
+def test_an_interruption_before_the_first_epoch_leaves_nothing(tmp_path: Path, faces: Path, others: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(plan(faces, others), tmp_path / "run", progress=Interrupt("small", 1))
+    assert not list(tmp_path.glob("run/*.pkl"))
+
+
+def test_a_teachers_scores_are_most_of_the_targets(tmp_path: Path, faces: Path, others: Path) -> None:
+    """A teacher that calls everything fear teaches fear."""
+    fear = np.eye(28, dtype=np.float32)[EMOTIONS.index("fear")]
+    made: Outcome = train(
+        plan(faces, others, teacher="ab12"), tmp_path / "run", teacher=lambda batch: np.tile(fear, (len(batch), 1))
+    )
+    scores = OpenVinoEngine(made.release, "f32").predict(np.zeros((1, 48, 48, 3), np.float32))
+    assert scores[0].argmax() == EMOTIONS.index("fear")
+    assert made.release.training["teacher"] == "ab12"
+    with pytest.raises(DataError, match="holds a run with other soft"):
+        train(plan(faces, others), tmp_path / "run")
 
 
 def test_a_network_trained_on_grey_images_alone_is_shown_no_colour(tmp_path: Path, faces: Path) -> None:
@@ -118,18 +254,33 @@ def test_a_network_trained_on_grey_images_alone_is_shown_no_colour(tmp_path: Pat
         target.parent.mkdir(parents=True, exist_ok=True)
         Image.open(path).convert("L").save(target)
     orders = {
-        folder.name: train("small", folder, None, tmp_path / f"run-{folder.name}", tmp_path / "x.pkl")
+        folder.name: train(plan(folder), tmp_path / f"run-{folder.name}").release.preprocessing.channel_order
         for folder in (faces, grey)
     }
-    assert {name: made.preprocessing.channel_order for name, made in orders.items()} == {"faces": "rgb", "grey": "grey"}
+    assert orders == {"faces": "rgb", "grey": "grey"}
 
 
-def test_an_unknown_candidate_is_refused_with_those_there_are(tmp_path: Path, faces: Path) -> None:
-    with pytest.raises(NotFoundError, match="no candidate 'model9'; there are: model3"):
-        train("model9", faces, None, tmp_path / "run", tmp_path / "small.pkl")
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"candidates": ("small", "model9")}, NotFoundError, "no candidate 'model9'; there are: model1"),
+        ({"candidates": ()}, DataError, "needs one candidate and one source"),
+        ({"data": ()}, DataError, "needs one candidate and one source"),
+    ],
+)
+def test_a_plan_that_makes_no_sense_is_refused(
+    tmp_path: Path, faces: Path, options: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        train(replace(plan(faces), **options), tmp_path / "run")
+
+
+def test_a_plan_survives_json(faces: Path) -> None:
+    made = plan(faces, candidates=("small", "lazy"), select_by="macro_f1")
+    assert Plan.from_plain(json.loads(json.dumps(made.to_plain()))) == made
 
 
 def test_a_run_folder_of_other_images_is_refused(tmp_path: Path, faces: Path, others: Path) -> None:
-    train("small", faces, None, tmp_path / "run", tmp_path / "small.pkl")
+    train(plan(faces), tmp_path / "run")
     with pytest.raises(DataError, match="holds a run with other train, validation"):
-        train("small", others, None, tmp_path / "run", tmp_path / "small.pkl")
+        train(plan(others), tmp_path / "run")
