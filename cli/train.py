@@ -84,7 +84,7 @@ def train(
             predict = None if taught_by is None else _predictor(taught_by, settings)
             outcome = trainer.train(plan, folder, output, bars, predict)
         except KeyboardInterrupt:
-            err.print("Interrupted before the first epoch was done. Run the same command again to go on.")
+            err.print("Interrupted before there was a model. Run the same command again to go on.")
             raise typer.Exit(130) from None
     _print_comparison(outcome.comparison)
     seen = ", ".join(map(title, outcome.release.trained_labels))

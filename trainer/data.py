@@ -37,9 +37,8 @@ class Dataset:
     def targets(self, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
         """float32 (n, 28): what the chosen images' scores should be."""
         if self.soft is not None:
-            soft: NDArray[np.float32] = self.soft[chosen]
-            return soft
-        return np.eye(len(EMOTIONS), dtype=np.float32)[self.labels[chosen]]
+            return np.asarray(self.soft[chosen], np.float32)
+        return np.asarray(np.eye(len(EMOTIONS))[self.labels[chosen]], np.float32)
 
     def take(self, chosen: NDArray[np.int64]) -> Self:
         """The chosen images, in that order."""

@@ -109,8 +109,8 @@ def fit(run: Run, train: Dataset, validation: Dataset, progress: Progress) -> ke
             model, validated = _start(run, train)
             held_out = _Batches(validation, run)
         while not run.finished:
-            run.history.append(_fit_epoch(model, validated, run, train, held_out, progress))
-            _commit(run, model, validated, description)
+            metrics = _fit_epoch(model, validated, run, train, held_out, progress)
+            _commit(run, model, validated, metrics, description)
             progress.epoch(len(run.history), run.history[-1])
     return best(run)
 
@@ -244,13 +244,17 @@ def _check_loss(loss: float, epoch: int) -> None:
         )
 
 
-def _commit(run: Run, model: keras.Model, validated: keras.Model, description: dict[str, Any]) -> None:
+def _commit(
+    run: Run, model: keras.Model, validated: keras.Model, metrics: dict[str, float], description: dict[str, Any]
+) -> None:
     """Keeps the epoch just done: first the network, then, by a rename, the record that names it."""
-    model.save(run.checkpoint(len(run.history)))
-    validated.save_weights(run.validated(len(run.history)))
+    history = [*run.history, metrics]
+    model.save(run.checkpoint(len(history)))
+    validated.save_weights(run.validated(len(history)))
     beside = run.history_file.with_suffix(".json.new")
-    beside.write_text(json.dumps({**description, "policy": run.policy, "epochs": run.history}, indent=1))
+    beside.write_text(json.dumps({**description, "policy": run.policy, "epochs": history}, indent=1))
     os.replace(beside, run.history_file)
+    run.history = history
     for old in set(run.folder.glob("epoch-*")) - run.files():
         old.unlink()
 

@@ -16,7 +16,7 @@ from models import pickles
 from models.errors import DataError, NotFoundError
 from models.labels import EMOTIONS
 from models.preprocessing import Preprocessing
-from trainer.candidates import CANDIDATES, Candidate
+from trainer.candidates import CANDIDATES, Candidate, Shape
 from trainer.evaluate import measure, predict_all
 from trainer.progress import Silent
 from trainer.sources import load
@@ -24,7 +24,7 @@ from trainer.train import Outcome, Plan, train
 from worker.engines.openvino import OpenVinoEngine
 
 
-def build(input_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
+def build(input_shape: Shape, num_classes: int) -> keras.Model:
     return keras.Sequential(
         [
             keras.Input(input_shape),
