@@ -48,7 +48,7 @@ class Dataset:
     def prior(self) -> NDArray[np.float32]:
         """float32 (28,): the same share for every label that the data has, 0 for the others."""
         seen = np.isin(np.arange(len(EMOTIONS)), self.labels)
-        return (seen / seen.sum()).astype(np.float32)
+        return np.asarray(seen / seen.sum(), np.float32)
 
     def is_grey(self) -> bool:
         """Whether no image has any colour."""
