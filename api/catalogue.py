@@ -1,9 +1,9 @@
 """Routes of what there is to choose from: emotions and models."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 
 from api.context import Injected
 from api.schemas import Emotion, Release
@@ -19,7 +19,13 @@ def emotions() -> Any:
     return [{"index": i, "name": name, "title": title(name)} for i, name in enumerate(EMOTIONS)]
 
 
+@router.post("/models/{release_id}/promote", response_model=Release)
+def promote(release_id: Annotated[int, Path(ge=1, le=2**63 - 1)], context: Injected) -> Any:
+    """Make a release the one that new jobs use, at once and everywhere. Jobs already submitted keep theirs."""
+    return asdict(releases.promote(context.db, release_id))
+
+
 @router.get("/models", response_model=list[Release])
 def models(context: Injected) -> Any:
     """The model releases that jobs can be run with."""
-    return [asdict(row) for row in releases.every(context.db)]
+    return [asdict(row) for row in releases.every(context.db, context.settings.model)]

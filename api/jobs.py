@@ -6,9 +6,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, BackgroundTasks, Header, Query, Response
 
 from api.context import Injected
-from api.schemas import Job, JobId, JobPage, JobRequest, Limit, Retried, Summary
+from api.schemas import Job, JobId, JobPage, JobRequest, Limit, Retried, Summary, cursor
 from models import jobs, releases, results
-from models.errors import UsageError
 from models.jobs import Submission
 from models.paths import check_folder, to_text
 from models.states import JobStatus
@@ -49,9 +48,7 @@ def newest(
     context: Injected, status: JobStatus | None = None, limit: Limit = 50, after: str | None = None
 ) -> dict[str, Any]:
     """Jobs, newest first."""
-    if after is not None and not (after.isascii() and after.isdigit() and len(after) < 19):
-        raise UsageError(f"The cursor {after!r} is none of ours; pass on the one a page gave, unchanged.")
-    found = jobs.newest(context.db, status=status, limit=limit, before=int(after) if after else None)
+    found = jobs.newest(context.db, status=status, limit=limit, before=cursor(after))
     return {"jobs": [job.to_dict() for job in found], "next": str(found[-1].id) if len(found) == limit else None}
 
 

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from models.errors import (
     CuemillError,
     DatabaseError,
+    DataError,
     FolderError,
     IdempotencyError,
     NotFoundError,
@@ -26,6 +27,7 @@ _STATUS: tuple[tuple[type[CuemillError], HTTPStatus], ...] = (
     (OutsideRootsError, HTTPStatus.FORBIDDEN),
     (UsageError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (FolderError, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (DataError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (DatabaseError, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 

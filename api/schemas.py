@@ -2,12 +2,14 @@
 
 import json
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Path, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from models.errors import UsageError
 from models.states import JobStatus, Outcome
+from models.trainings import CANDIDATES
 
 METADATA_MAX_BYTES = 16_384
 
@@ -30,6 +32,17 @@ def _no_nul(value: str) -> str:
 Text = Annotated[str, AfterValidator(_no_nul)]
 JobId = Annotated[int, Path(ge=1, le=2**63 - 1)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
+
+
+def cursor(after: str | None) -> int | None:
+    """The id that a page of ids was told to go on behind.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if after is not None and not (after.isascii() and after.isdigit() and len(after) < 19):
+        raise UsageError(f"The cursor {after!r} is none of ours; pass on the one a page gave, unchanged.")
+    return int(after) if after else None
 
 
 class JobRequest(BaseModel):
@@ -144,6 +157,67 @@ class Release(BaseModel):
     metrics: dict[str, float]
     is_default: bool
     created_at: datetime
+
+
+SourceText = Annotated[Text, Field(min_length=1, max_length=4096)]
+
+
+def _known(value: str) -> str:
+    if value not in CANDIDATES:
+        raise ValueError(f"no such candidate; there are: {', '.join(CANDIDATES)}")
+    return value
+
+
+class TrainingRequest(BaseModel):
+    """Candidates to fit on labelled images within the image roots."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    data: Annotated[
+        list[SourceText],
+        Field(min_length=1, max_length=16, description="Sources, as `cuemill train --help` describes them."),
+    ]
+    validation: Annotated[
+        list[SourceText], Field(max_length=16, description="Others, to choose by; else a fifth of `data` is held out.")
+    ] = []
+    candidates: Annotated[list[Annotated[str, AfterValidator(_known)]], Field(min_length=1, max_length=16)] = ["model3"]
+    select_by: Literal["accuracy", "macro_f1"] = "accuracy"
+    weights: Literal["imagenet", "none"] = "imagenet"
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+
+
+class Epoch(BaseModel):
+    candidate: str
+    epoch: int = Field(description="Counted from 1.")
+    loss: float
+    accuracy: float
+    val_loss: float
+    val_accuracy: float
+    seconds: float
+
+
+class Training(BaseModel):
+    """`candidate` is the one being fitted, `epochs` how many it takes at most, `history` all that are done."""
+
+    id: int
+    plan: dict[str, Any]
+    status: JobStatus
+    candidate: str | None
+    epochs: int | None
+    history: list[Epoch]
+    comparison: list[dict[str, Any]] | None
+    model_release_id: int | None = Field(description="At the end, what to promote.")
+    error: ErrorInfo | None
+    queued_at: datetime
+    running_at: datetime | None
+    completed_at: datetime | None
+    cancelled_at: datetime | None
+    failed_at: datetime | None
+
+
+class TrainingPage(BaseModel):
+    trainings: list[Training]
+    next: str | None = Field(description="Pass as `after` for the next page; null at the end.")
 
 
 class Emotion(BaseModel):

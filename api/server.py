@@ -3,10 +3,11 @@
 import uvicorn
 from fastapi import FastAPI
 
-from api import catalogue, health, jobs, results
+from api import catalogue, health, jobs, results, trainings
 from api.context import Context
 from api.problems import add_handlers
 from models import batches, releases
+from models import trainings as queued
 from models.database import Database
 from models.errors import DatabaseError
 from models.queue import make_app, pinger, sender
@@ -28,7 +29,7 @@ def make_api(context: Context) -> FastAPI:
     )
     api.state.context = context
     add_handlers(api)
-    for module in (jobs, results, catalogue, health):
+    for module in (jobs, results, trainings, catalogue, health):
         api.include_router(module.router)
     return api
 
@@ -48,6 +49,7 @@ def _context(settings: Settings, db: Database) -> Context:
     def announce() -> None:
         try:
             batches.dispatch(db, send, settings)
+            queued.dispatch(db, send, settings.rehint_s)
         except DatabaseError:
             return  # The job is committed; a worker's sweep announces it.
 

@@ -1,12 +1,30 @@
 """What commands share: settings and an up-to-date database."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from models import batches, releases
 from models.database import Database
+from models.errors import EngineError
 from models.jobs import Submission
 from models.paths import check_folder, to_text
 from models.settings import Settings, load_settings
+
+
+@contextmanager
+def trainer_extra() -> Iterator[None]:
+    """Around imports of the trainer, whose libraries are an extra.
+
+    Raises:
+        EngineError: one of them isn't installed.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise EngineError(f"This needs {error.name}: pip install 'cuemill[trainer]'.") from error
 
 
 def connect(**overrides: object) -> tuple[Settings, Database]:

@@ -3,13 +3,14 @@
 import signal
 import sys
 import time
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from cli.context import announce, connect, submission
+from cli.context import announce, connect, submission, trainer_extra
 from cli.output import Format, choose_format, complain, counts_line, err, print_json, write_results
 from models import jobs, results
 from models.database import Database
@@ -132,12 +133,27 @@ def serve(
     run_server(settings, db)
 
 
-def worker(workers: Workers = None) -> None:
-    """Run workers alone: on the queue that CUEMILL_BROKER_URL names, else polling the database."""
-    from worker.main import run_worker
+class Queue(StrEnum):
+    IMAGES = "images"
+    TRAINING = "training"
 
+
+def worker(
+    workers: Workers = None,
+    queue: Annotated[Queue, typer.Option(help="What to work on: images, or trainings (cuemill[trainer]).")] = (
+        Queue.IMAGES
+    ),
+) -> None:
+    """Run workers alone: on the queue that CUEMILL_BROKER_URL names, else polling the database."""
     settings, db = connect(workers=workers)
-    run_worker(settings, db)
+    if queue is Queue.TRAINING:
+        with trainer_extra():
+            from trainer.service import run_training_worker
+        run_training_worker(settings, db)
+    else:
+        from worker.main import run_worker
+
+        run_worker(settings, db)
 
 
 def up(

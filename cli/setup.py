@@ -29,23 +29,32 @@ def upgrade() -> None:
 
 @models_app.command("list")
 def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """List the model releases that jobs were run with."""
+    """List the model releases that jobs can be run with; new jobs use the one with a star."""
     settings, db = connect()
     releases.resolve(db, None, settings.model)
-    found = releases.every(db)
+    found = releases.every(db, settings.model)
     if as_json:
         print_json([row.to_dict() for row in found])
         return
-    table = Table("name", "sha256", "accuracy", "has seen", box=None, pad_edge=False)
+    table = Table("", "name", "sha256", "accuracy", "has seen", box=None, pad_edge=False)
     for row in found:
         accuracy = row.metrics.get("val_accuracy")
         table.add_row(
+            "*" if row.is_default else "",
             row.name,
             row.sha256[:12],
             "" if accuracy is None else f"{accuracy:.3f}",
             f"{len(row.trained_labels)} of {len(row.labels)}: {', '.join(map(title, row.trained_labels))}",
         )
     out.print(table)
+
+
+@models_app.command()
+def promote(model: Annotated[str, typer.Argument(help="A pickle, a release's name or digest.")]) -> None:
+    """Make a model the one that new jobs use, at once and everywhere. Jobs already submitted keep theirs."""
+    settings, db = connect()
+    row = releases.promote(db, releases.resolve(db, model, settings.model))
+    err.print(f"New jobs use {row.name} ({row.sha256[:12]}).")
 
 
 @models_app.command()

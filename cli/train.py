@@ -1,8 +1,6 @@
 """The commands of the trainer: train, evaluate, dataset build. They need cuemill[trainer]."""
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,15 +9,13 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
-from cli.context import connect
+from cli.context import connect, trainer_extra
 from cli.output import err, out, print_json
 from models import pickles, releases
-from models.errors import EngineError, UsageError
+from models.errors import UsageError
 from models.labels import EMOTIONS, title
 from models.pickles import Release
 from models.settings import Settings, load_settings
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 dataset_app = typer.Typer(help="Training data.", no_args_is_help=True)
 
@@ -64,7 +60,7 @@ def train(
     Interrupted or killed, it goes on with the next epoch when it is run again. Ctrl-C writes the best so far.
     Candidates: model1 to model5 (the reference's), model3_long, mobilenetv2, cuemill1.
     """
-    with _trainer():
+    with trainer_extra():
         from trainer import train as trainer
     settings = load_settings()
     taught_by = None if teacher is None else pickles.load(teacher)
@@ -103,7 +99,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure a model on labelled images: accuracy, label by label, confusion, calibration."""
-    with _trainer():
+    with trainer_extra():
         from trainer.evaluate import evaluate as measure
         from trainer.report import write_report
         from trainer.sources import load
@@ -147,7 +143,7 @@ def build(
 
     A soft target becomes its label: of a person's categories the rarest in the data.
     """
-    with _trainer():
+    with trainer_extra():
         from models.preprocessing import Preprocessing
         from trainer.data import write_pair
         from trainer.sources import load
@@ -158,14 +154,6 @@ def build(
     files = write_pair(images, folder, prefix)
     _print_balance({"images": images.balance()})
     err.print(f"Wrote {files[0]} {images.images.shape} and {files[1].name}.")
-
-
-@contextmanager
-def _trainer() -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise EngineError(f"This needs {error.name}: pip install 'cuemill[trainer]'.") from error
 
 
 def _predictor(release: Release, settings: Settings) -> Any:

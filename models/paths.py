@@ -7,8 +7,9 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from models.errors import FolderError, ImageError, OutsideRootsError
+from models.errors import DataError, FolderError, ImageError, OutsideRootsError
 from models.images import MAX_BYTES, SUFFIXES
+from models.sources import parse
 
 _ESCAPE = re.compile(r"\\(?:\\|x([0-9a-f]{2}))")
 
@@ -34,13 +35,8 @@ def check_folder(folder: str | bytes | Path, roots: Sequence[Path] | None = None
         OutsideRootsError: as it says. It is the same sentence whether or not the folder exists.
         FolderError: missing, not a folder, or not readable.
     """
-    real = os.path.realpath(os.fsencode(folder))
-    shown = to_text(os.fsencode(folder))
-    if roots is not None and not any(_contains(os.path.realpath(os.fsencode(root)), real) for root in roots):
-        raise OutsideRootsError(
-            f"{shown} is outside the folders that the API may read. Add its root to CUEMILL_IMAGE_ROOTS "
-            f"(now: {os.pathsep.join(map(str, roots)) or 'none'}) and start again."
-        )
+    name = os.fsencode(folder)
+    real, shown = os.path.realpath(name) if roots is None else _within(name, roots), to_text(name)
     if not os.path.exists(real):
         raise FolderError(f"{shown} doesn't exist.")
     if not os.path.isdir(real):
@@ -49,6 +45,31 @@ def check_folder(folder: str | bytes | Path, roots: Sequence[Path] | None = None
         os.scandir(real).close()
     except OSError as error:
         raise FolderError(f"{shown} can't be read by this user ({os.geteuid()}): {error.strerror}.") from None
+    return real
+
+
+def check_source(text: str, roots: Sequence[Path]) -> str:
+    """A source of training data, `PATH[,option...]`, with its path made real; it must lie in one of the roots.
+
+    Raises:
+        OutsideRootsError: as it says. It is the same sentence whether or not the path exists.
+        DataError: it is missing, or has an option that it doesn't know.
+    """
+    source = parse(text)
+    real = _within(os.fsencode(source.path), roots)
+    if not os.path.exists(real):
+        raise DataError(f"{to_text(os.fsencode(source.path))} doesn't exist.")
+    return ",".join((os.fsdecode(real), *source.options))
+
+
+def _within(path: bytes, roots: Sequence[Path]) -> bytes:
+    """The real path, if it lies in one of the roots."""
+    real = os.path.realpath(path)
+    if not any(_contains(os.path.realpath(os.fsencode(root)), real) for root in roots):
+        raise OutsideRootsError(
+            f"{to_text(path)} is outside the folders that the API may read. Add its root to CUEMILL_IMAGE_ROOTS "
+            f"(now: {os.pathsep.join(map(str, roots)) or 'none'}) and start again."
+        )
     return real
 
 

@@ -9,6 +9,10 @@ from kombu.exceptions import OperationalError
 
 SCAN: Final = "cuemill.scan"
 CLASSIFY: Final = "cuemill.classify"
+TRAIN: Final = "cuemill.train"
+
+QUEUE: Final = "cuemill"
+TRAINING_QUEUE: Final = "training"
 
 TASK_TIME_LIMIT_S: Final = 600
 
@@ -18,13 +22,17 @@ Send = Callable[[str, int], bool]
 _log = logging.getLogger(__name__)
 
 
-def make_app(broker_url: str) -> Celery:
+def make_app(broker_url: str, tasks: str = "worker.tasks") -> Celery:
     """A Celery application for sending and for working. A message is a task's name and an id, in JSON; results lie in
     SQL, so there is no result backend; and whatever is lost on the way, the sweep sends again.
+
+    Args:
+        tasks: the module that a worker runs tasks from.
     """
     app = Celery("cuemill", broker=broker_url, set_as_current=False)
     app.conf.update(
-        task_default_queue="cuemill",
+        task_default_queue=QUEUE,
+        task_routes={TRAIN: {"queue": TRAINING_QUEUE}},
         task_serializer="json",
         accept_content=["json"],
         result_accept_content=["json"],
@@ -51,7 +59,7 @@ def make_app(broker_url: str) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_hijack_root_logger=False,
         worker_send_task_events=False,
-        imports=("worker.tasks",),
+        imports=(tasks,),
     )
     return app
 

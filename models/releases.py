@@ -1,6 +1,10 @@
-"""Model releases in SQL: which pickles jobs were run with."""
+"""Model releases in SQL: which pickles jobs were run with, and which of them new jobs use.
 
-from dataclasses import asdict, dataclass
+New jobs use the release that was promoted; while none was, the pickle that `CUEMILL_MODEL` names. A job keeps the release
+it was submitted with.
+"""
+
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,16 +42,16 @@ def resolve(db: Database, model: str | None, default: Path) -> int:
     """The id of the release that a job is to use.
 
     Args:
-        model: a pickle's path, a release's name or the beginning of its digest; None = the default's path.
+        model: a pickle's path, a release's name or the beginning of its digest; None = the default.
+        default: the path of the pickle that is the default while none was promoted.
 
     Raises:
         PickleError: the pickle can't be used.
         NotFoundError: neither a file nor a known release.
     """
-    path = Path(model) if model is not None else default
-    if model is None or path.is_file():
-        return _register(db, path)
-    return find(db, model)
+    if model is None:
+        return _promoted(db) or register(db, default)
+    return register(db, Path(model)) if Path(model).is_file() else find(db, model)
 
 
 def choose(db: Database, name: str | None, default: Path) -> int:
@@ -59,8 +63,34 @@ def choose(db: Database, name: str | None, default: Path) -> int:
     return resolve(db, None, default) if name is None else find(db, name)
 
 
-def _register(db: Database, path: Path) -> int:
-    """The id of the row of a pickle's release, made after a full check if its digest has none yet."""
+def promote(db: Database, release_id: int) -> ReleaseRow:
+    """Makes a release the one that new jobs use.
+
+    Raises:
+        NotFoundError: no such release.
+    """
+    with db.write() as connection:
+        if not db.is_sqlite:  # Two promotions at once: the second waits, or both would find no default to end.
+            connection.execute(sa.select(ModelRelease.id).order_by(ModelRelease.id).with_for_update())
+        if connection.scalar(sa.select(ModelRelease.id).where(ModelRelease.id == release_id)) is None:
+            raise NotFoundError(f"No model release {release_id}.")
+        connection.execute(sa.update(ModelRelease).where(ModelRelease.is_default).values(is_default=False))
+        connection.execute(sa.update(ModelRelease).where(ModelRelease.id == release_id).values(is_default=True))
+    return get(db, release_id)
+
+
+def _promoted(db: Database) -> int | None:
+    with db.read() as connection:
+        found = connection.scalar(sa.select(ModelRelease.id).where(ModelRelease.is_default))
+    return None if found is None else int(found)
+
+
+def register(db: Database, path: Path) -> int:
+    """The id of the row of a pickle's release, made after a full check if its digest has none yet.
+
+    Raises:
+        PickleError: the pickle can't be used.
+    """
     sha256 = recorded_digest(path)
     known = sa.select(ModelRelease.id).where(ModelRelease.sha256 == sha256)
     with db.read() as connection:
@@ -78,7 +108,7 @@ def _register(db: Database, path: Path) -> int:
                 labels=list(release.labels),
                 trained_labels=list(release.trained_labels),
                 metrics=dict(release.metrics),
-                is_default=~sa.exists().select_from(ModelRelease),
+                is_default=False,
                 created_at=datetime.now(UTC),
             )
             .on_conflict_do_nothing()
@@ -98,10 +128,21 @@ def get(db: Database, release_id: int) -> ReleaseRow:
     return _from_row(row)
 
 
-def every(db: Database) -> list[ReleaseRow]:
-    """All releases, oldest first."""
+def every(db: Database, default: Path) -> list[ReleaseRow]:
+    """All releases, oldest first; `is_default` says which one new jobs use.
+
+    Args:
+        default: as in `resolve`.
+    """
     with db.read() as connection:
-        return [_from_row(row) for row in connection.execute(sa.select(ModelRelease).order_by(ModelRelease.id))]
+        rows = [_from_row(row) for row in connection.execute(sa.select(ModelRelease).order_by(ModelRelease.id))]
+    if any(row.is_default for row in rows):
+        return rows
+    try:
+        sha256 = recorded_digest(default)
+    except PickleMissingError:
+        return rows
+    return [replace(row, is_default=row.sha256 == sha256) for row in rows]
 
 
 def find(db: Database, name: str) -> int:

@@ -25,7 +25,7 @@ class Settings(BaseSettings):
     database_url: str = Field("", description="SQLAlchemy URL; empty = SQLite in DATA_DIR.")
     broker_url: str = Field("", description="Redis URL of the queue; empty = embedded, workers poll the database.")
     image_roots: Annotated[tuple[Path, ...], NoDecode] = Field((), description="Folders the API may read, by ':'.")
-    model: Path = Field(SHIPPED_MODEL, description="The pickle that new jobs use.")
+    model: Path = Field(SHIPPED_MODEL, description="The pickle that new jobs use while no release was promoted.")
     engine: Literal["openvino", "tensorflow"] = Field("openvino", description="What runs the network.")
     precision: Literal["auto", "f32", "bf16"] = Field("auto", description="auto = bf16 where the processor has it.")
     batch_size: int = Field(64, ge=1, le=1024, description="Images a batch.")

@@ -15,7 +15,14 @@ A batch::
 
     queued | running ──its job was cancelled, or failed──▶ cancelled
 
-Each move is one guarded UPDATE in `models.jobs` or `models.batches`; whoever touches no row has lost the race and
+A training, which has a job's states::
+
+    queued ──claim: attempt + 1, lease──▶ running ──pickled and registered──▶ completed
+       ▲                                     ├──it can't be trained, or MAX_ATTEMPTS workers died──▶ failed
+       └──lease expired, or worker stopped───┤
+    queued ──────────────cancel──────────────┴──▶ cancelled
+
+Each move is one guarded UPDATE in `models.jobs`, `models.batches` or `models.trainings`; whoever touches no row has lost the race and
 drops the work.
 """
 

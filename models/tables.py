@@ -18,13 +18,14 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from models.labels import EMOTIONS
 
-REVISION: Final = "0001"
+REVISION: Final = "0002"
 """The migration these tables correspond to."""
 
 BigId = BigInteger().with_variant(Integer, "sqlite")
@@ -49,7 +50,7 @@ class Base(DeclarativeBase):
 
 
 class ModelRelease(Base):
-    """A pickle that jobs were run with; predictions point here."""
+    """A pickle that jobs were run with; predictions point here. The default is the one that was promoted, if any."""
 
     __tablename__ = "model_releases"
 
@@ -62,6 +63,16 @@ class ModelRelease(Base):
     metrics: Mapped[dict[str, float]] = mapped_column(Json)
     is_default: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        Index(
+            "ix_model_releases_default",
+            "is_default",
+            unique=True,
+            sqlite_where=text("is_default"),
+            postgresql_where=text("is_default"),
+        ),
+    )
 
 
 class Job(Base):
@@ -168,6 +179,49 @@ class Prediction(Base):
     score: Mapped[float] = mapped_column(REAL)
 
     __table_args__ = (Index("ix_predictions_job_id_emotion_score", "job_id", "emotion", "score"),)
+
+
+class Training(Base):
+    """Candidates to fit and compare. `losses` counts the workers that died over it, `epochs` those of the candidate."""
+
+    __tablename__ = "trainings"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    plan: Mapped[dict[str, Any]] = mapped_column(Json)
+    status: Mapped[str] = mapped_column(String(16))
+    queued_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    running_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    completed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    cancelled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    failed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    error_code: Mapped[str | None] = mapped_column(String(64))
+    error_message: Mapped[str | None] = mapped_column(Text)
+    attempt: Mapped[int] = mapped_column(default=0)
+    losses: Mapped[int] = mapped_column(default=0)
+    lease_until: Mapped[float | None] = mapped_column(Double)
+    hinted_at: Mapped[float | None] = mapped_column(Double)
+    worker: Mapped[str | None] = mapped_column(Text)
+    candidate: Mapped[str | None] = mapped_column(Text)
+    epochs: Mapped[int | None]
+    comparison: Mapped[list[dict[str, Any]] | None] = mapped_column(Json)
+    model_release_id: Mapped[int | None] = mapped_column(ForeignKey("model_releases.id"))
+
+    __table_args__ = (Index("ix_trainings_status", "status"), {"sqlite_autoincrement": True})
+
+
+class TrainingEpoch(Base):
+    """An epoch that a training has done and kept; accuracies are shares in [0, 1]."""
+
+    __tablename__ = "training_epochs"
+
+    training_id: Mapped[int] = mapped_column(ForeignKey("trainings.id"), primary_key=True)
+    candidate: Mapped[str] = mapped_column(String(64), primary_key=True)
+    epoch: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    loss: Mapped[float] = mapped_column(Double)
+    accuracy: Mapped[float] = mapped_column(Double)
+    val_loss: Mapped[float] = mapped_column(Double)
+    val_accuracy: Mapped[float] = mapped_column(Double)
+    seconds: Mapped[float] = mapped_column(Double)
 
 
 for _emotion in EMOTIONS:
