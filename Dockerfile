@@ -31,4 +31,4 @@ CMD ["worker"]
 
 FROM base AS trainer
 COPY --from=trainer-builder /opt/venv /opt/venv
-CMD ["train", "--help"]
+CMD ["worker", "--queue", "training"]

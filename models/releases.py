@@ -1,7 +1,7 @@
 """Model releases in SQL: which pickles jobs were run with, and which of them new jobs use.
 
-New jobs use the release that was promoted; while none was, the pickle that `CUEMILL_MODEL` names. A job keeps the release
-it was submitted with.
+New jobs use the release that was promoted; while none was, the pickle that `CUEMILL_MODEL` names. A job keeps the
+release it was submitted with.
 """
 
 from dataclasses import asdict, dataclass, replace

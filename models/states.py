@@ -22,8 +22,8 @@ A training, which has a job's states::
        └──lease expired, or worker stopped───┤
     queued ──────────────cancel──────────────┴──▶ cancelled
 
-Each move is one guarded UPDATE in `models.jobs`, `models.batches` or `models.trainings`; whoever touches no row has lost the race and
-drops the work.
+Each move is one guarded UPDATE in `models.jobs`, `models.batches` or `models.trainings`; whoever touches no row has
+lost the race and drops the work.
 """
 
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""Trainings: submitted, claimed under a lease, told epoch by epoch, and ended once. `models/states.py` draws the moves."""
+"""Trainings: submitted, claimed under a lease, told epoch by epoch, ended once. `models/states.py` draws the moves."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

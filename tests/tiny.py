@@ -1,4 +1,4 @@
-"""A small release for tests, built without TensorFlow: one node of every op the engines know."""
+"""A small release for tests, built without TensorFlow."""
 
 from typing import Any
 

@@ -1,6 +1,7 @@
 """The API's contract: status codes, problems, limits. The whole way with workers is in tests/integration."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ from fastapi.testclient import TestClient
 
 from api.context import Context
 from api.server import make_api
+from models import pickles, releases
 from models.database import Database
 from models.labels import EMOTIONS
 from models.settings import Settings
 from tests.integration.deployment import make_faces
+from tests.tiny import tiny_release
 
 
 @pytest.fixture
@@ -155,6 +158,92 @@ def test_retry_says_how_many_images_it_queued(client: TestClient, tmp_path: Path
     job = client.post("/v1/jobs", json={"folder": str(make_faces(tmp_path / "faces", 1))}).json()
     response = client.post(f"/v1/jobs/{job['id']}/retry?code=truncated&code=empty")
     assert (response.status_code, response.json()["retried"]) == (202, 0)
+
+
+def train_request(tmp_path: Path, **more: Any) -> dict[str, Any]:
+    (tmp_path / "labelled").mkdir(exist_ok=True)
+    return {"data": [str(tmp_path / "labelled")], **more}
+
+
+def test_a_training_is_accepted_shown_listed_and_cancelled(
+    client: TestClient, tmp_path: Path, announced: list[bool]
+) -> None:
+    body = train_request(tmp_path, candidates=["model1"])
+    (tmp_path / "linked").symlink_to(tmp_path / "labelled")
+    response = client.post("/v1/trainings", json=body | {"data": [f"{tmp_path}/linked"]})
+    assert response.status_code == 202
+    training = response.json()
+    assert announced == [True]
+    assert training["status"] == "queued"
+    assert training["plan"] == {
+        "data": [str(tmp_path / "labelled")],
+        "validation": [],
+        "candidates": ["model1"],
+        "select_by": "accuracy",
+        "weights": "imagenet",
+        "seed": 0,
+    }
+    place = response.headers["Location"]
+    assert client.get(place).json() == training
+    assert client.get("/v1/trainings").json() == {"trainings": [training], "next": None}
+    assert client.post(f"{place}/cancel").json()["status"] == "cancelled"
+    assert client.post(f"{place}/cancel").json() == client.get(place).json()
+
+
+def test_a_trainings_source_keeps_its_options(client: TestClient, tmp_path: Path) -> None:
+    (tmp_path / "fer2013.csv").touch()
+    response = client.post("/v1/trainings", json={"data": [f"{tmp_path}/fer2013.csv,publictest"]})
+    assert response.json()["plan"]["data"] == [f"{tmp_path}/fer2013.csv,publictest"]
+
+
+@pytest.mark.parametrize(
+    ("source", "status", "code"),
+    [
+        ("/etc", 403, "outside_roots"),
+        ("{root}/../../etc/passwd", 403, "outside_roots"),
+        ("{root}/escape", 403, "outside_roots"),
+        ("{root}/absent", 422, "data"),
+        ("{root}/labels.csv,val", 422, "data"),
+        ("", 422, "invalid_request"),
+    ],
+)
+@pytest.mark.parametrize("name", ["data", "validation"])
+def test_a_source_that_cannot_be_trained_on_is_refused_at_once(
+    client: TestClient, tmp_path: Path, source: str, status: int, code: str, name: str
+) -> None:
+    (tmp_path / "escape").symlink_to("/etc")
+    (tmp_path / "labels.csv").touch()
+    body = train_request(tmp_path) | {name: [source.format(root=tmp_path)]}
+    problem(client.post("/v1/trainings", json=body), status, code)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"candidates": []},
+        {"candidates": ["model9"]},
+        {"select_by": "luck"},
+        {"weights": "/etc/passwd"},
+        {"seed": -1},
+        {"data": []},
+        {"surprise": 1},
+    ],
+)
+def test_a_training_of_the_wrong_form_is_a_problem(client: TestClient, tmp_path: Path, more: dict[str, Any]) -> None:
+    problem(client.post("/v1/trainings", json=train_request(tmp_path, **more)), 422, "invalid_request")
+
+
+def test_a_promoted_release_is_the_one_that_new_jobs_use(client: TestClient, db: Database, tmp_path: Path) -> None:
+    folder = str(make_faces(tmp_path / "faces", 1))
+    first = client.post("/v1/jobs", json={"folder": folder}).json()
+    pickles.save(replace(tiny_release(), name="other"), tmp_path / "other.pkl")
+    other = releases.register(db, tmp_path / "other.pkl")
+    assert [row["is_default"] for row in client.get("/v1/models").json()] == [True, False]
+    assert client.post(f"/v1/models/{other}/promote").json()["is_default"]
+    assert [row["is_default"] for row in client.get("/v1/models").json()] == [False, True]
+    assert client.post("/v1/jobs", json={"folder": folder}).json()["model"] == "other"
+    assert client.get(f"/v1/jobs/{first['id']}").json()["model"] == "tiny"
+    problem(client.post("/v1/models/99/promote"), 404, "not_found")
 
 
 def test_the_catalogue_lists_the_28_emotions_and_the_models(client: TestClient, tmp_path: Path) -> None:

@@ -240,8 +240,8 @@ def test_programs_wait_for_the_migration_and_everything_for_what_can_tell_that_i
     }
     assert gates == {
         ("migrate", "postgres"): "service_healthy",
-        **{(name, "migrate"): "service_completed_successfully" for name in ("api", "worker")},
-        **{(name, "redis"): "service_healthy" for name in ("api", "worker")},
+        **{(name, "migrate"): "service_completed_successfully" for name in READERS},
+        **{(name, "redis"): "service_healthy" for name in READERS},
     }
     assert all("healthcheck" in SERVICES[name] for name in ("postgres", "redis", "api"))
     assert SERVICES["migrate"]["restart"] == "no"

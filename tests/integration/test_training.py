@@ -4,12 +4,14 @@ import json
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 
+import httpx2 as httpx
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.integration.deployment import CUEMILL, Deployment, make_faces
+from tests.integration.deployment import CUEMILL, Deployment, audit, make_faces
 from tests.services import wait_until
 
 
@@ -77,6 +79,71 @@ def test_a_training_that_is_stopped_goes_on_when_it_is_run_again(
     assert after[: len(before)] == before
     assert len(after) >= len(before)
     assert model.exists()
+
+
+def start_training(either: Deployment, faces: Path, **more: Any) -> tuple[httpx.Client, str]:
+    """The API, and a training that it has queued."""
+    client = either.serve(faces.parent)
+    body = {"data": [str(faces)], "candidates": ["model1"], **more}
+    return client, client.post("/v1/trainings", json=body).headers["Location"]
+
+
+def test_a_training_over_http_ends_in_a_release_that_new_jobs_use_once_promoted(
+    either: Deployment, faces: Path, tmp_path: Path
+) -> None:
+    client, place = start_training(either, faces)
+    either.start("worker")
+    before = client.post("/v1/jobs", json={"folder": str(make_faces(faces.parent / "new", 20))}).json()
+    either.start("worker", "--queue", "training")
+    wait_until(lambda: client.get(place).json()["status"] in ("completed", "failed"), "the training to end", 120)
+    training = client.get(place).json()
+    assert training["status"] == "completed", training["error"]
+    assert [epoch["epoch"] for epoch in training["history"]] == list(range(1, len(training["history"]) + 1))
+    assert len(training["history"]) == training["comparison"][0]["epochs"]
+    client.post(f"/v1/models/{training['model_release_id']}/promote")
+    after = client.post("/v1/jobs", json={"folder": str(faces.parent / "new")}).json()
+    wait_until(
+        lambda: all(client.get(f"/v1/jobs/{job['id']}").json()["status"] == "completed" for job in (before, after)),
+        "both jobs to complete",
+    )
+    models = [client.get(f"/v1/jobs/{job['id']}/results").json()["results"][0]["model"] for job in (before, after)]
+    assert models == ["tiny", "Model1"]
+    audit(either.database(), after["id"], 20)
+    assert "* Model1" in " ".join(either.run("models", "list").stdout.split())
+    either.run("models", "promote", "tiny")
+    assert client.post("/v1/jobs", json={"folder": str(faces)}).json()["model"] == "tiny"
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_training_whose_worker_ends_is_gone_on_with_by_the_next(
+    either: Deployment, faces: Path, signal_number: signal.Signals
+) -> None:
+    client, place = start_training(either, faces, candidates=["model3", "model1"])
+    lost = either.start("worker", "--queue", "training")
+    wait_until(lambda: client.get(place).json()["history"], "an epoch", 120)
+    lost.send_signal(signal_number)
+    lost.wait(60)
+    before = client.get(place).json()
+    assert before["status"] == ("running" if signal_number is signal.SIGKILL else "queued")
+    either.start("worker", "--queue", "training")
+    wait_until(lambda: len(client.get(place).json()["history"]) > len(before["history"]), "another epoch", 120)
+    after = client.get(place).json()
+    assert after["history"][: len(before["history"])] == before["history"]
+    assert client.post(f"{place}/cancel").json()["status"] == "cancelled"
+
+
+def test_a_cancelled_training_leaves_its_worker_free_for_the_next(either: Deployment, faces: Path) -> None:
+    client, place = start_training(either, faces, candidates=["model3"])
+    either.start("worker", "--queue", "training")
+    wait_until(lambda: client.get(place).json()["candidate"] == "model3", "the candidate to begin", 120)
+    client.post(f"{place}/cancel")
+    client.post("/v1/trainings", json={"data": [str(faces.parent)]})
+    (faces.parent / "sad").mkdir(exist_ok=True)
+    wait_until(lambda: client.get("/v1/trainings").json()["trainings"][0]["status"] == "failed", "the next", 120)
+    newest, cancelled = client.get("/v1/trainings").json()["trainings"]
+    assert cancelled["status"] == "cancelled"
+    assert newest["error"]["code"] == "data"
+    assert "names no label" in newest["error"]["message"]
 
 
 @pytest.mark.parametrize(
