@@ -1,0 +1,76 @@
+"""Writes the genuine pickles that the tests of `trainer/wild.py` read. Run by hand, once in each environment:
+
+    python3.10 -m venv env && env/bin/pip install tensorflow-cpu==2.11.1 'numpy<2' joblib && env/bin/python make.py keras211
+    python3.10 -m venv env && env/bin/pip install tensorflow-cpu==2.12.1 'numpy<2' joblib && env/bin/python make.py keras212
+    env/bin/python make.py windows211     # In the first of them: as Windows joins the names in the archive.
+    .venv/bin/python make.py keras3       # In the project's own.
+
+Each is a small network of Model 3's kinds of layers, fitted for a few batches so that nothing is at its initial value,
+compiled, and dumped as the reference did it. Beside it: what it gives for `pictures`.
+"""
+
+import ntpath
+import pickle
+import posixpath
+import sys
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+layers = tf.keras.layers
+HERE = Path(__file__).parent
+
+
+def pictures() -> np.ndarray:
+    """float32 (6, 48, 48, 3) in [-1, 1], the same with every version of NumPy."""
+    return np.random.RandomState(0).uniform(-1, 1, (6, 48, 48, 3)).astype(np.float32)
+
+
+def build() -> tf.keras.Model:
+    regularizer = tf.keras.regularizers.l2()
+    return tf.keras.Sequential(
+        [
+            layers.Conv2D(4, (3, 3), padding="same", activation="relu", input_shape=(48, 48, 3)),
+            layers.BatchNormalization(),
+            layers.MaxPooling2D(pool_size=(2, 2)),
+            layers.Dropout(0.3),
+            layers.Conv2D(6, (3, 3), padding="same", activation="relu", kernel_regularizer=regularizer),
+            layers.BatchNormalization(),
+            layers.MaxPooling2D(pool_size=(4, 4)),
+            layers.Flatten(),
+            layers.Dense(12, activation="relu"),
+            layers.Dropout(0.4),
+            layers.Dense(28, activation="softmax"),
+        ]
+    )
+
+
+def join_as_windows(path: str, *paths: str) -> str:
+    """Real paths stay this system's; names within the archive get backslashes, as `os.path.join` gives them there."""
+    return (posixpath if str(path).startswith("/") else ntpath).join(path, *paths)
+
+
+def main(name: str) -> None:
+    if name.startswith("windows"):
+        from keras.saving.experimental import saving_lib
+
+        saving_lib.tf.io.gfile.join = join_as_windows
+    tf.keras.utils.set_random_seed(0)
+    model = build()
+    model.compile(
+        optimizer=tf.keras.optimizers.Adam(1e-2), loss="sparse_categorical_crossentropy", metrics=["accuracy"]
+    )
+    random = np.random.RandomState(1)
+    model.fit(random.uniform(-1, 1, (64, 48, 48, 3)), random.randint(0, 28, 64), epochs=2, verbose=0)
+    if name == "keras3":
+        (HERE / f"{name}.pkl").write_bytes(pickle.dumps(model))
+    else:
+        import joblib
+
+        joblib.dump(model, HERE / f"{name}.pkl")
+    np.save(HERE / f"{name}.npy", model.predict(pictures(), verbose=0))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
