@@ -79,7 +79,7 @@ def read_wild(path: Path) -> Release:
     try:
         config, weights, version = _unpack(_archive(_inflate(raw)))
         model = _build(config, weights)
-    except (_Refused, PickleHostileError) as error:
+    except (_RefusedError, PickleHostileError) as error:
         kind = PickleHostileError if isinstance(error, PickleHostileError) else PickleCorruptError
         raise kind(f"{path} is refused: {error}.") from error
     if model.output_shape != (None, len(EMOTIONS)):
@@ -96,7 +96,7 @@ def read_wild(path: Path) -> Release:
     )
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """What is wrong with the file; `read_wild` adds which one it is."""
 
 
@@ -108,9 +108,9 @@ def _inflate(raw: bytes) -> bytes:
         unpacked = zlib.decompressobj(wbits=47)
         plain = unpacked.decompress(raw, MAX_BYTES)
     except zlib.error as error:
-        raise _Refused(f"it looks compressed, but can't be unpacked: {error}") from error
+        raise _RefusedError(f"it looks compressed, but can't be unpacked: {error}") from error
     if unpacked.unconsumed_tail or not unpacked.eof:
-        raise _Refused(f"it is cut short, or more than {MAX_BYTES:,} bytes when unpacked")
+        raise _RefusedError(f"it is cut short, or more than {MAX_BYTES:,} bytes when unpacked")
     return plain
 
 
@@ -122,7 +122,7 @@ def _archive(raw: bytes) -> bytes:
     try:
         for count, (opcode, argument, _) in enumerate(pickletools.genops(raw)):
             if count > MAX_OPCODES:
-                raise _Refused(f"it has more than {MAX_OPCODES} steps, and one call needs few")
+                raise _RefusedError(f"it has more than {MAX_OPCODES} steps, and one call needs few")
             if opcode.name in _SILENT:
                 continue
             if opcode.name == "STACK_GLOBAL":
@@ -140,7 +140,7 @@ def _archive(raw: bytes) -> bytes:
             else:
                 steps.append("NUMBER" if isinstance(argument, int) else opcode.name)
     except (ValueError, IndexError, OverflowError, UnicodeError) as error:
-        raise _Refused(f"it is no pickle, or a broken one: {error}") from error
+        raise _RefusedError(f"it is no pickle, or a broken one: {error}") from error
     wanted = tuple("MODEL" if step in _MODELS else step for step in steps)
     if wanted in (_KERAS_2, _KERAS_3):
         return held
@@ -156,19 +156,21 @@ def _unpack(archive: bytes) -> tuple[dict[str, Any], h5py.File, str]:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
             entries = opened.infolist()
             if unknown := [entry.filename for entry in entries if entry.filename not in _NAMES]:
-                raise _Refused(f"its archive holds {unknown[0]!r}; known: {', '.join(_NAMES)}")
+                raise _RefusedError(f"its archive holds {unknown[0]!r}; known: {', '.join(_NAMES)}")
             if len(entries) != 3 or sum(entry.file_size for entry in entries) > MAX_BYTES:
-                raise _Refused(f"its archive has {len(entries)} files, or is more than {MAX_BYTES:,} bytes unpacked")
+                raise _RefusedError(
+                    f"its archive has {len(entries)} files, or is more than {MAX_BYTES:,} bytes unpacked"
+                )
             # No more than is said is read, whatever the compressed data holds.
             files = {entry.filename: opened.open(entry).read(entry.file_size) for entry in entries}
         config, metadata = (json.loads(files[name]) for name in ("config.json", "metadata.json"))
         weights = h5py.File(io.BytesIO(files.get("variables.h5") or files["model.weights.h5"]), "r")
-    except _Refused:
+    except _RefusedError:
         raise
     except Exception as error:  # Each of the three parsers raises nearly anything on broken bytes.
-        raise _Refused(f"its archive is broken: {type(error).__name__}: {error}") from error
+        raise _RefusedError(f"its archive is broken: {type(error).__name__}: {error}") from error
     if not isinstance(config, dict) or not isinstance(metadata, dict):
-        raise _Refused("its config is no JSON object")
+        raise _RefusedError("its config is no JSON object")
     return config, weights, str(metadata.get("keras_version", ""))[:20]
 
 
@@ -177,7 +179,7 @@ def _build(config: Mapping[str, Any], file: h5py.File) -> keras.Model:
     try:
         described = _describe(config)
     except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
-        raise _Refused(f"its config is broken: {type(error).__name__}: {error}") from error
+        raise _RefusedError(f"its config is broken: {type(error).__name__}: {error}") from error
     keras.utils.clear_session()
     outputs: dict[str, Any] = {}
     counts: dict[str, int] = {}
@@ -186,7 +188,7 @@ def _build(config: Mapping[str, Any], file: h5py.File) -> keras.Model:
         try:
             if one.kind == "InputLayer":
                 if model_input is not None:
-                    raise _Refused("it has several inputs")
+                    raise _RefusedError("it has several inputs")
                 outputs[one.name] = model_input = keras.Input(_input_shape(one.options), name=one.name)
                 continue
             made = _make(one)
@@ -196,9 +198,9 @@ def _build(config: Mapping[str, Any], file: h5py.File) -> keras.Model:
             outputs[one.name] = made(inputs if one.kind == "Add" else inputs[0])
             made.set_weights(found)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-            raise _Refused(f"its layer {one.name!r} ({one.kind}) can't be rebuilt: {error}") from error
+            raise _RefusedError(f"its layer {one.name!r} ({one.kind}) can't be rebuilt: {error}") from error
     if model_input is None or len(described) < 2:
-        raise _Refused("it has no input layer, or nothing behind it")
+        raise _RefusedError("it has no input layer, or nothing behind it")
     return keras.Model(model_input, outputs[described[-1].name])
 
 
@@ -206,32 +208,30 @@ def _describe(config: Mapping[str, Any]) -> list[_Layer]:
     """The layers of a sequential or functional network, in an order in which each has its parents before it."""
     kind = config["class_name"]
     if kind not in ("Sequential", "Functional"):
-        raise _Refused(f"it is a {kind!r}; only Sequential and Functional can be rebuilt")
+        raise _RefusedError(f"it is a {kind!r}; only Sequential and Functional can be rebuilt")
     entries = config["config"]["layers"]
     if len(entries) > MAX_LAYERS:
-        raise _Refused(f"it has more than {MAX_LAYERS} layers")
+        raise _RefusedError(f"it has more than {MAX_LAYERS} layers")
     found: list[_Layer] = []
     for entry in entries:
         name, options = str(entry["config"]["name"]), entry["config"]
         if entry["class_name"] not in ("InputLayer", *_OPTIONS):
             known = ", ".join(_OPTIONS)
-            raise _Refused(f"its layer {name!r} is a {str(entry['class_name'])[:80]!r}; known: {known}")
+            raise _RefusedError(f"its layer {name!r} is a {str(entry['class_name'])[:80]!r}; known: {known}")
         if not re.fullmatch(r"[\w.-]{1,80}", name):
-            raise _Refused(f"a layer's name is {name[:80]!r}")
-        if kind == "Sequential":
-            parents = (found[-1].name,) if found else ()
-        else:
-            parents = _parents(entry["inbound_nodes"])
+            raise _RefusedError(f"a layer's name is {name[:80]!r}")
+        before = tuple(one.name for one in found[-1:])
+        parents = before if kind == "Sequential" else _parents(entry["inbound_nodes"])
         found.append(_Layer(entry["class_name"], name, options, parents))
     if len({one.name for one in found}) != len(found):
-        raise _Refused("two of its layers have the same name")
+        raise _RefusedError("two of its layers have the same name")
     return found
 
 
 def _parents(nodes: Sequence[Any]) -> tuple[str, ...]:
     """Whose outputs a layer takes: Keras 2 lists [name, node, tensor, {}], Keras 3 tells tensors by their history."""
     if len(nodes) > 1:
-        raise _Refused("one of its layers is used several times")
+        raise _RefusedError("one of its layers is used several times")
     if not nodes:
         return ()
     if isinstance(nodes[0], list):
@@ -243,9 +243,9 @@ def _parents(nodes: Sequence[Any]) -> tuple[str, ...]:
 def _input_shape(options: Mapping[str, Any]) -> tuple[int, int, int]:
     batch, *shape = options.get("batch_shape") or options["batch_input_shape"]
     if batch is not None or len(shape) != 3 or not all(type(n) is int and 8 <= n <= MAX_SIDE for n in shape[:2]):
-        raise _Refused(f"its input is {[batch, *shape]}; expected [null, height, width, 3], at most {MAX_SIDE}")
+        raise _RefusedError(f"its input is {[batch, *shape]}; expected [null, height, width, 3], at most {MAX_SIDE}")
     if shape[2] != 3:
-        raise _Refused(f"its input has {shape[2]} channels, expected 3")
+        raise _RefusedError(f"its input has {shape[2]} channels, expected 3")
     return shape[0], shape[1], 3
 
 
@@ -278,13 +278,13 @@ def _make(one: _Layer) -> keras.Layer:
     options = {name: one.options[name] for name in _OPTIONS[one.kind] if name in one.options}
     for name, value in options.items():
         if name == "activation" and value not in ACTIVATIONS:
-            raise _Refused(
+            raise _RefusedError(
                 f"its layer {one.name!r} has activation {str(value)[:80]!r}; known: {', '.join(ACTIVATIONS)}"
             )
         if not _is_plain(value):
-            raise _Refused(f"its layer {one.name!r} has {name} {str(value)[:80]!r}, expected a plain value")
+            raise _RefusedError(f"its layer {one.name!r} has {name} {str(value)[:80]!r}, expected a plain value")
     if one.kind == "BatchNormalization" and one.options.get("axis") not in (-1, 3, [3], [-1]):
-        raise _Refused(f"its layer {one.name!r} has axis {one.options.get('axis')!r}, expected the last")
+        raise _RefusedError(f"its layer {one.name!r} has axis {one.options.get('axis')!r}, expected the last")
     return getattr(layers, one.kind)(name=one.name, **options)
 
 
@@ -329,7 +329,7 @@ def _group(file: h5py.File, word: str, index: int) -> h5py.Group:
             if index < len(found):
                 inner = _own(parent, found[index][1])
                 return _own(inner, "vars") if "vars" in inner else _own(parent, found[index][1] + "\\vars")
-    raise _Refused(f"its weights have no {word} number {index}")
+    raise _RefusedError(f"its weights have no {word} number {index}")
 
 
 def _own(parent: h5py.Group, name: str) -> Any:
@@ -338,7 +338,7 @@ def _own(parent: h5py.Group, name: str) -> Any:
     if link is None:
         return None
     if not isinstance(link, h5py.HardLink):
-        raise _Refused(f"its weights hold a link ({name!r}) where data should be")
+        raise _RefusedError(f"its weights hold a link ({name!r}) where data should be")
     return parent[name]
 
 
@@ -351,10 +351,10 @@ def _dataset(group: h5py.Group, name: str, shape: tuple[int, ...]) -> NDArray[np
         or data.is_virtual
         or data.chunks
     ):
-        raise _Refused(f"its weight {group.name if group else ''}/{name} is missing, or no plain array of float32")
+        raise _RefusedError(f"its weight {group.name if group else ''}/{name} is missing, or no plain array of float32")
     if data.shape != shape:
-        raise _Refused(f"its weight {data.name} has shape {data.shape}, expected {shape}")
+        raise _RefusedError(f"its weight {data.name} has shape {data.shape}, expected {shape}")
     values: NDArray[np.float32] = data[()]
     if not np.isfinite(values).all():
-        raise _Refused(f"its weight {data.name} holds values that are no numbers")
+        raise _RefusedError(f"its weight {data.name} holds values that are no numbers")
     return values

@@ -1,8 +1,8 @@
 """Writes the genuine pickles that the tests of `trainer/wild.py` read. Run by hand, once in each environment:
 
-    python3.10 -m venv env && env/bin/pip install tensorflow-cpu==2.11.1 'numpy<2' joblib && env/bin/python make.py keras211
-    python3.10 -m venv env && env/bin/pip install tensorflow-cpu==2.12.1 'numpy<2' joblib && env/bin/python make.py keras212
-    env/bin/python make.py windows211     # In the first of them: as Windows joins the names in the archive.
+    python3.10 -m venv env && env/bin/pip install tensorflow-cpu==2.11.1 'numpy<2' joblib   # And one of 2.12.1.
+    env/bin/python make.py keras211       # keras212 in the other.
+    env/bin/python make.py windows211     # As Windows joins the names in the archive.
     .venv/bin/python make.py keras3       # In the project's own.
 
 Each is a small network of Model 3's kinds of layers, fitted for a few batches so that nothing is at its initial value,
@@ -22,9 +22,12 @@ layers = tf.keras.layers
 HERE = Path(__file__).parent
 
 
-def pictures() -> np.ndarray:
-    """float32 (6, 48, 48, 3) in [-1, 1], the same with every version of NumPy."""
-    return np.random.RandomState(0).uniform(-1, 1, (6, 48, 48, 3)).astype(np.float32)
+def pictures(count: int = 6, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """float32 (count, 48, 48, 3) in [-1, 1], the same with every version of NumPy, and labels: how light each is."""
+    random = np.random.RandomState(seed)
+    light = random.uniform(-0.7, 0.7, (count, 1, 1, 1))
+    images = light + random.uniform(-0.3, 0.3, (count, 48, 48, 3))
+    return images.astype(np.float32), (light.ravel() * 20 + 14).astype(int)
 
 
 def build() -> tf.keras.Model:
@@ -48,7 +51,7 @@ def build() -> tf.keras.Model:
 
 def join_as_windows(path: str, *paths: str) -> str:
     """Real paths stay this system's; names within the archive get backslashes, as `os.path.join` gives them there."""
-    return (posixpath if str(path).startswith("/") else ntpath).join(path, *paths)
+    return str((posixpath if str(path).startswith("/") else ntpath).join(path, *paths))
 
 
 def main(name: str) -> None:
@@ -59,17 +62,16 @@ def main(name: str) -> None:
     tf.keras.utils.set_random_seed(0)
     model = build()
     model.compile(
-        optimizer=tf.keras.optimizers.Adam(1e-2), loss="sparse_categorical_crossentropy", metrics=["accuracy"]
+        optimizer=tf.keras.optimizers.Adam(2e-3), loss="sparse_categorical_crossentropy", metrics=["accuracy"]
     )
-    random = np.random.RandomState(1)
-    model.fit(random.uniform(-1, 1, (64, 48, 48, 3)), random.randint(0, 28, 64), epochs=2, verbose=0)
+    model.fit(*pictures(256, seed=1), epochs=8, verbose=0)
     if name == "keras3":
         (HERE / f"{name}.pkl").write_bytes(pickle.dumps(model))
     else:
         import joblib
 
         joblib.dump(model, HERE / f"{name}.pkl")
-    np.save(HERE / f"{name}.npy", model.predict(pictures(), verbose=0))
+    np.save(HERE / f"{name}.npy", model.predict(pictures()[0], verbose=0))
 
 
 if __name__ == "__main__":
