@@ -1,15 +1,17 @@
 """Commands that prepare: db upgrade, models."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from cli.context import connect
+from cli.context import connect, trainer_extra
 from cli.output import err, out, print_json
 from models import pickles, releases
+from models.errors import UsageError
 from models.labels import title
+from models.pickles import Release
 
 db_app = typer.Typer(help="The database.", no_args_is_help=True)
 models_app = typer.Typer(help="Model releases.", no_args_is_help=True)
@@ -57,17 +59,44 @@ def promote(model: Annotated[str, typer.Argument(help="A pickle, a release's nam
     err.print(f"New jobs use {row.name} ({row.sha256[:12]}).")
 
 
+@models_app.command("import")
+def import_model(
+    file: Annotated[Path, typer.Argument(help="A pickle of a Keras model.", show_default=False)],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The pickle to write.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Make a model of ours of a pickled Keras model (2.11, 2.12, 3), without executing a byte of it.
+
+    Its 28 scores are taken for our labels in their order, its images for B, G, R, as the reference had them. Needs
+    cuemill[trainer].
+    """
+    with trainer_extra():
+        from trainer.wild import read_wild
+    _, db = connect()
+    release = read_wild(file)
+    target = output or file.with_name(f"{release.name}_imported.pkl")
+    if target.exists():
+        raise UsageError(f"{target} exists; give another file with --output.")
+    pickles.save(release, target)
+    row = releases.get(db, releases.register(db, target))
+    if as_json:
+        print_json({**_summary(pickles.load(target)), "path": str(target)})
+        return
+    parameters = sum(weight.size for weight in release.weights.values())
+    err.print(f"{target}: {len(release.network)} steps, {parameters:,} parameters, registered as {row.name}.")
+    err.print("Which labels it has seen, and how good it is, such a file doesn't say: measure it (cuemill evaluate).")
+
+
 @models_app.command()
 def inspect(model: Annotated[Path, typer.Argument(help="A pickle.", show_default=False)]) -> None:
     """Check a pickle, and print what it says of itself as JSON: labels, metrics, data, training."""
-    release = pickles.load(model)
-    values = {
-        name: value for name, value in vars(release).items() if name not in ("network", "weights", "keras_config")
+    print_json(_summary(pickles.load(model)))
+
+
+def _summary(release: Release) -> dict[str, Any]:
+    hidden = ("network", "weights", "keras_config")
+    return {
+        **{name: value for name, value in vars(release).items() if name not in hidden},
+        "preprocessing": release.preprocessing.to_plain(),
+        "parameters": sum(weight.size for weight in release.weights.values()),
     }
-    print_json(
-        values
-        | {
-            "preprocessing": release.preprocessing.to_plain(),
-            "parameters": sum(weight.size for weight in release.weights.values()),
-        }
-    )

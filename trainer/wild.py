@@ -282,7 +282,7 @@ def _make(one: _Layer) -> keras.Layer:
                 f"its layer {one.name!r} has activation {str(value)[:80]!r}; known: {', '.join(ACTIVATIONS)}"
             )
         if not _is_plain(value):
-            raise _RefusedError(f"its layer {one.name!r} has {name} {str(value)[:80]!r}, expected a plain value")
+            raise _RefusedError(f"its layer {one.name!r} has {name} {str(value)[:80]}, expected a plain value")
     if one.kind == "BatchNormalization" and one.options.get("axis") not in (-1, 3, [3], [-1]):
         raise _RefusedError(f"its layer {one.name!r} has axis {one.options.get('axis')!r}, expected the last")
     return getattr(layers, one.kind)(name=one.name, **options)

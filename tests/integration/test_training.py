@@ -162,3 +162,17 @@ def test_what_cannot_be_trained_is_one_sentence(
     done = embedded.run(*[str(faces) if word == "FACES" else word for word in arguments], exit_code=code)
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_pickle_from_elsewhere_is_imported_and_classifies(embedded: Deployment, tmp_path: Path) -> None:
+    wild = Path(__file__).parents[1] / "trainer" / "wild" / "windows211.pkl"
+    imported = embedded.json("models", "import", wild, "-o", tmp_path / "reference.pkl")
+    assert imported["preprocessing"]["channel_order"] == "bgr"
+    assert imported["data"]["imported"]["keras"] == "2.11.0"
+    done = embedded.run("classify", make_faces(tmp_path / "new", 3), "--model", "windows211", "--format", "jsonl")
+    assert {json.loads(line)["model"] for line in done.stdout.splitlines()} == {"windows211"}
+    again = embedded.run("models", "import", wild, "-o", tmp_path / "reference.pkl", exit_code=2)
+    assert "exists; give another file" in again.stderr
+    (tmp_path / "evil.pkl").write_bytes(b"cos\nsystem\n(S'touch executed'\ntR.")
+    refused = embedded.run("models", "import", tmp_path / "evil.pkl", exit_code=1)
+    assert "evil.pkl is refused: it asks for os.system" in refused.stderr

@@ -62,9 +62,9 @@ def main(name: str) -> None:
     tf.keras.utils.set_random_seed(0)
     model = build()
     model.compile(
-        optimizer=tf.keras.optimizers.Adam(2e-3), loss="sparse_categorical_crossentropy", metrics=["accuracy"]
+        optimizer=tf.keras.optimizers.Adam(5e-3), loss="sparse_categorical_crossentropy", metrics=["accuracy"]
     )
-    model.fit(*pictures(256, seed=1), epochs=8, verbose=0)
+    model.fit(*pictures(256, seed=1), epochs=30, verbose=0)
     if name == "keras3":
         (HERE / f"{name}.pkl").write_bytes(pickle.dumps(model))
     else:
