@@ -34,7 +34,7 @@ def status(
         ended = watch(db, job)
         if as_json:
             print_json(ended.to_dict())
-        finish(ended)
+        finish(db, ended)
         return
     _show(store.get(db, job), as_json)
 

@@ -58,13 +58,17 @@ def classify(
         raise typer.Exit(130) from None
     if job.status is JobStatus.COMPLETED:
         write_results(results.every(db, results.Filter(job_id=job.id)), chosen, output)
-    finish(job)
+    finish(db, job)
 
 
-def finish(job: JobView) -> None:
-    """The last line on stderr, and the exit code."""
+def finish(db: Database, job: JobView) -> None:
+    """The last lines on stderr, and the exit code."""
     if job.error is not None:
         complain(job.error["message"])
+    if found := results.uncertain(db, job.id):
+        err.print(
+            f"{found[0]:,} are uncertain: below a score of {found[1]:.2f}, from which on four in five were right."
+        )
     err.print(counts_line(job))
     if job.status is not JobStatus.COMPLETED:
         raise typer.Exit(1)

@@ -31,6 +31,8 @@ T = TypeVar("T")
 FORMAT: Final = "cuemill"
 FORMAT_VERSION: Final = 1
 MAX_BYTES: Final = 512_000_000
+UNCERTAIN_BELOW: Final = "uncertain_below"
+"""The part of a release's calibration, kept with its metrics too, that says which scores to call uncertain."""
 
 Node = dict[str, Any]
 """One step of the network: `op`, `name`, `inputs` (names), `weights` (names), `attributes`. See worker/engines."""

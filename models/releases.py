@@ -15,7 +15,7 @@ from sqlalchemy.engine import Row
 
 from models.database import Database
 from models.errors import NotFoundError, PickleMissingError
-from models.pickles import load, recorded_digest
+from models.pickles import UNCERTAIN_BELOW, load, recorded_digest
 from models.tables import ModelRelease
 
 
@@ -97,6 +97,7 @@ def register(db: Database, path: Path) -> int:
         if (release_id := connection.scalar(known)) is not None:
             return int(release_id)
     release = load(path, sha256)
+    threshold = {name: value for name, value in release.calibration.items() if name == UNCERTAIN_BELOW}
     with db.write() as connection:
         insert = sqlite.insert if db.is_sqlite else postgresql.insert
         connection.execute(
@@ -107,7 +108,7 @@ def register(db: Database, path: Path) -> int:
                 path=str(path.resolve()),
                 labels=list(release.labels),
                 trained_labels=list(release.trained_labels),
-                metrics=dict(release.metrics),
+                metrics={**release.metrics, **threshold},
                 is_default=False,
                 created_at=datetime.now(UTC),
             )

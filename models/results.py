@@ -13,6 +13,7 @@ from sqlalchemy.engine import Row as SqlRow
 from models.database import Database
 from models.errors import UsageError
 from models.labels import EMOTIONS
+from models.pickles import UNCERTAIN_BELOW
 from models.states import Outcome
 from models.tables import Image, Job, ModelRelease, Prediction
 
@@ -133,6 +134,17 @@ def distribution(db: Database, job_id: int) -> dict[str, dict[str, float]]:
         counts = dict(connection.execute(top).all())
         mean = connection.execute(means).one()._mapping
     return {e: {"count": counts.get(e, 0), "mean_score": float(mean[e] or 0.0)} for e in EMOTIONS}
+
+
+def uncertain(db: Database, job_id: int) -> tuple[int, float] | None:
+    """How many faces scored below what their release calls uncertain, and where that is; None if it doesn't say."""
+    release = sa.select(ModelRelease.metrics).join(Job, Job.model_release_id == ModelRelease.id).where(Job.id == job_id)
+    with db.read() as connection:
+        threshold = (connection.scalar(release) or {}).get(UNCERTAIN_BELOW)
+        if threshold is None:
+            return None
+        below = sa.select(sa.func.count()).where(Prediction.job_id == job_id, Prediction.score < threshold)
+        return int(connection.execute(below).scalar_one()), float(threshold)
 
 
 def _query(which: Filter) -> sa.Select[Any]:

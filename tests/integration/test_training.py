@@ -47,6 +47,9 @@ def test_from_a_folder_to_a_model_that_classifies(embedded: Deployment, faces: P
     classified = embedded.run("classify", make_faces(tmp_path / "new", 5), "--model", model, "--format", "jsonl")
     assert {json.loads(line)["model"] for line in classified.stdout.splitlines()} == {"Model1"}
 
+    assert "are uncertain: below a score of" in classified.stderr
+    assert classified.stderr.splitlines()[-1].startswith("Job 1 completed: 5 images")
+
     held_out = make_labelled(tmp_path / "others", {"happy": 6, "sad": 4}, seed=1)
     table = embedded.run("evaluate", model, "--data", held_out, "--report", tmp_path / "report").stdout
     assert "precision" in table
