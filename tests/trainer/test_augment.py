@@ -35,7 +35,7 @@ def test_without_any_change_an_image_is_itself_or_its_mirror_image_about_as_ofte
     "options",
     [{"degrees": 20.0}, {"zoom": 0.3}, {"shift": 4.0}, {"contrast": 0.5}, {"brightness": 60.0}, {"erase": 1.0}],
 )
-def test_each_change_alone_makes_images_differ_and_keeps_their_form(options: dict[str, float]) -> None:
+def test_each_change_alone_makes_images_differ_and_keeps_their_form(options: dict[str, Any]) -> None:
     images = np.random.default_rng(1).integers(0, 256, (32, 16, 16, 3), np.uint8)
     changed = change(images, **options)
     assert changed.dtype == np.uint8
