@@ -49,7 +49,10 @@ def train(
         str, typer.Option(help="What pretrained layers begin with: imagenet (fetched once), none, or a file.")
     ] = "imagenet",
     teacher: Annotated[
-        Path | None, typer.Option(help="A pickle whose scores are taught along with the labels.")
+        list[Path] | None, typer.Option(help="A pickle whose scores are taught along with the labels; or several.")
+    ] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="A pickle of the same network, whose weights are the first to be fitted on.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of everything random: one seed, one result.", min=0)] = 0,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The pickle to write.")] = None,
@@ -58,12 +61,14 @@ def train(
     """Train networks on labelled images, compare them, and write the best one's pickle, report and card.
 
     Interrupted or killed, it goes on with the next epoch when it is run again. Ctrl-C writes the best so far.
-    Candidates: model1 to model5 (the reference's), model3_long, mobilenetv2, cuemill1.
+    Candidates: model1 to model5 (the reference's), model3_long, mobilenetv2, cuemill1,
+    cuemill1_tune (to go on from a fitted cuemill1, with --start).
     """
     with trainer_extra():
         from trainer import train as trainer
     settings = load_settings()
-    taught_by = None if teacher is None else pickles.load(teacher)
+    taught_by = [pickles.load(path) for path in teacher or ()]
+    begun_with = None if start is None else pickles.load(start)
     names = tuple(name.strip() for name in candidates.split(","))
     plan = trainer.Plan(
         tuple(data),
@@ -72,13 +77,14 @@ def train(
         "accuracy" if select_by is SelectBy.ACCURACY else "macro_f1",
         weights,
         seed,
-        "" if taught_by is None else taught_by.sha256,
+        tuple(release.sha256 for release in taught_by),
+        begun_with.sha256 if begun_with else "",
     )
     folder = run_dir or settings.data_dir / "runs" / "-".join(names)
     with _Bars() as bars:
         try:
-            predict = None if taught_by is None else _predictor(taught_by, settings)
-            outcome = trainer.train(plan, folder, output, bars, predict)
+            teachers = [_predictor(release, settings) for release in taught_by]
+            outcome = trainer.train(plan, folder, output, bars, teachers, begun_with)
         except KeyboardInterrupt:
             err.print("Interrupted before there was a model. Run the same command again to go on.")
             raise typer.Exit(130) from None

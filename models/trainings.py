@@ -17,7 +17,7 @@ from models.tables import Training, TrainingEpoch
 
 CANDIDATES: Final = (
     *("model1", "model2", "model3", "model4", "model5"),
-    *("model3_long", "mobilenetv2", "cuemill1"),
+    *("model3_long", "mobilenetv2", "cuemill1", "cuemill1_tune"),
 )
 """Those of `trainer/candidates.py`, for who may not import it."""
 

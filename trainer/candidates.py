@@ -9,6 +9,7 @@ import numpy as np
 from keras import layers
 
 from models.errors import DataError
+from models.pickles import Release
 from trainer.augment import Augmentation
 
 Shape = tuple[int | None, int | None, int]
@@ -207,6 +208,20 @@ def load_pretrained(model: keras.Model, weights: str) -> None:
         model.get_layer(layer.name).set_weights(layer.get_weights())
 
 
+def load_release(model: keras.Model, release: Release) -> None:
+    """Gives a network the weights of a release of the same network, to fit on from.
+
+    Raises:
+        DataError: it is of another network.
+    """
+    # In the order of the layers, as `export` takes them: their names count on with every network a process builds.
+    variables = [variable for layer in model.layers for variable in layer.weights]
+    if [tuple(variable.shape) for variable in variables] != [array.shape for array in release.weights.values()]:
+        raise DataError(f"{release.name} is another network than {model.name}: it has no weights for it to begin with.")
+    for variable, array in zip(variables, release.weights.values(), strict=True):
+        variable.assign(array)
+
+
 def multiply_adds(model: keras.Model) -> int:
     """Multiplications by the kernels, for one image of the size that the network takes."""
     total = 0
@@ -270,6 +285,17 @@ CANDIDATES = {
             patience=60,
             batch_size=128,
             augmentation=Augmentation(sizes=((0.4, 32), (0.7, 40))),
+            label_smoothing=0.1,
+            averaging=0.998,
+        ),
+        Candidate(
+            "cuemill1_tune",  # To go on from a fitted cuemill1 (--start), on whole faces at a lower rate.
+            cuemill1,
+            _sgd(epochs=14, peak=0.04, weight_decay=5e-3),
+            epochs=14,
+            patience=14,
+            batch_size=128,
+            augmentation=Augmentation(),
             label_smoothing=0.1,
             averaging=0.998,
         ),

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 
 from models.errors import DataError
 from models.labels import EMOTIONS
+from models.pickles import Release
 from models.preprocessing import Preprocessing
 from models.processor import has_bf16
 from trainer.augment import mix
-from trainer.candidates import Candidate, load_pretrained
+from trainer.candidates import Candidate, load_pretrained, load_release
 from trainer.data import Dataset
 from trainer.progress import Progress
 
@@ -42,6 +43,7 @@ class Run:
 
     Attributes:
         weights: what pretrained layers begin with: `imagenet` (fetched by Keras), `none`, or a file of Keras' for them.
+        start: a release of the same network, whose weights the first epoch begins with; none = new ones.
         policy: Keras' precision policy while fitting.
         history: for each epoch done, its metrics: `loss`, `accuracy`, `val_loss`, `val_accuracy`, and its `seconds`.
     """
@@ -51,6 +53,7 @@ class Run:
     preprocessing: Preprocessing
     seed: int = 0
     weights: str = "none"
+    start: Release | None = None
     policy: str = field(default_factory=best_policy)
     history: list[dict[str, float]] = field(default_factory=list)
 
@@ -124,6 +127,7 @@ def _describe(run: Run, train: Dataset, validation: Dataset) -> dict[str, Any]:
         "train": train.balance(),
         "validation": validation.balance(),
         "weights": run.weights if run.candidate.pretrained else "none",
+        "start": run.start.sha256 if run.start else "",
         "soft": train.soft is not None,
     }
 
@@ -155,6 +159,8 @@ def _start(run: Run, train: Dataset) -> tuple[keras.Model, keras.Model]:
         model = run.build(any_size=any_size)
         if run.candidate.pretrained:
             load_pretrained(model, run.weights)
+        if run.start:
+            load_release(model, run.start)
         if _fits_head(run, epoch=1):
             for layer in model.layers[:-1]:
                 layer.trainable = False

@@ -25,7 +25,7 @@ from trainer.report import write_card, write_report
 from trainer.sources import load
 
 HELD_OUT: Final = 0.2  # The reference's split, as is its seed.
-TAUGHT: Final = 0.7  # The teacher's share of a target; labels have the rest.
+TAUGHT: Final = 0.7  # The teachers' share of a target; labels have the rest.
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class Plan:
         validation: others, to choose epoch and candidate by; none = a fifth of each label of `data` is held out.
         select_by: which candidate is pickled: the one with the highest validation accuracy, or macro-F1.
         weights: what pretrained layers begin with: `imagenet`, `none` or a file.
-        teacher: the digest of the release whose scores are taught along with the labels; empty = none.
+        teachers: the digests of the releases whose mean scores are taught along with the labels.
+        start: the digest of the release whose weights the candidates begin with; empty = none.
     """
 
     data: tuple[str, ...]
@@ -46,7 +47,8 @@ class Plan:
     select_by: Literal["accuracy", "macro_f1"] = "accuracy"
     weights: str = "imagenet"
     seed: int = 0
-    teacher: str = ""
+    teachers: tuple[str, ...] = ()
+    start: str = ""
 
     def to_plain(self) -> dict[str, Any]:
         """For JSON."""
@@ -94,7 +96,8 @@ def train(
     folder: Path,
     output: Path | None = None,
     progress: Progress | None = None,
-    teacher: Predict | None = None,
+    teachers: Sequence[Predict] = (),
+    start: Release | None = None,
 ) -> Outcome:
     """Trains candidates and writes the best one's pickle; after an interruption, the same call goes on.
 
@@ -102,7 +105,8 @@ def train(
         folder: keeps each candidate's history and checkpoints, the comparison, the report, its figures and the card.
         output: the pickle; by default in `folder`.
         progress: an exception that it raises ends the training; all epochs done are kept.
-        teacher: predicts with the release that `plan.teacher` names.
+        teachers: they predict with the releases that `plan.teachers` names.
+        start: the release that `plan.start` names.
 
     Raises:
         NotFoundError, DataError: as `Plan.check` says; images that can't be trained on, a loss that became NaN, or a
@@ -113,8 +117,8 @@ def train(
     shown = progress or Silent()
     train_data, validation, preprocessing, dropped = _read(plan, shown)
     shown.data(train_data.balance(), validation.balance(), dropped)
-    taught = train_data if teacher is None else _teach(train_data, teacher, preprocessing)
-    runs, interrupted = _fit_all(plan, folder, preprocessing, taught, validation, shown)
+    taught = _teach(train_data, teachers, preprocessing) if teachers else train_data
+    runs, interrupted = _fit_all(plan, start, folder, preprocessing, taught, validation, shown)
     scores = [predict_all(best(run).predict_on_batch, validation, preprocessing) for run in runs]
     comparison = [_row(run, found, validation.labels) for run, found in zip(runs, scores, strict=True)]
     chosen = int(np.argmax([row[f"val_{plan.select_by}"] for row in comparison]))
@@ -159,20 +163,27 @@ def _read(plan: Plan, progress: Progress) -> tuple[Dataset, Dataset, Preprocessi
     return kept, second, preprocessing, len(first) - len(kept)
 
 
-def _teach(data: Dataset, teacher: Predict, preprocessing: Preprocessing) -> Dataset:
-    """Targets that are partly the teacher's mean scores for an image and its mirror image (Hinton et al. 2015)."""
-    scores = sum(predict_all(teacher, data, preprocessing, mirror=mirror) / 2 for mirror in (False, True))
+def _teach(data: Dataset, teachers: Sequence[Predict], preprocessing: Preprocessing) -> Dataset:
+    """Targets that are partly the teachers' mean scores for an image and its mirror image (Hinton et al. 2015)."""
+    ways = [(teacher, mirror) for teacher in teachers for mirror in (False, True)]
+    scores = sum(predict_all(teacher, data, preprocessing, mirror=mirror) for teacher, mirror in ways) / len(ways)
     soft = (1 - TAUGHT) * data.targets(np.arange(len(data))) + TAUGHT * scores
     return replace(data, soft=np.asarray(soft, np.float32))
 
 
 def _fit_all(
-    plan: Plan, folder: Path, preprocessing: Preprocessing, train: Dataset, validation: Dataset, progress: Progress
+    plan: Plan,
+    start: Release | None,
+    folder: Path,
+    preprocessing: Preprocessing,
+    train: Dataset,
+    validation: Dataset,
+    progress: Progress,
 ) -> tuple[list[Run], bool]:
     """The runs that have an epoch at least, and whether they were interrupted."""
     runs: list[Run] = []
     for name in plan.candidates:
-        run = Run(folder / name, CANDIDATES[name], preprocessing, plan.seed, plan.weights)
+        run = Run(folder / name, CANDIDATES[name], preprocessing, plan.seed, plan.weights, start)
         progress.candidate(name, run.candidate.epochs)
         try:
             fit(run, train, validation, progress)
@@ -219,5 +230,6 @@ def _describe_training(run: Run, plan: Plan, images: int) -> dict[str, Any]:
         "seed": run.seed,
         "policy": run.policy,
         "weights": run.weights if run.candidate.pretrained else "none",
-        "teacher": plan.teacher,
+        "teachers": list(plan.teachers),
+        "start": plan.start,
     }

@@ -79,12 +79,15 @@ def test_training_writes_a_pickle_that_says_what_it_was_trained_on(tmp_path: Pat
     assert loaded.data["validation"]["images"] == {"happiness": 8, "sadness": 6}
     assert loaded.data["train"]["source"].endswith("/faces")
     assert loaded.training["optimizer"]["class_name"] == "Adam"
-    assert {key: loaded.training[key] for key in ("candidate", "batch_size", "epochs", "seed", "teacher")} == {
+    assert {
+        key: loaded.training[key] for key in ("candidate", "batch_size", "epochs", "seed", "teachers", "start")
+    } == {
         "candidate": "small",
         "batch_size": 32,
         "epochs": 3,
         "seed": 0,
-        "teacher": "",
+        "teachers": [],
+        "start": "",
     }
 
 
@@ -238,13 +241,32 @@ def test_a_teachers_scores_are_most_of_the_targets(tmp_path: Path, faces: Path, 
     """A teacher that calls everything fear teaches fear."""
     fear = np.eye(28, dtype=np.float32)[EMOTIONS.index("fear")]
     made: Outcome = train(
-        plan(faces, others, teacher="ab12"), tmp_path / "run", teacher=lambda batch: np.tile(fear, (len(batch), 1))
+        plan(faces, others, teachers=("ab12",)),
+        tmp_path / "run",
+        teachers=[lambda batch: np.tile(fear, (len(batch), 1))],
     )
     scores = OpenVinoEngine(made.release, "f32").predict(np.zeros((1, 48, 48, 3), np.float32))
     assert scores[0].argmax() == EMOTIONS.index("fear")
-    assert made.release.training["teacher"] == "ab12"
+    assert made.release.training["teachers"] == ["ab12"]
     with pytest.raises(DataError, match="holds a run with other soft"):
         train(plan(faces, others), tmp_path / "run")
+
+
+def test_a_training_begins_with_the_weights_of_a_release(tmp_path: Path, faces: Path, others: Path) -> None:
+    """One that learns nothing keeps them, so it scores as the release does."""
+    first = train(plan(faces, others), tmp_path / "run").release
+    made = train(plan(faces, others, candidates=("lazy",), start=first.sha256), tmp_path / "lazy", start=first).release
+    assert made.training["start"] == first.sha256
+    assert made.metrics["val_accuracy"] == first.metrics["val_accuracy"] > 0.9
+    with pytest.raises(DataError, match="holds a run with other start"):
+        train(plan(faces, others, candidates=("lazy",)), tmp_path / "lazy")
+
+
+def test_a_release_of_another_network_is_no_start(tmp_path: Path, faces: Path, others: Path) -> None:
+    first = train(plan(faces, others), tmp_path / "run").release
+    other = replace(first, weights={**first.weights, "more/kernel": np.zeros(3, np.float32)})
+    with pytest.raises(DataError, match="Small is another network than small"):
+        train(plan(faces, others), tmp_path / "other", start=other)
 
 
 def test_a_network_trained_on_grey_images_alone_is_shown_no_colour(tmp_path: Path, faces: Path) -> None:
