@@ -46,9 +46,10 @@ def write_report(
 
     Args:
         data, scores: the images that were evaluated, and their scores (n, labels).
-        histories, comparison: by candidate, if it was trained just now.
+        histories, comparison: by candidate, if it was trained just now; else the learning curve is the release's own.
     """
-    _draw(folder / "figures", release, evaluation, data, scores, histories or {})
+    own = {release.name: release.training["history"]} if "history" in release.training else {}
+    _draw(folder / "figures", release, evaluation, data, scores, histories or own)
     pictures = {name: path for name in FIGURES if (path := folder / "figures" / f"{name}.png").exists()}
     page = _TEMPLATES.get_template("report.html.j2").render(
         **_facts(release, evaluation),

@@ -232,4 +232,5 @@ def _describe_training(run: Run, plan: Plan, images: int) -> dict[str, Any]:
         "weights": run.weights if run.candidate.pretrained else "none",
         "teachers": list(plan.teachers),
         "start": plan.start,
+        "history": run.history,
     }

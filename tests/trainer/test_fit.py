@@ -330,11 +330,11 @@ def test_a_resumed_run_keeps_the_precision_it_was_begun_in(tmp_path: Path) -> No
     assert resumed.policy == "mixed_bfloat16"
 
 
-@pytest.mark.parametrize(("has_bf16", "policy"), [(True, "mixed_bfloat16"), (False, "float32")])
+@pytest.mark.parametrize(("gains", "policy"), [(True, "mixed_bfloat16"), (False, "float32")])
 def test_the_precision_follows_the_processor(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, has_bf16: bool, policy: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gains: bool, policy: str
 ) -> None:
-    monkeypatch.setattr(fit_module, "has_bf16", lambda: has_bf16)
+    monkeypatch.setattr(fit_module, "gains_by_bf16", lambda: gains)
     assert Run(tmp_path, TINY, SIZE).policy == policy
 
 

@@ -345,17 +345,25 @@ def test_settings_choose_engine_and_precision(release: Release) -> None:
     assert [(engine.name, engine.precision) for engine in chosen] == [("tensorflow", "f32"), ("openvino", "f32")]
 
 
-@pytest.mark.parametrize(("flags", "found"), [("sse2 amx_bf16", True), ("avx512_bf16", True), ("sse2 avx512f", False)])
-def test_bf16_is_found_by_the_processors_flags(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: str, found: bool
+@pytest.mark.parametrize(
+    ("vendor", "flags", "has", "gains"),
+    [
+        ("GenuineIntel", "avx512_bf16 amx_bf16", True, True),
+        ("GenuineIntel", "avx512_bf16", True, False),
+        ("AuthenticAMD", "avx512_bf16", True, True),
+        ("AuthenticAMD", "sse2 avx512f", False, False),
+    ],
+)
+def test_bf16_and_its_gain_are_found_by_vendor_and_flags(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vendor: str, flags: str, has: bool, gains: bool
 ) -> None:
-    (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags : fpu {flags} ht\n")
+    (tmp_path / "cpuinfo").write_text(f"vendor_id : {vendor}\nflags : fpu {flags} ht\n")
     monkeypatch.setattr(processor, "CPU_INFO", tmp_path / "cpuinfo")
-    assert processor.has_bf16() is found
+    assert (processor.has_bf16(), processor.gains_by_bf16()) == (has, gains)
 
 
-def test_auto_takes_bf16_where_the_processor_has_it() -> None:
-    assert OpenVinoEngine(tiny_release(), "auto").precision == ("bf16" if processor.has_bf16() else "f32")
+def test_auto_takes_bf16_where_the_processor_gains_by_it() -> None:
+    assert OpenVinoEngine(tiny_release(), "auto").precision == ("bf16" if processor.gains_by_bf16() else "f32")
 
 
 def test_auto_takes_f32_where_the_processor_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

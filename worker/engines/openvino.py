@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from models.errors import EngineError
 from models.pickles import Release
-from models.processor import has_bf16
+from models.processor import gains_by_bf16, has_bf16
 from worker.engines.graph import build_graph
 
 
@@ -21,8 +21,8 @@ class OpenVinoEngine:
     """Runs a release on `threads` cores; make it in the process that uses it, after any fork.
 
     Args:
-        precision: of the arithmetic; auto = bf16 where the processor has it: several times as fast, and nearly always
-            the same label (`benchmarks/accuracy.py`).
+        precision: of the arithmetic; auto = bf16 where the processor gains by it, with nearly always the same label
+            (`benchmarks/accuracy.py`).
 
     Raises:
         EngineError: the network is malformed, or the processor lacks the precision asked for.
@@ -52,7 +52,7 @@ class OpenVinoEngine:
 
 def _choose(precision: Literal["auto", "f32", "bf16"]) -> str:
     if precision == "auto":
-        return "bf16" if has_bf16() else "f32"
+        return "bf16" if gains_by_bf16() else "f32"
     if precision == "bf16" and not has_bf16():
         raise EngineError("This processor has no bfloat16 arithmetic; set CUEMILL_PRECISION to auto or f32.")
     return precision
