@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from models import batches, releases
 from models.database import Database
@@ -11,6 +12,9 @@ from models.errors import EngineError
 from models.jobs import Submission
 from models.paths import check_folder, to_text
 from models.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from trainer.quantize import Serving
 
 
 @contextmanager
@@ -25,6 +29,15 @@ def trainer_extra() -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise EngineError(f"This needs {error.name}: pip install 'cuemill[trainer]'.") from error
+
+
+def serving() -> "Serving":
+    """How workers run networks, for the trainer, which may not import theirs."""
+    from trainer.quantize import Serving
+    from worker.engines.openvino import OpenVinoEngine
+    from worker.engines.quantize import quantize
+
+    return Serving(quantize, lambda release, precision: OpenVinoEngine(release, precision).predict)
 
 
 def connect(**overrides: object) -> tuple[Settings, Database]:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from cli.context import announce, connect, submission, trainer_extra
+from cli.context import announce, connect, serving, submission, trainer_extra
 from cli.output import Format, choose_format, complain, counts_line, err, print_json, write_results
 from models import jobs, results
 from models.database import Database
@@ -153,7 +153,7 @@ def worker(
     if queue is Queue.TRAINING:
         with trainer_extra():
             from trainer.service import run_training_worker
-        run_training_worker(settings, db)
+        run_training_worker(settings, db, serving())
     else:
         from worker.main import run_worker
 

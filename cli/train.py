@@ -9,7 +9,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
-from cli.context import connect, trainer_extra
+from cli.context import connect, serving, trainer_extra
 from cli.output import err, out, print_json
 from models import pickles, releases
 from models.errors import UsageError
@@ -84,7 +84,7 @@ def train(
     with _Bars() as bars:
         try:
             teachers = [_predictor(release, settings) for release in taught_by]
-            outcome = trainer.train(plan, folder, output, bars, teachers, begun_with)
+            outcome = trainer.train(plan, folder, output, bars, teachers, begun_with, serving())
         except KeyboardInterrupt:
             err.print("Interrupted before there was a model. Run the same command again to go on.")
             raise typer.Exit(130) from None

@@ -8,11 +8,12 @@ import hashlib
 import io
 import os
 import pickle
+import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,45 @@ Node = dict[str, Any]
 
 
 @dataclass(frozen=True)
+class Int8:
+    """What it takes to run a network in 8-bit integers, and what came of it.
+
+    Attributes:
+        ranges: for each node that a convolution or dense layer takes its input from, the lowest and the highest value
+            that are told apart (`worker/engines/quantize.py`).
+        accuracy, accuracy_f32: the shares of so many images that were right in int8 and in float32, in [0, 1].
+    """
+
+    MAY_LOSE: ClassVar[float] = 0.003
+
+    ranges: Mapping[str, tuple[float, float]]
+    accuracy: float = 0.0
+    accuracy_f32: float = 1.0
+    images: int = 0
+
+    @property
+    def admitted(self) -> bool:
+        """Whether it may be chosen unasked."""
+        return self.accuracy_f32 - self.accuracy <= self.MAY_LOSE
+
+    def to_plain(self) -> dict[str, Any]:
+        """For the pickle."""
+        return {**asdict(self), "ranges": {name: list(ends) for name, ends in self.ranges.items()}}
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `to_plain`.
+
+        Raises:
+            KeyError, TypeError, ValueError: not what it gives.
+        """
+        ranges = {str(name): (float(low), float(high)) for name, (low, high) in values["ranges"].items()}
+        if not all(np.isfinite(ends).all() and ends[0] <= 0 < ends[1] for ends in ranges.values()):
+            raise ValueError("a range for int8 isn't one around zero")
+        return cls(ranges, float(values["accuracy"]), float(values["accuracy_f32"]), int(values["images"]))
+
+
+@dataclass(frozen=True)
 class Release:
     """A trained network and all there is to know about it.
 
@@ -52,6 +92,7 @@ class Release:
         metrics: figures in [0, 1], by name, such as `val_accuracy`.
         calibration: how its scores were made to mean what they say; `trainer/calibration.py` says what is in it. Empty
             where they weren't.
+        int8: how to run it in 8-bit integers; None where that wasn't found out.
         data, training, versions: what it was trained on, how, and with what.
         sha256: of the file it was loaded from; empty before it is saved.
     """
@@ -65,6 +106,7 @@ class Release:
     keras_config: str
     metrics: Mapping[str, float] = field(default_factory=dict)
     calibration: Mapping[str, float] = field(default_factory=dict)
+    int8: Int8 | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -93,16 +135,30 @@ def save(release: Release, path: Path) -> str:
         "keras_config": release.keras_config,
         "metrics": dict(release.metrics),
         "calibration": dict(release.calibration),
+        "int8": release.int8.to_plain() if release.int8 else None,
         "data": dict(release.data),
         "training": dict(release.training),
         "versions": dict(release.versions),
     }
-    raw = pickle.dumps(content, protocol=4)
+    raw = pickle.dumps(_without_sharing(content), protocol=4)
     sha256 = hashlib.sha256(raw).hexdigest()
     path.parent.mkdir(parents=True, exist_ok=True)
     _write(path, raw)
     _write(digest_file(path), f"{sha256}  {path.name}\n".encode())
     return sha256
+
+
+def _without_sharing(value: Any) -> Any:
+    """The same value, of new containers and interned strings.
+
+    A pickle refers back to an object it holds already, so its bytes would depend on which equal strings happen to be one
+    object, and one training run twice would give two digests.
+    """
+    if isinstance(value, dict):
+        return {_without_sharing(key): _without_sharing(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_sharing(inner) for inner in value]
+    return sys.intern(value) if type(value) is str else value
 
 
 def load(path: Path, sha256: str | None = None) -> Release:
@@ -194,6 +250,7 @@ def _check(path: Path, content: dict[str, Any], sha256: str) -> Release:
             keras_config=_typed(content, "keras_config", str),
             metrics=_typed(content, "metrics", dict),
             calibration=_typed({"calibration": {}, **content}, "calibration", dict),  # Older files have none.
+            int8=Int8.from_plain(content["int8"]) if content.get("int8") else None,
             data=_typed(content, "data", dict),
             training=_typed(content, "training", dict),
             versions=_typed(content, "versions", dict),

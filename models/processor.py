@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Final
 
 CPU_INFO: Final = Path("/proc/cpuinfo")
+_INT8: Final = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 _AMX: Final = "amx_bf16"
 _AVX512: Final = "avx512_bf16"
 _AMD: Final = "AuthenticAMD"
@@ -12,6 +13,11 @@ _AMD: Final = "AuthenticAMD"
 def has_bf16() -> bool:
     """Whether it has bfloat16 arithmetic that OpenVINO and TensorFlow use; False where there is no /proc to ask."""
     return not {_AMX, _AVX512}.isdisjoint(_cpu_info())
+
+
+def has_int8() -> bool:
+    """Whether it multiplies 8-bit integers several at a time, which is when int8 gains."""
+    return not _INT8.isdisjoint(_cpu_info())
 
 
 def gains_by_bf16() -> bool:

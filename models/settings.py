@@ -11,6 +11,8 @@ from models.errors import UsageError
 
 SHIPPED_MODEL = Path(__file__).parent / "trained" / "Model3_trained.pkl"
 
+Precision = Literal["auto", "f32", "bf16", "int8"]
+
 
 def _data_home() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "cuemill"
@@ -27,7 +29,7 @@ class Settings(BaseSettings):
     image_roots: Annotated[tuple[Path, ...], NoDecode] = Field((), description="Folders the API may read, by ':'.")
     model: Path = Field(SHIPPED_MODEL, description="The pickle that new jobs use while no release was promoted.")
     engine: Literal["openvino", "tensorflow"] = Field("openvino", description="What runs the network.")
-    precision: Literal["auto", "f32", "bf16"] = Field("auto", description="auto = bf16 where the processor has it.")
+    precision: Precision = Field("auto", description="Of the network's arithmetic; auto = the fastest that is sound.")
     batch_size: int = Field(64, ge=1, le=1024, description="Images a batch.")
     workers: int = Field(0, ge=0, le=256, description="Worker processes; 0 = one a core.")
     lease_s: float = Field(30.0, ge=1.0, le=600.0, description="A batch whose worker is silent this long is run again.")

@@ -24,6 +24,7 @@ from models.queue import TRAINING_QUEUE, make_app, sender
 from models.settings import Settings
 from models.trainings import TrainingClaim
 from trainer.progress import Silent
+from trainer.quantize import Serving
 from trainer.train import Plan, train
 
 POLL_S: Final = 0.5
@@ -36,25 +37,25 @@ class _Dropped(BaseException):
     """Ends a training from within: it was cancelled, is another's, or the worker is to stop."""
 
 
-def run_training_worker(settings: Settings, db: Database) -> None:
+def run_training_worker(settings: Settings, db: Database, serving: Serving) -> None:
     """Trains what is queued until SIGTERM or Ctrl-C; what is in hand is queued again."""
     stop = threading.Event()
     if settings.broker_url:
-        _run_celery(settings, db, stop)
+        _run_celery(settings, db, serving, stop)
         return
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     while not stop.is_set():
         try:
             trainings.sweep(db)
-            if not run_one(settings, db, stop):
+            if not run_one(settings, db, serving, stop):
                 stop.wait(POLL_S)
         except DatabaseError as error:
             _log.warning("%s Trying again in %.0f s.", error, settings.sweep_s)
             stop.wait(settings.sweep_s)
 
 
-def _run_celery(settings: Settings, db: Database, stop: threading.Event) -> None:
+def _run_celery(settings: Settings, db: Database, serving: Serving, stop: threading.Event) -> None:
     app = make_app(settings.broker_url, tasks="trainer.tasks")
     send = sender(app)
 
@@ -75,14 +76,16 @@ def _run_celery(settings: Settings, db: Database, stop: threading.Event) -> None
 
     signals.worker_ready.connect(on_ready, weak=False)
     signals.worker_shutting_down.connect(on_shutdown, weak=False)
-    app.conf.training = lambda training_id: run_one(settings, db, stop, training_id)
+    app.conf.training = lambda training_id: run_one(settings, db, serving, stop, training_id)
     # A thread in this very process: it sees `stop`, and no time limit of the pool's ends a training.
     options = ["--pool=threads", "--concurrency=1", f"--queues={TRAINING_QUEUE}", "--loglevel=WARNING"]
     apart = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     app.worker_main(["--quiet", "worker", *options, *apart])
 
 
-def run_one(settings: Settings, db: Database, stop: threading.Event, training_id: int | None = None) -> bool:
+def run_one(
+    settings: Settings, db: Database, serving: Serving, stop: threading.Event, training_id: int | None = None
+) -> bool:
     """Claims this training, or the oldest one due, and works on it to its end; False when none was due.
 
     Raises:
@@ -94,7 +97,8 @@ def run_one(settings: Settings, db: Database, stop: threading.Event, training_id
     folder = settings.data_dir / "trainings" / str(claim.training_id)
     with _heartbeat(settings, db, claim) as lost:
         try:
-            outcome = train(Plan.from_plain(claim.plan), folder, progress=_Reporter(db, claim, folder, stop, lost))
+            reporter = _Reporter(db, claim, folder, stop, lost)
+            outcome = train(Plan.from_plain(claim.plan), folder, progress=reporter, serving=serving)
             trainings.complete(db, claim, releases.register(db, outcome.path), outcome.comparison)
         except _Dropped:
             trainings.put_back(db, claim)

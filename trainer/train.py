@@ -19,8 +19,9 @@ from trainer.candidates import CANDIDATES, multiply_adds
 from trainer.data import Dataset, drop_shared, split
 from trainer.evaluate import Predict, evaluate, measure, predict_all
 from trainer.export import export
-from trainer.fit import Run, best, fit
+from trainer.fit import METRICS, Run, best, fit
 from trainer.progress import Progress, Silent
+from trainer.quantize import Serving, quantize
 from trainer.report import write_card, write_report
 from trainer.sources import load
 
@@ -98,6 +99,7 @@ def train(
     progress: Progress | None = None,
     teachers: Sequence[Predict] = (),
     start: Release | None = None,
+    serving: Serving | None = None,
 ) -> Outcome:
     """Trains candidates and writes the best one's pickle; after an interruption, the same call goes on.
 
@@ -107,6 +109,7 @@ def train(
         progress: an exception that it raises ends the training; all epochs done are kept.
         teachers: they predict with the releases that `plan.teachers` names.
         start: the release that `plan.start` names.
+        serving: how workers run networks; with it, what int8 takes is found out and kept in the pickle.
 
     Raises:
         NotFoundError, DataError: as `Plan.check` says; images that can't be trained on, a loss that became NaN, or a
@@ -141,6 +144,8 @@ def train(
         training=_describe_training(run, plan, len(train_data)),
         calibration=calibration.to_plain(),
     )
+    if serving:
+        release = replace(release, int8=quantize(release, validation, serving))
     path = output or folder / f"{release.name}_trained.pkl"
     release = replace(release, sha256=pickles.save(release, path))
     histories = {run.candidate.name: run.history for run in runs}
@@ -232,5 +237,5 @@ def _describe_training(run: Run, plan: Plan, images: int) -> dict[str, Any]:
         "weights": run.weights if run.candidate.pretrained else "none",
         "teachers": list(plan.teachers),
         "start": plan.start,
-        "history": run.history,
+        "history": [{name: epoch[name] for name in (*METRICS, "seconds")} for epoch in run.history],
     }

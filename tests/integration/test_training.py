@@ -59,6 +59,12 @@ def test_from_a_folder_to_a_model_that_classifies(embedded: Deployment, faces: P
     assert figures["by_label"]["happiness"]["support"] == 6
     assert (tmp_path / "report" / "report.html").stat().st_size > 50_000
 
+    int8 = json.loads(embedded.run("models", "inspect", model).stdout)["int8"]
+    assert (int8["accuracy"], int8["images"]) == (pytest.approx(int8["accuracy_f32"], abs=0.1), 20)
+    again = embedded.run("models", "quantize", model, "--data", held_out, "-o", tmp_path / "again.pkl").stderr
+    assert "in float32, on 10 images. Workers" in again
+    assert json.loads(embedded.run("models", "inspect", tmp_path / "again.pkl").stdout)["int8"]["images"] == 10
+
 
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT])
 def test_a_training_that_is_stopped_goes_on_when_it_is_run_again(

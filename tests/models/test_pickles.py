@@ -5,6 +5,7 @@ import os
 import pickle
 import pickletools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from models.errors import (
     PickleTamperedError,
     PickleVersionError,
 )
+from models.pickles import Int8
 from tests.tiny import tiny_release
 
 
@@ -43,12 +45,20 @@ def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 
 def test_what_is_saved_is_loaded_again(saved: Path) -> None:
-    release, original = pickles.load(saved), tiny_release()
+    pickles.save(original := replace(tiny_release(), int8=Int8({"input": (-1.0, 1.0)}, 0.5, 0.6, 10)), saved)
+    release = pickles.load(saved)
     assert release.sha256 == hashlib.sha256(saved.read_bytes()).hexdigest()
-    for name in ("name", "labels", "trained_labels", "preprocessing", "network", "keras_config", "metrics"):
+    for name in ("name", "labels", "trained_labels", "preprocessing", "network", "keras_config", "metrics", "int8"):
         assert getattr(release, name) == getattr(original, name)
     for name, array in original.weights.items():
         np.testing.assert_array_equal(release.weights[name], array)
+
+
+def test_equal_releases_give_equal_bytes_whichever_of_their_strings_are_one_object(tmp_path: Path) -> None:
+    word, its_copy = "float32", "".join(["float", "32"])
+    releases = [replace(tiny_release(), training={"a": word, "b": other}) for other in (word, its_copy)]
+    first, second = (pickles.save(release, tmp_path / f"{i}.pkl") for i, release in enumerate(releases))
+    assert first == second
 
 
 def test_the_file_holds_plain_values_only_and_asks_for_no_global(saved: Path) -> None:
@@ -151,6 +161,9 @@ def test_known_gadgets_are_refused(tmp_path: Path, raw: bytes) -> None:
         lambda c: c["preprocessing"].update(width=-1),
         lambda c: c["preprocessing"].update(channel_order="cmyk"),
         lambda c: c["preprocessing"].update(surprise=True),
+        lambda c: c.update(int8={"ranges": {"input": [1.0, -1.0]}, "accuracy": 1.0, "accuracy_f32": 1.0, "images": 1}),
+        lambda c: c.update(int8={"ranges": {"input": [-1.0, float("inf")]}}),
+        lambda c: c.update(int8="all"),
         lambda c: c.update(format="another"),
     ],
 )

@@ -19,7 +19,9 @@ the weight's name in the release) and `attributes`. The last node's output, (n, 
 | relu, relu6           | -                                             | -                                           |
 | softmax               | -                                             | -  (over the last axis)                     |
 
-A bias may be left out. Before `flatten` and the global pools, OpenVINO sees (n, channels, height, width).
+In int8, what convolutions and dense layers take is rounded to 256 values over the release's range for it, and their
+kernels to 255 by output channel; OpenVINO then multiplies those as integers. A bias may be left out. Before `flatten`
+and the global pools, OpenVINO sees (n, channels, height, width).
 """
 
 from collections.abc import Callable, Mapping
@@ -35,6 +37,7 @@ from models.errors import EngineError
 from models.pickles import Node, Release
 
 INPUT: Final = "input"
+QUANTIZED: Final = frozenset({"conv2d", "depthwise_conv2d", "dense"})
 MAX_EXTENT: Final = 1024  # The largest stride or window taken for one: no image is larger.
 _FIELDS: Final = {"op": str, "name": str, "inputs": list, "weights": dict, "attributes": dict}
 _PADDINGS: Final = {"same": "same_upper", "valid": "valid"}
@@ -51,6 +54,7 @@ class _Step:
     node: Node
     inputs: list[Any]
     weights: Mapping[str, NDArray[np.float32]]
+    int8: bool
 
     @property
     def input(self) -> Any:
@@ -75,6 +79,14 @@ class _Step:
             raise _NodeError(f"its {role} has shape {found.shape}, expected ({wanted})")
         return found
 
+    def kernel(self, values: NDArray[np.float32]) -> Any:
+        """A kernel (out, ...), in int8 rounded to 255 values on both sides of zero, over each output's own range."""
+        if not self.int8:
+            return values
+        highest = np.abs(values).max(axis=tuple(range(1, values.ndim)), keepdims=True)
+        highest[highest == 0] = 1
+        return ops.fake_quantize(ops.constant(values), -highest, highest, -highest, highest, 255)
+
     def pair(self, key: str, least: int = 1) -> list[int]:
         value = self.node["attributes"].get(key)
         if not (
@@ -92,26 +104,49 @@ class _Step:
         return _PADDINGS[value]
 
 
-def build_graph(release: Release) -> openvino.Model:
+def build_graph(release: Release, *, int8: bool = False) -> openvino.Model:
     """The release's network with a free batch size.
+
+    Args:
+        int8: round what convolutions and dense layers multiply, so that OpenVINO does it in int8.
 
     Raises:
         EngineError: the network is malformed; names the node and what is wrong with it.
     """
+    images, made = _make_nodes(release, int8=int8)
+    scores = next(reversed(made.values()))
+    _check_scores(release, scores)
+    return openvino.Model([ops.result(scores)], [images], release.name)
+
+
+def build_probe(release: Release) -> tuple[list[str], openvino.Model]:
+    """What int8 would round: the nodes that convolutions and dense layers take, by name, and a graph that gives those.
+
+    Raises:
+        EngineError: as `build_graph`.
+    """
+    build_graph(release)
+    images, made = _make_nodes(release, int8=False)
+    taken = {name for node in release.network if node["op"] in QUANTIZED for name in node["inputs"]}
+    names = [name for name in made if name in taken]
+    return names, openvino.Model([ops.result(made[name]) for name in names], [images], release.name)
+
+
+def _make_nodes(release: Release, *, int8: bool) -> tuple[Any, dict[str, Any]]:
+    """The graph's input, and what each node gives."""
     size = release.preprocessing
     images = ops.parameter([-1, size.height, size.width, 3], np.float32, name=INPUT)
     made: dict[str, Any] = {INPUT: ops.transpose(images, [0, 3, 1, 2]).output(0)}
+    rounded: dict[str, Any] | None = {} if int8 else None
     for index, node in enumerate(release.network):
         label = f"node {index}"
         try:
             _check_fields(node)
             label = f"node {node['name']!r} ({node['op']})"
-            made[_new_name(node, made)] = _OPS[_op(node)](_look_up(node, made, release.weights)).output(0)
+            made[_new_name(node, made)] = _OPS[_op(node)](_look_up(node, made, release, rounded)).output(0)
         except (_NodeError, RuntimeError) as error:  # OpenVINO's own complaints are RuntimeErrors.
             raise _malformed(release, f"{label}: {error}") from error
-    scores = next(reversed(made.values()))
-    _check_scores(release, scores)
-    return openvino.Model([ops.result(scores)], [images], release.name)
+    return images, made
 
 
 def _malformed(release: Release, reason: str) -> EngineError:
@@ -138,7 +173,8 @@ def _op(node: Node) -> str:
     return str(node["op"])
 
 
-def _look_up(node: Node, made: Mapping[str, Any], weights: Mapping[str, NDArray[np.float32]]) -> _Step:
+def _look_up(node: Node, made: Mapping[str, Any], release: Release, rounded: dict[str, Any] | None) -> _Step:
+    """A node with what it takes; `rounded` holds those inputs that were rounded already, None if none are to be."""
     if not all(isinstance(name, str) for name in [*node["inputs"], *node["weights"].values()]):
         raise _NodeError("one of its inputs or weights is not named by a string")
     wanted = 2 if node["op"] == "add" else 1
@@ -148,11 +184,25 @@ def _look_up(node: Node, made: Mapping[str, Any], weights: Mapping[str, NDArray[
         if name not in made:
             raise _NodeError(f"its input {name!r} is no earlier node, so it is missing or the network runs in a circle")
     for name in node["weights"].values():
-        if name not in weights:
+        if name not in release.weights:
             raise _NodeError(f"its weight {name!r} is not in the file")
-    return _Step(
-        node, [made[name] for name in node["inputs"]], {role: weights[name] for role, name in node["weights"].items()}
-    )
+    weights = {role: release.weights[name] for role, name in node["weights"].items()}
+    if rounded is None or node["op"] not in QUANTIZED:
+        return _Step(node, [made[name] for name in node["inputs"]], weights, int8=False)
+    for name in node["inputs"]:
+        if name not in rounded:
+            rounded[name] = _round(made[name], release.int8.ranges.get(name) if release.int8 else None)
+    return _Step(node, [rounded[name] for name in node["inputs"]], weights, int8=True)
+
+
+def _round(values: Any, ends: tuple[float, float] | None) -> Any:
+    """Values to the nearest of 256 from one end of a range to the other, zero among them."""
+    if ends is None:
+        raise _NodeError("its input has no range, so it can't be run in int8")
+    step = (ends[1] - ends[0]) / 255
+    low = np.float32(round(ends[0] / step) * step)
+    high = np.float32(low + 255 * step)
+    return ops.fake_quantize(values, low, high, low, high, 256).output(0)
 
 
 def _check_scores(release: Release, scores: Any) -> None:
@@ -169,7 +219,9 @@ def _conv2d(step: _Step) -> Any:
     strides, padding = step.pair("strides"), step.padding()
     filters = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
     return _add_bias(
-        step, ops.convolution(step.input, filters, strides, [0, 0], [0, 0], [1, 1], padding), kernel.shape[3]
+        step,
+        ops.convolution(step.input, step.kernel(filters), strides, [0, 0], [0, 0], [1, 1], padding),
+        kernel.shape[3],
     )
 
 
@@ -178,7 +230,7 @@ def _depthwise_conv2d(step: _Step) -> Any:
     kernel = step.weight("kernel", None, None, channels, 1)
     strides, padding = step.pair("strides"), step.padding()
     filters = np.ascontiguousarray(kernel.transpose(2, 3, 0, 1)[:, :, None])
-    made = ops.group_convolution(step.input, filters, strides, [0, 0], [0, 0], [1, 1], padding)
+    made = ops.group_convolution(step.input, step.kernel(filters), strides, [0, 0], [0, 0], [1, 1], padding)
     return _add_bias(step, made, channels)
 
 
@@ -228,7 +280,7 @@ def _flatten(step: _Step) -> Any:
 def _dense(step: _Step) -> Any:
     (width,) = step.shape(2, "2: flatten it first")
     kernel = step.weight("kernel", width, None)
-    made = ops.matmul(step.input, np.ascontiguousarray(kernel), False, False)
+    made = ops.matmul(step.input, step.kernel(np.ascontiguousarray(kernel.T)), False, True)
     return ops.add(made, step.weight("bias", kernel.shape[1])) if "bias" in step.weights else made
 
 

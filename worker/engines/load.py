@@ -15,7 +15,7 @@ def load_engine(release: Release, settings: Settings) -> Engine:
     if settings.engine == "tensorflow":
         from worker.engines.tensorflow import TensorFlowEngine
 
-        if settings.precision == "bf16":
+        if settings.precision in ("bf16", "int8"):
             raise EngineError("The TensorFlow engine runs in f32 only; set CUEMILL_PRECISION to auto or f32.")
         return TensorFlowEngine(release)
     from worker.engines.openvino import OpenVinoEngine

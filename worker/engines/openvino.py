@@ -5,7 +5,7 @@ measurable and weighed 39 MB a model. The batch size is left free: it ran as fas
 were the same to the bit whatever it was batched with (tests/worker/test_engines.py).
 """
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import openvino
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from models.errors import EngineError
 from models.pickles import Release
-from models.processor import gains_by_bf16, has_bf16
+from models.processor import gains_by_bf16, has_bf16, has_int8
+from models.settings import Precision
 from worker.engines.graph import build_graph
 
 
@@ -21,8 +22,8 @@ class OpenVinoEngine:
     """Runs a release on `threads` cores; make it in the process that uses it, after any fork.
 
     Args:
-        precision: of the arithmetic; auto = bf16 where the processor gains by it, with nearly always the same label
-            (`benchmarks/accuracy.py`).
+        precision: of the arithmetic. auto = int8, where the processor gains by it and the release admits it; else bf16,
+            where the processor gains by that; else f32. The label is nearly always the same (`benchmarks/accuracy.py`).
 
     Raises:
         EngineError: the network is malformed, or the processor lacks the precision asked for.
@@ -30,8 +31,8 @@ class OpenVinoEngine:
 
     name = "openvino"
 
-    def __init__(self, release: Release, precision: Literal["auto", "f32", "bf16"] = "auto", threads: int = 1) -> None:
-        self.precision: str = _choose(precision)
+    def __init__(self, release: Release, precision: Precision = "auto", threads: int = 1) -> None:
+        self.precision: str = _choose(precision, release)
         size = release.preprocessing
         self._input = (size.height, size.width, 3)
         self._request = _compile(release, self.precision, threads).create_infer_request()
@@ -50,11 +51,18 @@ class OpenVinoEngine:
         return scores
 
 
-def _choose(precision: Literal["auto", "f32", "bf16"]) -> str:
+def _choose(precision: Precision, release: Release) -> str:
     if precision == "auto":
+        if release.int8 and release.int8.admitted and has_int8():
+            return "int8"
         return "bf16" if gains_by_bf16() else "f32"
     if precision == "bf16" and not has_bf16():
         raise EngineError("This processor has no bfloat16 arithmetic; set CUEMILL_PRECISION to auto or f32.")
+    if precision == "int8" and not release.int8:
+        raise EngineError(
+            f"{release.name} holds nothing to run it in int8 by; `cuemill models quantize` adds it, or set "
+            "CUEMILL_PRECISION to auto."
+        )
     return precision
 
 
@@ -64,9 +72,9 @@ def _compile(release: Release, precision: str, threads: int) -> Any:
         "NUM_STREAMS": 1,
         "PERFORMANCE_HINT": "LATENCY",
         "ENABLE_CPU_PINNING": False,  # Pinned, the workers of one machine would all sit on its first cores.
-        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_PRECISION_HINT": "f32" if precision == "int8" else precision,
     }
-    graph = build_graph(release)
+    graph = build_graph(release, int8=precision == "int8")
     try:
         return openvino.Core().compile_model(graph, "CPU", options)
     except RuntimeError as error:
