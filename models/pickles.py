@@ -151,8 +151,8 @@ def save(release: Release, path: Path) -> str:
 def _without_sharing(value: Any) -> Any:
     """The same value, of new containers and interned strings.
 
-    A pickle refers back to an object it holds already, so its bytes would depend on which equal strings happen to be one
-    object, and one training run twice would give two digests.
+    A pickle refers back to an object it holds already, so its bytes would depend on which equal strings happen to be
+    one object, and one training run twice would give two digests.
     """
     if isinstance(value, dict):
         return {_without_sharing(key): _without_sharing(inner) for key, inner in value.items()}
