@@ -45,7 +45,7 @@ def claim(db: Database, batch_id: int | None, worker: str, lease_s: float, job_i
             if connection.scalar(oldest) is None:
                 return None
         target = (oldest if db.is_sqlite else oldest.with_for_update(skip_locked=True)).scalar_subquery()
-    with db.write() as connection:
+    with db.write(synced=False) as connection:
         row = connection.execute(
             sa.update(Batch)
             .where(Batch.id == target, Batch.state == BatchState.QUEUED)
@@ -60,7 +60,7 @@ def claim(db: Database, batch_id: int | None, worker: str, lease_s: float, job_i
 
 def renew(db: Database, mine: Claim, lease_s: float) -> bool:
     """Extends the lease; False when the claim is lost and the work should be dropped."""
-    with db.write() as connection:
+    with db.write(synced=False) as connection:
         moved = connection.execute(sa.update(Batch).where(*_mine(mine)).values(lease_until=now_s() + lease_s))
         return bool(moved.rowcount)
 

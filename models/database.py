@@ -72,20 +72,24 @@ class Database:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, synced: bool = True) -> Iterator[Connection]:
         """A transaction, committed at the end of the block and rolled back by an exception.
+
+        Args:
+            synced: wait until it is on the disk. Else, in SQLite, a loss of power may undo it, if no later one was
+                synced: enough for a claim, which is then as if it had never been made.
 
         Raises:
             DatabaseError: the database can't be reached or written; trying again later may help.
         """
-        with self._begin("IMMEDIATE") as connection:
+        with self._begin("IMMEDIATE", "FULL" if synced else "NORMAL") as connection:
             yield connection
 
     @contextmanager
-    def _begin(self, mode: str) -> Iterator[Connection]:
+    def _begin(self, mode: str, synchronous: str = "FULL") -> Iterator[Connection]:
         try:
             with self._engine.connect() as connection:
-                prepared = connection.execution_options(sqlite_begin=mode)
+                prepared = connection.execution_options(sqlite_begin=mode, sqlite_synchronous=synchronous)
                 with prepared.begin():
                     yield prepared
         except DBAPIError as error:
@@ -165,13 +169,15 @@ def _sqlite(url: URL) -> sa.Engine:
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, record: object) -> None:
         connection.isolation_level = None  # Transactions begin below, where we say how.
-        for pragma in ("journal_mode = WAL", "busy_timeout = 30000", "foreign_keys = ON", "synchronous = FULL"):
+        for pragma in ("journal_mode = WAL", "busy_timeout = 30000", "foreign_keys = ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
+        options = connection.get_execution_options()
+        connection.exec_driver_sql(f"PRAGMA synchronous = {options.get('sqlite_synchronous', 'FULL')}")
         # A deferred transaction that comes to write may fail at once as busy, whatever the time-out.
-        connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get('sqlite_begin', 'DEFERRED')}")
+        connection.exec_driver_sql(f"BEGIN {options.get('sqlite_begin', 'DEFERRED')}")
 
     return engine
 

@@ -5,6 +5,7 @@ import warnings
 from typing import Final
 
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import (
     BmpImagePlugin,
@@ -39,6 +40,8 @@ FORMATS: Final = tuple(
 MAX_PIXELS: Final = 40_000_000
 MAX_BYTES: Final = 100_000_000
 
+_TURNED: Final = (b"Exif\0", b"http://ns.adobe.com/xap/")
+"""What begins metadata that may say how a JPEG is to be turned."""
 _WIDE = ("I", "I;16", "I;16B", "I;16L", "F")
 
 
@@ -53,6 +56,8 @@ def decode(data: bytes, target: tuple[int, int]) -> Image.Image:
     """
     if not data:
         raise ImageError("empty", "The file is empty.")
+    if (plain := _plain_jpeg(data, target)) is not None:
+        return plain
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # What Pillow warns of (odd metadata, large pictures) is checked below.
@@ -73,6 +78,25 @@ def decode(data: bytes, target: tuple[int, int]) -> Image.Image:
         raise ImageError("undecodable", f"The image can't be decoded: {error}.") from None
     except Exception as error:  # Pillow's plug-ins raise anything on hostile bytes; one image never fails a batch.
         raise ImageError("undecodable", f"The image can't be decoded: {type(error).__name__}.") from None
+
+
+def _plain_jpeg(data: bytes, target: tuple[int, int]) -> Image.Image | None:
+    """A sound JPEG of grey or YCbCr that needs no turning, as `decode` gives it; None for any other file.
+
+    Pillow decodes with the same library to the same pixels, but spends four times as long on a small file around it.
+    """
+    if not data.startswith(b"\xff\xd8\xff") or any(mark in data for mark in _TURNED):
+        return None
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+        if colours not in ("YCbCr", "Gray") or width * height > MAX_PIXELS:
+            return None
+        within = min(width // (2 * target[0]), height // (2 * target[1]))
+        scale = next((scale for scale in (8, 4, 2) if within >= scale), 1)
+        least = {"min_height": -(-height // scale), "min_width": -(-width // scale)}
+        return Image.fromarray(simplejpeg.decode_jpeg(data, "RGB", **least))
+    except ValueError:  # Whatever is wrong with it, Pillow names it.
+        return None
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -13,6 +13,8 @@ from models.sources import parse
 
 _ESCAPE = re.compile(r"\\(?:\\|x([0-9a-f]{2}))")
 
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
 
 def to_text(name: bytes) -> str:
     r"""A path as text that any database takes; bytes that are no UTF-8 become `\xNN`, a backslash `\\`."""
@@ -143,17 +145,9 @@ def read_image(folder: bytes, path: bytes) -> bytes:
             `not_a_file`, `permission_denied`, `too_large` or `read_error`.
     """
     full = os.path.join(folder, path)
-    try:
-        real = os.path.realpath(full, strict=True)
-        if os.path.isdir(real):
-            raise _folder_in_place_of_image(full)
-        if not _contains(folder, real):
-            raise ImageError("outside_folder", "It is a link that leads out of the job's folder.")
-        descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise _explain(error) from None
-    with open(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
+    descriptor = _open_unlinked(full)
+    with open(_open_resolved(folder, full) if descriptor is None else descriptor, "rb") as file:
+        status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise ImageError("not_a_file", "It is a device, pipe or socket, not a file.")
         if status.st_size > MAX_BYTES:
@@ -162,6 +156,37 @@ def read_image(folder: bytes, path: bytes) -> bytes:
             return file.read(MAX_BYTES + 1)
         except OSError as error:
             raise ImageError("read_error", f"The file can't be read: {error.strerror}.") from None
+
+
+def _open_unlinked(path: bytes) -> int | None:
+    """Opens a file that is reached without any link, as nearly all are; None if it isn't, or that can't be told.
+
+    Where the open file really lies, the kernel says: nobody can change that between a check and the opening.
+    """
+    try:
+        descriptor = os.open(path, _FLAGS)
+    except OSError:
+        return None
+    try:
+        if os.readlink(b"/proc/self/fd/%d" % descriptor) == path and not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            return descriptor
+    except OSError:
+        pass
+    os.close(descriptor)
+    return None
+
+
+def _open_resolved(folder: bytes, path: bytes) -> int:
+    """Opens what a path leads to, if that lies in the folder."""
+    try:
+        real = os.path.realpath(path, strict=True)
+        if os.path.isdir(real):
+            raise _folder_in_place_of_image(path)
+        if not _contains(folder, real):
+            raise ImageError("outside_folder", "It is a link that leads out of the job's folder.")
+        return os.open(real, _FLAGS)
+    except OSError as error:
+        raise _explain(error) from None
 
 
 def _folder_in_place_of_image(path: bytes) -> ImageError:

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from models import images
 from models.errors import ImageError
 from models.images import MAX_PIXELS, decode
 
@@ -85,6 +86,33 @@ def test_an_image_is_turned_upright_by_its_exif() -> None:
 def test_a_large_jpeg_is_decoded_at_reduced_scale_but_never_below_twice_the_target() -> None:
     image = decode(encode(Image.new("RGB", (3000, 2000), RED), "JPEG"), TARGET)
     assert 96 <= min(image.size) <= 250
+
+
+@pytest.mark.parametrize("size", [(48, 48), (1, 1), (33, 47), (640, 480), (1999, 1501), (97, 3000)])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"quality": 30}])
+def test_the_short_way_for_plain_jpegs_gives_pillows_pixels(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], mode: str, options: dict[str, Any]
+) -> None:
+    waves = [np.sin(np.arange(side) / 5)[:, None] for side in size]
+    field = np.rint(127 + 100 * waves[1] * waves[0].T).astype(np.uint8)
+    data = encode(
+        Image.merge("RGB", [Image.fromarray(field + 9 * i) for i in range(3)]).convert(mode), "JPEG", **options
+    )
+    short = images._plain_jpeg(data, TARGET)
+    assert short is not None
+    monkeypatch.setattr(images, "_plain_jpeg", lambda *_: None)
+    np.testing.assert_array_equal(np.asarray(short), pixels(data))
+
+
+def test_no_other_jpeg_goes_the_short_way() -> None:
+    picture = Image.new("RGB", (60, 50), RED)
+    whole, exif = encode(picture, "JPEG"), Image.Exif()
+    exif[0x0112] = 6
+    xmp = whole[:2] + b"\xff\xe1\x00\x1fhttp://ns.adobe.com/xap/1.0/\0" + whole[2:]
+    turned, ink = encode(picture, "JPEG", exif=exif), encode(Image.new("CMYK", (60, 50)), "JPEG")
+    for data in (turned, xmp, ink, whole[:-20], whole[:30], b"\xff\xd8\xff", encode(picture, "PNG")):
+        assert images._plain_jpeg(data, TARGET) is None
 
 
 def test_one_pixel_is_an_image() -> None:
