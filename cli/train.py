@@ -83,7 +83,7 @@ def train(
     folder = run_dir or settings.data_dir / "runs" / "-".join(names)
     with _Bars() as bars:
         try:
-            teachers = [_predictor(release, settings) for release in taught_by]
+            teachers = [_engine(release, settings).predict for release in taught_by]
             outcome = trainer.train(plan, folder, output, bars, teachers, begun_with, serving())
         except KeyboardInterrupt:
             err.print("Interrupted before there was a model. Run the same command again to go on.")
@@ -115,11 +115,12 @@ def evaluate(
     with _Bars() as bars:
         images = load(data, release.preprocessing, bars.read)
         bars.note("measuring")
-        found, scores = measure(_predictor(release, settings), images, release.preprocessing)
+        engine = _engine(release, settings)
+        found, scores = measure(engine.predict, images, release.preprocessing)
     if report:
         err.print(f"Report: {write_report(report, release, found, images, scores)}")
     if as_json:
-        print_json(found.to_plain())
+        print_json({**found.to_plain(), "precision": engine.precision})
         return
     table = Table(
         "label", *[_right(name) for name in ("precision", "recall", "f1", "support")], box=None, pad_edge=False
@@ -137,6 +138,7 @@ def evaluate(
         "accuracy with mirror image": found.flip_accuracy,
     }
     out.print("\n".join(f"{name:<28}{value:.4f}" for name, value in lines.items()))
+    out.print(f"{'computed in':<28}{engine.precision}, as workers here do")
 
 
 @dataset_app.command()
@@ -162,11 +164,11 @@ def build(
     err.print(f"Wrote {files[0]} {images.images.shape} and {files[1].name}.")
 
 
-def _predictor(release: Release, settings: Settings) -> Any:
+def _engine(release: Release, settings: Settings) -> Any:
     """What workers classify with."""
     from worker.engines.load import load_engine
 
-    return load_engine(release, settings).predict
+    return load_engine(release, settings)
 
 
 def _right(name: str) -> Column:

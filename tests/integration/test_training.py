@@ -56,6 +56,7 @@ def test_from_a_folder_to_a_model_that_classifies(embedded: Deployment, faces: P
     assert "accuracy with mirror image" in table
     figures = embedded.json("evaluate", model, "--data", held_out)
     assert figures["accuracy"] >= 0.9
+    assert figures["precision"] in ("f32", "bf16", "int8")
     assert figures["by_label"]["happiness"]["support"] == 6
     assert (tmp_path / "report" / "report.html").stat().st_size > 50_000
 
