@@ -1,7 +1,7 @@
 """Results: what a worker records of an image, and how users read it back, in pages that cost the same to the last."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -18,6 +18,8 @@ from models.states import Outcome
 from models.tables import Image, Job, ModelRelease, Prediction
 
 PAGE = 1_000
+
+Table = type[Image] | type[Prediction]
 
 
 @dataclass(frozen=True)
@@ -107,14 +109,51 @@ def page(db: Database, which: Filter, limit: int = PAGE, after: str | None = Non
     Raises:
         UsageError: the cursor is none of ours.
     """
-    query = _query(which).limit(limit)
-    if after is not None:
-        key = (Image.job_id, Image.number, sa.func.coalesce(Prediction.face, 0))
-        job_id, number, face = _cursor(after)
-        # The first condition lets the primary key find the place; the second takes it to the face.
-        query = query.where(sa.tuple_(*key[:2]) >= (job_id, number)).where(sa.tuple_(*key) > (job_id, number, face))
     with db.read() as connection:
-        return [_record(row) for row in connection.execute(query)]
+        return [_record(row) for row in connection.execute(page_query(which, limit, after))]
+
+
+def page_query(which: Filter, limit: int, after: str | None = None) -> sa.Select[Any]:
+    """What `page` asks the database. With any filter but `path_prefix`, an index leads to the page's first row.
+
+    Raises:
+        UsageError: the cursor is none of ours.
+    """
+    first, other = (
+        (Prediction, Image) if which.emotion is not None or which.min_score is not None else (Image, Prediction)
+    )
+    begin = _beginning(which, after)
+    joined = sa.and_(Prediction.job_id == Image.job_id, Prediction.number == Image.number, *begin(other))
+    query = (
+        sa.select(Image, Prediction.__table__, ModelRelease.name.label("model"))
+        .select_from(first)
+        .join(
+            other, joined, isouter=first is Image
+        )  # An image without a face has its row, but where faces are asked for.
+        .join(Job, Job.id == first.job_id)
+        .outerjoin(ModelRelease, ModelRelease.id == sa.func.coalesce(Prediction.model_release_id, Job.model_release_id))
+        .where(*_conditions(which, first), *begin(first))
+        .order_by(first.job_id, first.number, Prediction.face)
+        .limit(limit)
+    )
+    if after is None:
+        return query
+    face = sa.func.coalesce(Prediction.face, 0)
+    return query.where(sa.tuple_(first.job_id, first.number, face) > _cursor(after))
+
+
+def _beginning(which: Filter, after: str | None) -> Callable[[Table], list[sa.ColumnElement[bool]]]:
+    """The condition by which either table's index finds where a page begins.
+
+    It is given to both of those joined, and within a job on the number alone: neither database sees by itself what
+    follows from the other table, nor SQLite what follows from a pair.
+    """
+    if after is None:
+        return lambda table: []
+    job, number, _ = _cursor(after)
+    if which.job_id == job:
+        return lambda table: [table.number >= number]
+    return lambda table: [sa.tuple_(table.job_id, table.number) >= (job, number)]
 
 
 def every(db: Database, which: Filter) -> Iterator[Record]:
@@ -147,26 +186,17 @@ def uncertain(db: Database, job_id: int) -> tuple[int, float] | None:
         return int(connection.execute(below).scalar_one()), float(threshold)
 
 
-def _query(which: Filter) -> sa.Select[Any]:
-    joined = sa.and_(Prediction.job_id == Image.job_id, Prediction.number == Image.number)
-    query = (
-        sa.select(Image, Prediction.__table__, ModelRelease.name.label("model"))
-        .join(Job, Job.id == Image.job_id)
-        .outerjoin(Prediction, joined)
-        .outerjoin(ModelRelease, ModelRelease.id == sa.func.coalesce(Prediction.model_release_id, Job.model_release_id))
-        .order_by(Image.job_id, Image.number, Prediction.face)
-    )
+def _conditions(which: Filter, first: Table) -> Iterator[sa.ColumnElement[bool]]:
     if which.job_id is not None:
-        query = query.where(Image.job_id == which.job_id)
+        yield first.job_id == which.job_id
     if which.emotion is not None:
-        query = query.where(Prediction.emotion == which.emotion)
+        yield Prediction.emotion == which.emotion
     if which.min_score is not None:
-        query = query.where(Prediction.score >= which.min_score)
+        yield Prediction.score >= which.min_score
     if which.outcome is not None:
-        query = query.where(Image.outcome == which.outcome)
+        yield Image.outcome == which.outcome
     if which.path_prefix:
-        query = query.where(Image.path.startswith(which.path_prefix, autoescape=True))
-    return query
+        yield Image.path.startswith(which.path_prefix, autoescape=True)
 
 
 def _cursor(text: str) -> tuple[int, int, int]:

@@ -25,7 +25,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from models.labels import EMOTIONS
 
-REVISION: Final = "0002"
+REVISION: Final = "0003"
 """The migration these tables correspond to."""
 
 BigId = BigInteger().with_variant(Integer, "sqlite")
@@ -155,7 +155,10 @@ class Image(Base):
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None] = mapped_column(Text)
 
-    __table_args__ = (UniqueConstraint("job_id", "path"), Index("ix_images_job_id_outcome", "job_id", "outcome"))
+    __table_args__ = (
+        UniqueConstraint("job_id", "path"),
+        Index("ix_images_job_id_outcome_number", "job_id", "outcome", "number", unique=True),
+    )
 
 
 class Prediction(Base):
@@ -178,7 +181,7 @@ class Prediction(Base):
     emotion: Mapped[str] = mapped_column(String(32))
     score: Mapped[float] = mapped_column(REAL)
 
-    __table_args__ = (Index("ix_predictions_job_id_emotion_score", "job_id", "emotion", "score"),)
+    __table_args__ = (Index("ix_predictions_job_id_emotion_number_face", "job_id", "emotion", "number", "face"),)
 
 
 class Training(Base):

@@ -1,0 +1,137 @@
+"""What the indexes are for: no query that workers or pages repeat walks through a table, or sorts what it found."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+import sqlalchemy as sa
+
+from models import batches, jobs
+from models.database import Database
+from models.labels import EMOTIONS
+from models.results import Filter, page
+from models.settings import Settings
+from models.states import JobStatus
+from models.tables import Batch, Image, Job, Prediction
+
+IMAGES = 2_000
+DEEP = f"1.{IMAGES - 500}.0"
+
+
+@pytest.fixture
+def filled(db: Database, release_id: int) -> Database:
+    """Two jobs of many images, of which few are unreadable and few show fear."""
+    jobs_made = [
+        jobs.submit(db, jobs.Submission(f"/{name}", release_id, batch_size=4))[0].id for name in ("photos", "others")
+    ]
+    assert jobs_made == [1, 2]
+    scores = dict.fromkeys(EMOTIONS, 1 / 28)
+    with db.write() as connection:
+        for job in jobs_made:
+            rows = [{"job_id": job, "number": number} for number in range(IMAGES)]
+            images = [{"path": f"{r['number']:06}", "outcome": "classified"} for r in rows]
+            for image in images[::100]:
+                image["outcome"] = "unreadable"
+            connection.execute(sa.insert(Image), [{**r, **i} for r, i in zip(rows, images, strict=True)])
+            faces = [{"face": 0, "model_release_id": release_id, "emotion": "happiness", "score": 0.5} for _ in rows]
+            for face in faces[::100]:
+                face["emotion"] = "fear"
+            connection.execute(sa.insert(Prediction), [{**r, **f, **scores} for r, f in zip(rows, faces, strict=True)])
+            done = {"job_id": job, "size": 4, "state": "done", "attempt": 1, "items": None, "lease_until": None}
+            connection.execute(sa.insert(Batch), [done] * (IMAGES // 4))
+            connection.execute(sa.insert(Batch), [{**done, "state": "queued", "items": [[1, "a"]]}] * 4)
+        connection.execute(sa.update(Job).values(status=JobStatus.RUNNING, running_at=datetime.now(UTC)))
+    with db.write() as connection:
+        connection.execute(sa.text("ANALYZE"))
+    return db
+
+
+def plans(db: Database, work: Callable[[], object]) -> list[str]:
+    """The plan of each statement that some work sends, a line a step."""
+    sent: list[tuple[str, object]] = []
+
+    def note(_: object, __: object, statement: str, parameters: object, *___: object) -> None:
+        sent.append((statement, parameters))
+
+    sa.event.listen(db._engine, "before_cursor_execute", note)
+    try:
+        work()
+    finally:
+        sa.event.remove(db._engine, "before_cursor_execute", note)
+    explain = "EXPLAIN QUERY PLAN " if db.is_sqlite else "EXPLAIN "
+    with db.read() as connection:
+        if not db.is_sqlite:  # What it chooses by itself for millions of rows; for thousands, walking is as cheap.
+            for way in ("seqscan", "bitmapscan", "hashjoin", "mergejoin"):
+                connection.execute(sa.text(f"SET LOCAL enable_{way} = off"))
+        return [
+            "\n".join(str(row[-1]) for row in connection.exec_driver_sql(explain + statement, parameters))  # type: ignore[arg-type]
+            for statement, parameters in sent
+            if statement.split()[0] in ("SELECT", "UPDATE", "DELETE")
+        ]
+
+
+def walks(plan: str) -> list[str]:
+    """Steps that go through a whole table of those that grow, or sort one.
+
+    SQLite's scan along an index is ended by the page's limit, and PostgreSQL's incremental sort by each image's end.
+    """
+    grown = ("images", "predictions", "batches")
+    if not any(name in plan for name in grown):
+        return []
+    walked = [f"{way} {name}" for name in grown for way in ("SCAN", "Seq Scan on")]
+    found = [line for line in plan.splitlines() if any(w in line for w in (*walked, "TEMP B-TREE", "Sort  ("))]
+    return [line for line in found if "USING INDEX" not in line and "Incremental" not in line]
+
+
+@pytest.mark.parametrize(
+    ("which", "index"),
+    [
+        (Filter(1), "images"),
+        (Filter(1, emotion="fear"), "ix_predictions_job_id_emotion_number_face"),
+        (Filter(1, emotion="fear", min_score=0.2), "ix_predictions_job_id_emotion_number_face"),
+        (Filter(1, min_score=0.2), "predictions"),
+        (Filter(1, outcome="unreadable"), "ix_images_job_id_outcome_number"),  # type: ignore[arg-type]
+        (Filter(), "images"),
+    ],
+)
+@pytest.mark.parametrize("after", [None, DEEP])
+def test_a_page_begins_at_its_first_row_however_deep_it_lies(
+    filled: Database, which: Filter, index: str, after: str | None
+) -> None:
+    (plan,) = plans(filled, lambda: page(filled, which, 100, after))
+    assert walks(plan) == [], plan
+    assert index in plan
+    if after and filled.is_sqlite:
+        assert "number>?" in plan or "(job_id,number)>(?,?)" in plan
+
+
+def test_workers_and_sweeps_find_what_is_due_by_index(filled: Database) -> None:
+    settings = Settings(dispatch_window=4)
+
+    def work() -> None:
+        claim = batches.claim(filled, None, "worker", 30.0)
+        assert claim is not None
+        batches.renew(filled, claim, 30.0)
+        batches.claim(filled, None, "worker", 30.0, job_id=2)
+        batches.sweep(filled)
+        batches.dispatch(filled, lambda *_: True, settings)
+        jobs.get(filled, 1)
+
+    found = plans(filled, work)
+    assert len(found) >= 8
+    assert [plan for plan in found if walks(plan)] == []
+
+
+def test_a_page_of_another_jobs_cursor_begins_with_the_job(filled: Database) -> None:
+    assert page(filled, Filter(2), 1, DEEP)[0].cursor == "2.0.0"
+    assert page(filled, Filter(1), 1, "2.0.0") == []
+
+
+def test_pages_put_together_are_all_results(filled: Database) -> None:
+    for which in (Filter(1), Filter(1, emotion="fear"), Filter(emotion="fear"), Filter(1, min_score=0.2)):
+        whole = [record.cursor for record in page(filled, which, 2 * IMAGES)]
+        paged: list[str] = []
+        while found := page(filled, which, len(whole) // 3 + 1, paged[-1] if paged else None):
+            paged += [record.cursor for record in found]
+        assert paged == whole
+        assert len(whole) == len(set(whole)) > 0
