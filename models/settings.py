@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from models.errors import UsageError
 
-SHIPPED_MODEL = Path(__file__).parent / "trained" / "Model3_trained.pkl"
+SHIPPED_MODEL = Path(__file__).parent / "trained" / "Cuemill1_trained.pkl"
 
 Precision = Literal["auto", "f32", "bf16", "int8"]
 

@@ -19,7 +19,7 @@ def test_without_settings_it_is_embedded_and_uses_the_shipped_model(elsewhere: P
     settings = load_settings()
     assert settings.database == f"sqlite:///{elsewhere}/cuemill.db"
     assert settings.broker_url == ""
-    assert settings.model.name == "Model3_trained.pkl"
+    assert settings.model.name == "Cuemill1_trained.pkl"
     assert settings.worker_count >= 1
 
 
