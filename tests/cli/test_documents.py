@@ -17,7 +17,7 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / 
 def shown_commands() -> list[str]:
     found = []
     for document in DOCUMENTS:
-        for line in document.read_text().splitlines():
+        for line in document.read_text().replace("\\\n", " ").splitlines():
             command = line.removeprefix("#").strip().removeprefix(".venv/bin/")
             if re.match(r"cuemill [a-z]+ ", f"{command} ") and "`" not in command:
                 found.append(command)
