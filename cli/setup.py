@@ -9,6 +9,7 @@ from rich.table import Table
 
 from cli.context import connect, serving, trainer_extra
 from cli.output import err, out, print_json
+from cli.train import Bars
 from models import pickles, releases
 from models.errors import UsageError
 from models.labels import title
@@ -92,7 +93,7 @@ def import_model(
 def quantize(
     model: Annotated[Path, typer.Argument(help="A pickle.", show_default=False)],
     data: Annotated[list[str], typer.Option(help="Labelled images it was not fitted to, as for `cuemill train`.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="The pickle to write; else the same.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The pickle to write; else X_int8.pkl.")] = None,
 ) -> None:
     """Find out how to run a model in 8-bit integers, and how right it then is. `cuemill train` does so by itself.
 
@@ -102,11 +103,17 @@ def quantize(
     with trainer_extra():
         from trainer.quantize import quantize as find_out
         from trainer.sources import load
+    target = output or model.with_name(f"{model.stem}_int8.pkl")
+    if target.exists():  # A job that began with a release must find it again, to the byte.
+        raise UsageError(f"{target} exists; give another file with --output.")
     release = pickles.load(model)
-    int8 = find_out(release, load(data, release.preprocessing), serving())
-    pickles.save(replace(release, int8=int8), output or model)
+    with Bars() as bars:
+        images = load(data, release.preprocessing, bars.read)
+        bars.note("measuring")
+        int8 = find_out(release, images, serving())
+    pickles.save(replace(release, int8=int8), target)
     err.print(
-        f"{output or model}: accuracy {int8.accuracy:.4f} in int8, {int8.accuracy_f32:.4f} in float32, on "
+        f"{target}: accuracy {int8.accuracy:.4f} in int8, {int8.accuracy_f32:.4f} in float32, on "
         f"{int8.images:,} images. Workers {'take int8 by themselves' if int8.admitted else 'take it when told to'}."
     )
 

@@ -16,6 +16,7 @@ from models.errors import UsageError
 from models.labels import EMOTIONS, title
 from models.pickles import Release
 from models.settings import Settings, load_settings
+from worker.engines.base import Engine
 
 dataset_app = typer.Typer(help="Training data.", no_args_is_help=True)
 
@@ -81,7 +82,7 @@ def train(
         begun_with.sha256 if begun_with else "",
     )
     folder = run_dir or settings.data_dir / "runs" / "-".join(names)
-    with _Bars() as bars:
+    with Bars() as bars:
         try:
             teachers = [_engine(release, settings).predict for release in taught_by]
             outcome = trainer.train(plan, folder, output, bars, teachers, begun_with, serving())
@@ -112,7 +113,7 @@ def evaluate(
     settings, db = connect()
     row = releases.get(db, releases.resolve(db, model, settings.model))
     release = pickles.load(releases.locate(row, settings.model), row.sha256)
-    with _Bars() as bars:
+    with Bars() as bars:
         images = load(data, release.preprocessing, bars.read)
         bars.note("measuring")
         engine = _engine(release, settings)
@@ -157,14 +158,14 @@ def build(
         from trainer.sources import load
     if not prefix or Path(prefix).name != prefix:
         raise UsageError(f"{prefix!r} can't begin a file's name; give a word such as train or test.")
-    with _Bars() as bars:
+    with Bars() as bars:
         images = load(data, Preprocessing(), bars.read)
     files = write_pair(images, folder, prefix)
     _print_balance({"images": images.balance()})
     err.print(f"Wrote {files[0]} {images.images.shape} and {files[1].name}.")
 
 
-def _engine(release: Release, settings: Settings) -> Any:
+def _engine(release: Release, settings: Settings) -> Engine:
     """What workers classify with."""
     from worker.engines.load import load_engine
 
@@ -202,7 +203,7 @@ def _print_comparison(rows: Sequence[Mapping[str, Any]]) -> None:
     out.print(table)
 
 
-class _Bars(Progress):
+class Bars(Progress):
     """Shows a training's progress: a bar for reading, one for a candidate's epochs, one for the epoch."""
 
     def __init__(self) -> None:

@@ -65,6 +65,8 @@ def test_from_a_folder_to_a_model_that_classifies(embedded: Deployment, faces: P
     again = embedded.run("models", "quantize", model, "--data", held_out, "-o", tmp_path / "again.pkl").stderr
     assert "in float32, on 10 images. Workers" in again
     assert json.loads(embedded.run("models", "inspect", tmp_path / "again.pkl").stdout)["int8"]["images"] == 10
+    twice = embedded.run("models", "quantize", model, "--data", held_out, "-o", model, exit_code=2)
+    assert "exists; give another file" in twice.stderr
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT])

@@ -88,7 +88,7 @@ def test_a_large_jpeg_is_decoded_at_reduced_scale_but_never_below_twice_the_targ
     assert 96 <= min(image.size) <= 250
 
 
-@pytest.mark.parametrize("size", [(48, 48), (1, 1), (33, 47), (640, 480), (1999, 1501), (97, 3000)])
+@pytest.mark.parametrize("size", [(48, 48), (1, 1), (33, 47), (191, 700), (97, 3000)])
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"quality": 30}])
 def test_the_short_way_for_plain_jpegs_gives_pillows_pixels(
@@ -111,8 +111,17 @@ def test_no_other_jpeg_goes_the_short_way() -> None:
     exif[0x0112] = 6
     xmp = whole[:2] + b"\xff\xe1\x00\x1fhttp://ns.adobe.com/xap/1.0/\0" + whole[2:]
     turned, ink = encode(picture, "JPEG", exif=exif), encode(Image.new("CMYK", (60, 50)), "JPEG")
-    for data in (turned, xmp, ink, whole[:-20], whole[:30], b"\xff\xd8\xff", encode(picture, "PNG")):
+    large = encode(picture.resize((192, 192)), "JPEG")
+    for data in (turned, xmp, ink, large, whole[:-20], whole[:30], b"\xff\xd8\xff", encode(picture, "PNG")):
         assert images._plain_jpeg(data, TARGET) is None
+
+
+def test_whatever_the_short_way_runs_into_pillow_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("out of sorts")
+
+    monkeypatch.setattr("simplejpeg.decode_jpeg", fail)
+    assert pixels(encode(Image.new("RGB", (60, 50), RED), "JPEG")).shape == (50, 60, 3)
 
 
 def test_one_pixel_is_an_image() -> None:
