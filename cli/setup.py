@@ -100,12 +100,12 @@ def quantize(
     Workers choose int8 unasked where the processor gains by it and at most 0.3 points of accuracy are lost. Needs
     cuemill[trainer].
     """
-    with trainer_extra():
-        from trainer.quantize import quantize as find_out
-        from trainer.sources import load
     target = output or model.with_name(f"{model.stem}_int8.pkl")
     if target.exists():  # A job that began with a release must find it again, to the byte.
         raise UsageError(f"{target} exists; give another file with --output.")
+    with trainer_extra():
+        from trainer.quantize import quantize as find_out
+        from trainer.sources import load
     release = pickles.load(model)
     with Bars() as bars:
         images = load(data, release.preprocessing, bars.read)
