@@ -1,6 +1,7 @@
-"""The whole way, files to committed rows, against the bare network, side by side in one run.
+"""The whole way, files to committed rows, against the bare network and a plain script, side by side in one run.
 
-make bench                                    on 4,000 faces that it draws itself
+make bench                                    the table that the README quotes, on pictures that it draws itself
+python -m benchmarks.end_to_end --full        the same on ten times as many
 python -m benchmarks.end_to_end FOLDER        on a folder of yours; subfolders named by label also give accuracy
 """
 
@@ -8,52 +9,73 @@ import argparse
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.hardware import describe
+from benchmarks.pictures import FACE, PHOTOGRAPH, VIDEO, draw
 from models import jobs, pickles, results
 from models.database import Database
 from models.images import decode
 from models.labels import FER2013
 from models.paths import read_image, walk
+from models.preprocessing import Preprocessing
 from models.results import Filter
 from models.settings import SHIPPED_MODEL, Settings
 from models.states import JobStatus, Outcome
-from tests.integration.deployment import Deployment, deployment, make_faces
+from tests.integration.deployment import Deployment, deployment
 from tests.services import run_postgres, run_redis, wait_until
 from worker.engines.load import load_engine
 
 BATCH = 64
-CORES = len(os.sched_getaffinity(0))
+KERAS_BATCH = 32  # The reference's, and Keras' own default.
+CORES = sorted(os.sched_getaffinity(0))
+COUNTS = {"48x48": (4_000, FACE), "640x480": (800, VIDEO), "12 megapixels": (60, PHOTOGRAPH)}
 
 
-def bare_engine(images: list[bytes]) -> float:
-    """Images per second of the network alone: inputs ready in memory, one process a core, as the workers have it."""
+@dataclass(frozen=True)
+class Figure:
+    """What one way of classifying a folder gave; accuracy is None when subfolders name no labels."""
+
+    way: str
+    images_per_second: float
+    accuracy: float | None = None
+
+
+def _in_processes(work: Callable[..., Any], shares: list[list[bytes]]) -> float:
+    """Images per second, summed over a process for each share; all begin together, once each is warm."""
     context = get_context("spawn")
-    start = context.Barrier(CORES)
+    start = context.Barrier(len(shares))
     speeds: Queue[float] = context.Queue()
-    shares = [context.Process(target=_predict_share, args=(images[i::CORES], start, speeds)) for i in range(CORES)]
-    for process in shares:
+    processes = [context.Process(target=work, args=(share, start, speeds)) for share in shares]
+    for process in processes:
         process.start()
-    total = sum(speeds.get(timeout=600) for _ in shares)
-    for process in shares:
+    total = sum(speeds.get(timeout=3600) for _ in processes)
+    for process in processes:
         process.join()
     return total
 
 
-def _predict_share(images: list[bytes], start: Barrier, speeds: "Queue[float]") -> None:
+def _pixels(paths: list[bytes], preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    files = (read_image(os.path.dirname(path), os.path.basename(path)) for path in paths)
+    return np.stack([preprocessing.resize(decode(data, preprocessing.size)) for data in files])
+
+
+def bare_engine(paths: list[bytes], start: Barrier, speeds: "Queue[float]") -> None:
+    """The network alone on one core, as a worker has it: inputs ready in memory."""
     release = pickles.load(SHIPPED_MODEL)
-    preprocessing = release.preprocessing
-    pixels = np.stack([preprocessing.resize(decode(data, preprocessing.size)) for data in images])
-    inputs = preprocessing.to_input(pixels)
+    inputs = release.preprocessing.to_input(_pixels(paths, release.preprocessing))
     engine = load_engine(release, Settings())
     engine.predict(inputs[:BATCH])
     start.wait()
@@ -63,18 +85,82 @@ def _predict_share(images: list[bytes], start: Barrier, speeds: "Queue[float]") 
     speeds.put(len(inputs) / (time.perf_counter() - begun))
 
 
-def through(made: Deployment, folder: Path, count: int) -> tuple[float, Database, int]:
-    """Images per second from the job's first claim to its last commit, with the workers warm."""
+def without_queue(paths: list[bytes], start: Barrier, speeds: "Queue[float]") -> None:
+    """Read, decode and predict on one core, and keep nothing: what a queue and a database could cost nothing above."""
+    release = pickles.load(SHIPPED_MODEL)
+    engine = load_engine(release, Settings())
+    engine.predict(np.zeros((BATCH, release.preprocessing.height, release.preprocessing.width, 3), np.float32))
+    start.wait()
+    begun = time.perf_counter()
+    for i in range(0, len(paths), BATCH):
+        engine.predict(release.preprocessing.to_input(_pixels(paths[i : i + BATCH], release.preprocessing)))
+    speeds.put(len(paths) / (time.perf_counter() - begun))
+
+
+def keras_predict(paths: list[bytes], start: Barrier, speeds: "Queue[float]") -> None:
+    """Keras' `predict` on all cores: inputs ready in memory."""
+    from worker.engines.tensorflow import to_keras
+
+    release = pickles.load(SHIPPED_MODEL)
+    network = to_keras(release)
+    inputs = release.preprocessing.to_input(_pixels(paths, release.preprocessing))
+    network.predict(inputs[: 2 * KERAS_BATCH], batch_size=KERAS_BATCH, verbose=0)
+    start.wait()
+    begun = time.perf_counter()
+    network.predict(inputs, batch_size=KERAS_BATCH, verbose=0)
+    speeds.put(len(inputs) / (time.perf_counter() - begun))
+
+
+def plain_script(paths: list[bytes], start: Barrier, speeds: "Queue[float]") -> None:
+    """What the reference did, on all cores: read and resize every picture, then one `predict`."""
+    from PIL import Image
+
+    from worker.engines.tensorflow import to_keras
+
+    release = pickles.load(SHIPPED_MODEL)
+    network, preprocessing = to_keras(release), release.preprocessing
+    network.predict(np.zeros((2 * KERAS_BATCH, preprocessing.height, preprocessing.width, 3)), verbose=0)
+    start.wait()
+    begun = time.perf_counter()
+    pixels = []
+    for path in paths:
+        with Image.open(path) as image:
+            pixels.append(preprocessing.resize(image.convert("RGB")))
+    network.predict(preprocessing.to_input(np.stack(pixels)), batch_size=KERAS_BATCH, verbose=0)
+    speeds.put(len(paths) / (time.perf_counter() - begun))
+
+
+@contextmanager
+def embedded(**settings: str) -> Iterator[Deployment]:
+    with (
+        tempfile.TemporaryDirectory() as data,
+        deployment("embedded", {"CUEMILL_DATA_DIR": data, **settings}) as made,
+    ):
+        yield made
+
+
+@contextmanager
+def scaled(**settings: str) -> Iterator[Deployment]:
+    with run_redis() as redis, run_postgres() as postgres:
+        urls = {"CUEMILL_DATABASE_URL": postgres.create_database(), "CUEMILL_BROKER_URL": redis.url}
+        with deployment("scaled", urls | settings) as made:
+            yield made
+
+
+def through(way: str, made: Deployment, folder: Path, cores: list[int] = CORES) -> Figure:
+    """A job's images per second from its first claim to its last commit, with the workers warm, on these cores only."""
     database = made.database()
     database.upgrade()
+    os.sched_setaffinity(0, cores)  # What is started now inherits it.
     made.start("worker")
+    os.sched_setaffinity(0, CORES)
     with tempfile.TemporaryDirectory() as warm:
-        _run(made, database, make_faces(Path(warm), 4 * BATCH))
+        _run(made, database, draw(Path(warm), 8 * BATCH, FACE))
     job_id = _run(made, database, folder)
     job = jobs.get(database, job_id)
-    if job.status is not JobStatus.COMPLETED or job.counts.total != count or not job.images_per_second:
-        raise RuntimeError(f"The job ended as {job}, expected {count} images.")
-    return job.images_per_second, database, job_id
+    if job.status is not JobStatus.COMPLETED or job.counts.classified != job.counts.total or not job.images_per_second:
+        raise RuntimeError(f"Expected every image to be classified; the job ended as {job}.")
+    return Figure(way, job.images_per_second, _accuracy(database, job_id))
 
 
 def _run(made: Deployment, database: Database, folder: Path) -> int:
@@ -83,8 +169,7 @@ def _run(made: Deployment, database: Database, folder: Path) -> int:
     return job_id
 
 
-def accuracy(database: Database, job_id: int) -> float | None:
-    """Share of images whose emotion is that of their subfolder; None when subfolders name no labels."""
+def _accuracy(database: Database, job_id: int) -> float | None:
     right = total = 0
     for record in results.every(database, Filter(job_id, outcome=Outcome.CLASSIFIED)):
         label = record.path.split("/")[0]
@@ -93,58 +178,71 @@ def accuracy(database: Database, job_id: int) -> float | None:
     return right / total if right else None
 
 
-def compare(folder: Path) -> None:
-    """Prints the table."""
+BARE, KERAS, PLAIN = "bare engine", "Keras predict", "plain script: Pillow, then Keras predict"
+NO_QUEUE, EMBEDDED, SCALED = "no queue, no database", "embedded: SQLite", "scaled: PostgreSQL, Redis, Celery"
+ONE, TWO = "embedded, one worker on one core", "embedded, two workers on two cores"
+
+
+def ways(folder: Path) -> Iterator[Figure]:
+    """Every way of classifying the folder, one after another, each alone on the machine."""
     root = os.fsencode(folder.resolve())
-    images = [read_image(root, path) for path in walk(root, True)]
-    bare = bare_engine(images)
-    table = Table(
-        "way", "images/s", "of bare", "classified", "accuracy", title=f"{len(images):,} images, {CORES} workers"
-    )
-    table.add_row("bare engine", f"{bare:,.0f}", "1.00", "", "")
-    for name, measure in _ways():
-        rate, counts, right = measure(folder, len(images))
-        table.add_row(
-            name, f"{rate:,.0f}", f"{rate / bare:.2f}", f"{counts:,}", "" if right is None else f"{right:.4f}"
-        )
-    console = Console(width=110)
-    console.print(table)
-    console.print(describe(), highlight=False)
+    paths = [os.path.join(root, path) for path in walk(root, True)]
+    shares = [paths[i :: len(CORES)] for i in range(len(CORES))]
+    yield Figure(BARE, _in_processes(bare_engine, shares))
+    yield Figure(KERAS, _in_processes(keras_predict, [paths]))
+    yield Figure(PLAIN, _in_processes(plain_script, [paths]))
+    yield Figure(NO_QUEUE, _in_processes(without_queue, shares))
+    with embedded() as made:
+        yield through(EMBEDDED, made, folder)
+    with scaled() as made:
+        yield through(SCALED, made, folder)
+    for way, workers in ((ONE, 1), (TWO, 2)):
+        if workers <= len(CORES):
+            with embedded(CUEMILL_WORKERS=str(workers)) as made:
+                yield through(way, made, folder, CORES[:workers])
 
 
-Measure = Callable[[Path, int], tuple[float, int, float | None]]
+RATIOS = ((BARE, KERAS), (EMBEDDED, BARE), (SCALED, BARE), (EMBEDDED, NO_QUEUE), (EMBEDDED, PLAIN), (TWO, ONE))
 
 
-def _ways() -> list[tuple[str, Measure]]:
-    return [("embedded: SQLite", _embedded), ("scaled: PostgreSQL + Redis + Celery", _scaled)]
+def compare(folders: dict[str, Path]) -> None:
+    """Prints a row for each way and folder, then the ratios that say how good that is."""
+    console = Console(width=120)
+    figures = Table("images/s", *folders, box=None)
+    ratios = Table("ratio", *folders, box=None)
+    found: dict[str, list[Figure]] = {}
+    with console.status("") as status:
+        for title, folder in folders.items():
+            for figure in ways(folder):
+                found.setdefault(figure.way, []).append(figure)
+                status.update(f"{title}, {figure.way}: {figure.images_per_second:,.0f} images/s")
+    for way, row in found.items():
+        figures.add_row(way, *(_shown(figure) for figure in row))
+    for way, other in RATIOS:
+        if way in found and other in found:
+            pairs = zip(found[way], found[other], strict=True)
+            quotients = (f"{a.images_per_second / b.images_per_second:.2f}" for a, b in pairs)
+            ratios.add_row(f"{way.split(':')[0]} / {other.split(':')[0]}", *quotients)
+    console.print(figures, "", ratios, "", describe(), highlight=False)
 
 
-def _embedded(folder: Path, count: int) -> tuple[float, int, float | None]:
-    with tempfile.TemporaryDirectory() as data, deployment("embedded", {"CUEMILL_DATA_DIR": data}) as made:
-        return _measured(made, folder, count)
-
-
-def _scaled(folder: Path, count: int) -> tuple[float, int, float | None]:
-    with run_redis() as redis, run_postgres() as postgres:
-        urls = {"CUEMILL_DATABASE_URL": postgres.create_database(), "CUEMILL_BROKER_URL": redis.url}
-        with deployment("scaled", urls) as made:
-            return _measured(made, folder, count)
-
-
-def _measured(made: Deployment, folder: Path, count: int) -> tuple[float, int, float | None]:
-    rate, database, job_id = through(made, folder, count)
-    return rate, jobs.get(database, job_id).counts.classified, accuracy(database, job_id)
+def _shown(figure: Figure) -> str:
+    right = "" if figure.accuracy is None else f" ({figure.accuracy:.1%} right)"
+    return f"{figure.images_per_second:,.0f}{right}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path)
-    folder = parser.parse_args().folder
-    if folder is not None:
-        compare(folder)
+    parser.add_argument("--full", action="store_true", help="ten times as many pictures")
+    arguments = parser.parse_args()
+    if arguments.folder is not None:
+        compare({arguments.folder.name: arguments.folder})
         return
     with tempfile.TemporaryDirectory() as drawn:
-        compare(make_faces(Path(drawn), 4000))
+        times = 10 if arguments.full else 1
+        counts = {title: (times * count, size) for title, (count, size) in COUNTS.items()}
+        compare({f"{n:,} of {title}": draw(Path(drawn) / title, n, size) for title, (n, size) in counts.items()})
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
 import logging
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from celery import Celery
-from kombu.exceptions import OperationalError
+if TYPE_CHECKING:
+    from celery import Celery
 
 SCAN: Final = "cuemill.scan"
 CLASSIFY: Final = "cuemill.classify"
@@ -22,13 +22,15 @@ Send = Callable[[str, int], bool]
 _log = logging.getLogger(__name__)
 
 
-def make_app(broker_url: str, tasks: str = "worker.tasks") -> Celery:
+def make_app(broker_url: str, tasks: str = "worker.tasks") -> "Celery":
     """A Celery application for sending and for working. A message is a task's name and an id, in JSON; results lie in
     SQL, so there is no result backend; and whatever is lost on the way, the sweep sends again.
 
     Args:
         tasks: the module that a worker runs tasks from.
     """
+    from celery import Celery  # Slow to import, and without a broker not needed.
+
     app = Celery("cuemill", broker=broker_url, set_as_current=False)
     app.conf.update(
         task_default_queue=QUEUE,
@@ -64,8 +66,9 @@ def make_app(broker_url: str, tasks: str = "worker.tasks") -> Celery:
     return app
 
 
-def sender(app: Celery) -> Send:
+def sender(app: "Celery") -> Send:
     """Sends through an application's broker, without waiting long for one that is away."""
+    from kombu.exceptions import OperationalError
 
     def send(task: str, identity: int) -> bool:
         try:
@@ -78,8 +81,9 @@ def sender(app: Celery) -> Send:
     return send
 
 
-def pinger(app: Celery) -> Callable[[], bool]:
+def pinger(app: "Celery") -> Callable[[], bool]:
     """Says whether an application's broker can be reached, within a few seconds."""
+    from kombu.exceptions import OperationalError
 
     def ping() -> bool:
         try:
