@@ -1,4 +1,5 @@
-"""TensorFlow, from the Keras config in the pickle: the reference that the other engine is measured against."""
+"""TensorFlow, from the Keras config in the pickle: the reference that the other engine is measured against, and the one
+that runs on an NVIDIA GPU, where TensorFlow finds one (pip install "tensorflow[and-cuda]")."""
 
 import json
 from collections.abc import Iterator
@@ -49,11 +50,22 @@ class TensorFlowEngine:
     precision = "f32"
 
     def __init__(self, release: Release) -> None:
+        _share_gpus()
         self._model = to_keras(release)
 
     def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Scores (n, labels) for inputs (n, height, width, 3), as the protocol says."""
         return np.asarray(self._model.predict_on_batch(batch), np.float32)
+
+
+def _share_gpus() -> None:
+    """Takes a GPU's memory as it is needed: the first worker would else take all of it, and leave the others none."""
+    try:
+        import tensorflow as tf
+    except ImportError:  # `to_keras` says it better.
+        return
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
 
 
 def to_keras(release: Release) -> Any:
