@@ -70,8 +70,8 @@ def effect(folder: Path) -> Table:
         ways = []
         for data in (_jpeg(face, (side, side)) for face in faces):
             with _full_scale():
-                full = preprocessing.resize(decode(data, preprocessing.size))
-            ways.append((full, preprocessing.resize(decode(data, preprocessing.size))))
+                whole = preprocessing.resize(decode(data, preprocessing.size))
+            ways.append((whole, preprocessing.resize(decode(data, preprocessing.size))))
         full, reduced = (engine.predict(preprocessing.to_input(np.stack(way))) for way in zip(*ways, strict=True))
         same = (full.argmax(axis=1) == reduced.argmax(axis=1)).mean()
         off = np.abs(full - reduced).max(axis=1)
