@@ -9,16 +9,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
-from models import jobs, scans
+from models import bulk, jobs, scans
 from models.database import Database, now_s
+from models.labels import EMOTIONS
 from models.queue import CLASSIFY, SCAN, Send
 from models.results import Row
 from models.settings import Settings
 from models.states import LIVE, MAX_ATTEMPTS, BatchState, Outcome
 from models.tables import Batch, Image, Job, Prediction
+
+_IMAGE = ("job_id", "number", "path", "outcome", "error_code", "error_message")
+_PREDICTION = ("job_id", "number", "face", "model_release_id", "emotion", "score", *EMOTIONS)
 
 
 @dataclass(frozen=True)
@@ -79,39 +82,23 @@ def complete(db: Database, mine: Claim, rows: Sequence[Row]) -> bool:
             sa.update(Batch).where(*_mine(mine)).values(state=BatchState.DONE, items=None, lease_until=None)
         )
         if moved.rowcount:
-            _record(connection, db, mine.job_id, mine.model_release_id, rows)
+            _record(connection, mine.job_id, mine.model_release_id, rows)
         return bool(moved.rowcount)
 
 
-def _record(connection: Connection, db: Database, job_id: int, release_id: int, rows: Sequence[Row]) -> None:
+def _record(connection: Connection, job_id: int, release_id: int, rows: Sequence[Row]) -> None:
     counted = {outcome: sum(row.outcome is outcome for row in rows) for outcome in Outcome}
     connection.execute(
         sa.update(Job)
         .where(Job.id == job_id)
         .values({outcome.value: getattr(Job, outcome.value) + n for outcome, n in counted.items() if n})
     )
-    insert = sqlite.insert if db.is_sqlite else postgresql.insert
-    connection.execute(
-        insert(Image).on_conflict_do_nothing(),
-        [
-            {
-                "job_id": job_id,
-                "number": row.number,
-                "path": row.path,
-                "outcome": row.outcome.value,
-                "error_code": row.error_code,
-                "error_message": row.error_message,
-            }
-            for row in rows
-        ],
-    )
-    predictions = [
-        {"job_id": job_id, "number": row.number, "face": 0, "model_release_id": release_id, **row.prediction()}
-        for row in rows
-        if row.scores is not None
-    ]
+    images = [(job_id, row.number, row.path, row.outcome.value, row.error_code, row.error_message) for row in rows]
+    predictions = [(job_id, row.number, 0, release_id, *row.prediction()) for row in rows if row.scores is not None]
+    # No key is taken: the scan gave each image its number, and whoever isn't fenced off is the first to record it.
+    bulk.insert(connection, Image, _IMAGE, images)
     if predictions:
-        connection.execute(insert(Prediction).on_conflict_do_nothing(), predictions)
+        bulk.insert(connection, Prediction, _PREDICTION, predictions)
     jobs.complete_if_ended(connection, job_id)
 
 
@@ -161,7 +148,7 @@ def _requeue(connection: Connection, db: Database, which: sa.ColumnElement[bool]
             message = f"The worker died {row.attempt} times, the last ones on this image alone."
             image = Row(items[0][0], items[0][1], Outcome.FAILED, "worker_died", message)
             release_id = connection.execute(sa.select(Job.model_release_id).where(Job.id == row.job_id)).scalar_one()
-            _record(connection, db, row.job_id, release_id, [image])
+            _record(connection, row.job_id, release_id, [image])
     return len(found)
 
 

@@ -92,7 +92,7 @@ class Database:
                 prepared = connection.execution_options(sqlite_begin=mode, sqlite_synchronous=synchronous)
                 with prepared.begin():
                     yield prepared
-        except DBAPIError as error:
+        except (DBAPIError, self._engine.dialect.loaded_dbapi.Error) as error:  # The driver's own come from a COPY.
             raise DatabaseError(_explain(self.url, error)) from error
 
     def upgrade(self) -> None:
@@ -186,9 +186,9 @@ def _postgresql(url: URL) -> sa.Engine:
     return sa.create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 5})
 
 
-def _explain(url: URL, error: DBAPIError) -> str:
+def _explain(url: URL, error: Exception) -> str:
     where = url.render_as_string(hide_password=True)
-    reason = str(error.orig).strip().split("\n")[0]
+    reason = str(getattr(error, "orig", error)).strip().split("\n")[0]
     if "full" in reason or "No space left" in reason:
         return f"The disk of the database {where} is full ({reason}). Free some space; nothing recorded is lost."
     if "no such table" in reason or "does not exist" in reason:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -309,9 +310,15 @@ def delete(db: Database, job_id: int) -> None:
 
 def add_batch(connection: Connection, job_id: int, items: list[tuple[int, str]], attempt: int = 0) -> None:
     """A queued batch of (number, path)."""
-    connection.execute(
-        sa.insert(Batch).values(job_id=job_id, size=len(items), items=items, state=BatchState.QUEUED, attempt=attempt)
-    )
+    add_batches(connection, job_id, [items], attempt)
+
+
+def add_batches(
+    connection: Connection, job_id: int, batches: Sequence[list[tuple[int, str]]], attempt: int = 0
+) -> None:
+    """Queued batches of (number, path), in one statement."""
+    new = {"job_id": job_id, "state": BatchState.QUEUED, "attempt": attempt}
+    connection.execute(sa.insert(Batch), [{**new, "size": len(items), "items": items} for items in batches])
 
 
 def end_unfinished(connection: Connection, job_id: int) -> None:

@@ -4,13 +4,19 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby, islice
 from pathlib import Path
 
 from models.errors import DataError, FolderError, ImageError, OutsideRootsError
 from models.images import MAX_BYTES, SUFFIXES
 from models.sources import parse
 
+PASS = 100_000
+"""Names of a folder that a walk holds at a time; up to twice as many while it looks for them."""
+CHUNK = 4_096
+
+_ENDINGS = tuple(os.fsencode(suffix) for suffix in SUFFIXES)
 _ESCAPE = re.compile(r"\\(?:\\|x([0-9a-f]{2}))")
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -79,55 +85,99 @@ def _contains(root: bytes, path: bytes) -> bool:
     return os.path.commonpath([root, path]) == root
 
 
-def walk(folder: bytes, recursive: bool, after: bytes | None = None) -> Iterator[bytes]:
+def walk(
+    folder: bytes, recursive: bool, after: bytes | None = None, alive: Callable[[], object] = lambda: None
+) -> Iterator[bytes]:
     """Paths below a folder, relative to it, that are to have an outcome; each folder sorted by name, as bytes.
 
     These are the files with an image's ending, whatever they hold, and, so that nothing is passed over in silence,
-    links to folders (never followed) and folders that can't be listed.
+    links to folders (never followed) and folders that can't be listed. No path comes twice, and memory stays flat
+    however many names a folder holds.
 
     Args:
         after: go on behind this path, as a walk that was interrupted does.
+        alive: called again and again while the walk looks, also where it finds nothing for long.
 
     Raises:
         FolderError: the folder itself can't be listed.
     """
-    try:
-        entries = _listing(folder)
-    except OSError as error:
-        raise FolderError(f"{to_text(folder)} can't be listed: {error.strerror}.") from error
-    yield from _walk(folder, b"", entries, recursive, tuple(after.split(b"/")) if after else ())
-
-
-def _walk(
-    folder: bytes, prefix: bytes, entries: list[os.DirEntry[bytes]], recursive: bool, after: tuple[bytes, ...]
-) -> Iterator[bytes]:
-    for entry in entries:
-        if after and entry.name < after[0]:
+    behind = tuple(after.split(b"/")) if after else ()
+    levels = [(b"", behind, _sorted(folder, behind, recursive, alive))]  # No recursion: paths nest deeper than Python.
+    while levels:
+        prefix, behind, names = levels[-1]
+        try:
+            found = next(names, None)
+        except OSError as error:
+            levels.pop()
+            if not levels:
+                raise FolderError(f"{to_text(folder)} can't be listed: {error.strerror}.") from error
+            yield prefix[:-1]
             continue
-        within = after[1:] if after and entry.name == after[0] else ()
-        reached = bool(after) and entry.name == after[0] and not within
-        path = prefix + entry.name
-        if entry.is_dir(follow_symlinks=False):
-            if not recursive:
-                continue
-            try:
-                inner = _listing(entry.path)
-            except OSError:
-                if not reached:
-                    yield path
-                continue
-            yield from _walk(folder, path + b"/", inner, recursive, within)
-        elif not reached and (_is_image(entry.name) or (recursive and _is_linked_folder(entry))):
-            yield path
+        if found is None:
+            levels.pop()
+            continue
+        name, is_folder = found
+        if behind == (name,):
+            continue  # It was given; should it be a folder, it couldn't be listed then, and that is its outcome.
+        if is_folder:
+            path, within = prefix + name, behind[1:] if behind[:1] == (name,) else ()
+            levels.append((path + b"/", within, _sorted(os.path.join(folder, path), within, recursive, alive)))
+        else:
+            yield prefix + name
 
 
-def _listing(folder: bytes) -> list[os.DirEntry[bytes]]:
+def _sorted(
+    folder: bytes, behind: tuple[bytes, ...], recursive: bool, alive: Callable[[], object]
+) -> Iterator[tuple[bytes, bool]]:
+    """What a walk gives of a folder, or goes into: names, sorted, with whether each is a folder.
+
+    A large folder is listed anew for every `PASS` names, so that no more of them are held (docs/decisions/0007).
+
+    Raises:
+        OSError: the folder can't be listed, or no longer.
+    """
+    first, more = behind[0] if behind else b"", True
+    while more:
+        names, folders, more = _smallest(folder, first, recursive, alive)
+        for name in names:
+            yield name, name in folders
+        first = names[-1] + b"\0" if more else b""  # No name lies between.
+
+
+def _smallest(
+    folder: bytes, first: bytes, recursive: bool, alive: Callable[[], object]
+) -> tuple[list[bytes], set[bytes], bool]:
+    """The `PASS` smallest names from `first` on, those of them that are folders, and whether there are more."""
+    names: list[bytes] = []
+    folders: set[bytes] = set()
+    last, more = b"\xff" * 256, False  # No name is so long.
+    alive()
     with os.scandir(folder) as entries:
-        return sorted(entries, key=lambda entry: entry.name)
+        while chunk := list(islice(entries, CHUNK)):
+            alive()
+            for entry in [entry for entry in chunk if first <= entry.name <= last]:
+                if entry.is_dir(follow_symlinks=False):
+                    if recursive:
+                        names.append(entry.name)
+                        folders.add(entry.name)
+                elif _is_image(entry.name) or (recursive and _is_linked_folder(entry)):
+                    names.append(entry.name)
+            if len(names) >= 2 * PASS:
+                names, more = _first(names), True
+                last = names[-1]
+                folders.intersection_update(names)
+    more = more or len(names) > PASS
+    return _first(names), folders, more
+
+
+def _first(names: list[bytes]) -> list[bytes]:
+    """The `PASS` smallest; a name that is removed and made again while a folder is listed may be in it twice."""
+    names.sort()
+    return [name for name, _ in islice(groupby(names), PASS)]
 
 
 def _is_image(name: bytes) -> bool:
-    return not name.startswith(b".") and os.path.splitext(os.fsdecode(name))[1].lower() in SUFFIXES
+    return not name.startswith(b".") and name.lower().endswith(_ENDINGS)
 
 
 def _is_linked_folder(entry: os.DirEntry[bytes]) -> bool:

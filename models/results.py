@@ -33,15 +33,11 @@ class Row:
     error_message: str | None = None
     scores: NDArray[np.float32] | None = None
 
-    def prediction(self) -> dict[str, Any]:
-        """The prediction's columns, but for its keys."""
+    def prediction(self) -> tuple[Any, ...]:
+        """The highest emotion, its score, and all 28."""
         scores = [] if self.scores is None else self.scores.tolist()
-        top = int(np.argmax(scores))
-        return {
-            "emotion": EMOTIONS[top],
-            "score": scores[top],
-            **dict(zip(EMOTIONS, scores, strict=True)),
-        }
+        highest = max(scores)
+        return (EMOTIONS[scores.index(highest)], highest, *scores)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from models.database import Database, now_s
-from models.jobs import add_batch, complete_if_ended
+from models.jobs import add_batches, complete_if_ended
 from models.states import LIVE, JobStatus
 from models.tables import Job
 
@@ -58,7 +58,7 @@ def claim(db: Database, job_id: int | None, worker: str, lease_s: float) -> Scan
 
 
 def record(db: Database, claim: ScanClaim, items: list[tuple[int, str]], lease_s: float) -> bool:
-    """Adds one batch of images found, renewing the lease; False when the claim is lost or the job has ended."""
+    """Adds images found, in batches, renewing the lease; False when the claim is lost or the job has ended."""
     with db.write() as connection:
         moved = connection.execute(
             sa.update(Job)
@@ -66,7 +66,15 @@ def record(db: Database, claim: ScanClaim, items: list[tuple[int, str]], lease_s
             .values(total=Job.total + len(items), scan_cursor=items[-1][1], scan_lease_until=now_s() + lease_s)
         )
         if moved.rowcount:
-            add_batch(connection, claim.job_id, items)
+            starts = range(0, len(items), claim.batch_size)
+            add_batches(connection, claim.job_id, [items[start : start + claim.batch_size] for start in starts])
+        return bool(moved.rowcount)
+
+
+def renew(db: Database, claim: ScanClaim, lease_s: float) -> bool:
+    """Extends the lease; False when the claim is lost or the job has ended."""
+    with db.write(synced=False) as connection:
+        moved = connection.execute(sa.update(Job).where(*_mine(claim)).values(scan_lease_until=now_s() + lease_s))
         return bool(moved.rowcount)
 
 

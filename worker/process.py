@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 import time
+from functools import partial
 from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import Self
@@ -36,12 +37,12 @@ def work(db: Database, settings: Settings, stop: threading.Event, job_id: int | 
     A database that is away or full is waited for: what was claimed is run again when its lease has run out.
     """
     name = worker_name(os.getpid())
-    pipeline = Pipeline(db, settings, name)
+    run = partial(Pipeline(db, settings, name).run, job_id=job_id)
     pause_s = RETRY_S
     while not stop.is_set():
         try:
             # Batches first: the images found are wanted sooner than more images to find.
-            if not pipeline.run(job_id=job_id) and not scan(db, settings, name, job_id, announce=lambda: None):
+            if not run() and not scan(db, settings, name, job_id, announce=lambda: None, classify=run):
                 stop.wait(POLL_S)
             pause_s = RETRY_S
         except DatabaseError as error:

@@ -1,8 +1,8 @@
 """The scan of a job's folder: batches of paths, each announced after its commit, while the listing goes on."""
 
 import logging
-from collections.abc import Callable
-from itertools import islice
+import time
+from collections.abc import Callable, Iterator
 
 from models import jobs, scans
 from models.database import Database
@@ -15,13 +15,28 @@ from models.settings import Settings
 _log = logging.getLogger(__name__)
 
 
-def scan(db: Database, settings: Settings, worker: str, job_id: int | None, announce: Callable[[], object]) -> bool:
+COMMIT_S = 0.1
+"""What is found meanwhile is committed together; the first batch is at once."""
+COMMIT_BATCHES = 64
+"""And no more than this, so that no transaction is long."""
+
+
+def scan(
+    db: Database,
+    settings: Settings,
+    worker: str,
+    job_id: int | None,
+    announce: Callable[[], object],
+    classify: Callable[[], object],
+) -> bool:
     """Claims and scans this job's folder, or that of the oldest job due; False when there was nothing to claim.
 
     An interrupted scan is gone on with behind the last path that it recorded.
 
     Args:
         announce: called after each commit that left batches due.
+        classify: works on a batch. It is called between commits, for up to half of the time, so that results come
+            while a large folder is still being listed even if this worker is the only one.
 
     Raises:
         DatabaseError: the scan stays claimed until its lease runs out, and is then gone on with.
@@ -30,27 +45,72 @@ def scan(db: Database, settings: Settings, worker: str, job_id: int | None, anno
     if claim is None:
         return False
     try:
-        _list(db, settings, claim, announce)
+        _list(db, settings, claim, announce, classify)
     except FolderError as error:
         _log.warning("job=%d failed: %s", claim.job_id, error.code)
         jobs.fail(db, claim.job_id, error)
+    except _ClaimLostError:
+        _log.info("job=%d its scan is no longer ours", claim.job_id)
     return True
 
 
-def _list(db: Database, settings: Settings, claim: ScanClaim, announce: Callable[[], object]) -> None:
+class _ClaimLostError(Exception):
+    pass
+
+
+def _list(
+    db: Database,
+    settings: Settings,
+    claim: ScanClaim,
+    announce: Callable[[], object],
+    classify: Callable[[], object],
+) -> None:
     folder = to_bytes(claim.folder)
     check_folder(folder)
-    found = walk(folder, claim.recursive, to_bytes(claim.cursor) if claim.cursor else None)
-    number = claim.total
-    while paths := list(islice(found, claim.batch_size)):
+    after = to_bytes(claim.cursor) if claim.cursor else None
+    found = walk(folder, claim.recursive, after, _keeper(db, claim, settings.lease_s))
+    number, begun, classifying_s = claim.total, time.monotonic(), 0.0
+    for paths in _together(found, claim.batch_size):
         items = [(number + i, to_text(path)) for i, path in enumerate(paths)]
         if not scans.record(db, claim, items, settings.lease_s):
-            return
+            raise _ClaimLostError
         number += len(items)
         announce()
+        before = time.monotonic()
+        if classifying_s <= (before - begun) / 2:
+            classify()
+            classifying_s += time.monotonic() - before
     if number == 0:
         raise FolderError(
             f"{claim.folder} holds no image{'' if claim.recursive else ' (its subfolders were not looked at)'}; "
             f"expected files that end in {', '.join(sorted(SUFFIXES))}."
         )
     scans.finish(db, claim)
+
+
+def _together(found: Iterator[bytes], batch_size: int) -> Iterator[list[bytes]]:
+    """What is found, in whole batches but for the last: the first at once, then what can be committed together."""
+    paths: list[bytes] = []
+    due = 0.0
+    for path in found:
+        paths.append(path)
+        if len(paths) % batch_size == 0 and (len(paths) == COMMIT_BATCHES * batch_size or time.monotonic() >= due):
+            yield paths
+            paths = []
+            due = time.monotonic() + COMMIT_S
+    if paths:
+        yield paths
+
+
+def _keeper(db: Database, claim: ScanClaim, lease_s: float) -> Callable[[], None]:
+    """Renews the lease each third of it, so that a folder that takes longer to list is not taken from its worker."""
+    due = time.monotonic() + lease_s / 3
+
+    def keep() -> None:
+        nonlocal due
+        if time.monotonic() >= due:
+            if not scans.renew(db, claim, lease_s):
+                raise _ClaimLostError
+            due = time.monotonic() + lease_s / 3
+
+    return keep

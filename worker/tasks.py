@@ -1,7 +1,7 @@
 """Celery's tasks, thin: an id comes in, one function is called. The sweep, not Celery, owns retries."""
 
 import os
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from celery import Task, shared_task
@@ -25,9 +25,9 @@ def _process() -> tuple[Settings, Database, Pipeline]:
 
 @shared_task(name=SCAN, bind=True)  # type: ignore[untyped-decorator]
 def scan_job(self: "Task[Any, Any]", job_id: int) -> None:
-    settings, db, _ = _process()
-    send = sender(self.app)
-    scan(db, settings, worker_name(os.getpid()), job_id, lambda: _dispatch(db, settings, send))
+    settings, db, pipeline = _process()
+    send, classify = sender(self.app), partial(pipeline.run, job_id=job_id)
+    scan(db, settings, worker_name(os.getpid()), job_id, lambda: _dispatch(db, settings, send), classify)
 
 
 @shared_task(name=CLASSIFY, bind=True)  # type: ignore[untyped-decorator]

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models import paths
 from models.errors import FolderError, ImageError, OutsideRootsError
 from models.paths import check_folder, read_image, to_bytes, to_text, walk
 
@@ -62,6 +63,61 @@ def test_a_walk_goes_on_behind_any_path_it_gave(trees: list[list[str]]) -> None:
         paths = list(walk(root, True))
         for i, path in enumerate(paths):
             assert list(walk(root, True, after=path)) == paths[i + 1 :]
+
+
+NAMES_IN_A_TREE = st.sampled_from([b"a", b"b", b"a.", b"ab", b"a-", "é".encode(), b"\xff"])
+
+
+@given(
+    st.lists(st.lists(NAMES_IN_A_TREE, min_size=1, max_size=4), max_size=16),
+    st.integers(1, 4),
+    st.integers(1, 4),
+)
+def test_a_folder_listed_a_few_names_at_a_time_is_walked_in_the_same_order_from_any_path(
+    trees: list[list[bytes]], at_a_time: int, chunk: int
+) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paths, "PASS", at_a_time)
+        patch.setattr(paths, "CHUNK", chunk)
+        files = {b"/".join(b"d" + part for part in tree) + b".jpg" for tree in trees}
+        root = touch(Path(folder), *(os.fsdecode(file) for file in files), "notes.txt", ".hidden.jpg")
+        expected = sorted(files, key=lambda file: file.split(b"/"))
+        assert list(walk(root, True)) == expected
+        assert list(walk(root, False)) == [file for file in expected if b"/" not in file]
+        for i, path in enumerate(expected):
+            assert list(walk(root, True, after=path)) == expected[i + 1 :]
+
+
+def test_a_folder_that_changes_while_it_is_walked_gives_each_path_once_and_all_that_stayed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths, "PASS", 3)
+    stay = [f"{i:02}.jpg" for i in range(0, 40, 2)]
+    root = touch(tmp_path, *stay, "33.jpg")
+    found = walk(root, True)
+    given_already = [next(found) for _ in range(5)]
+    touch(tmp_path, "01.jpg", "31.jpg")
+    (tmp_path / "33.jpg").unlink()
+    given_later = list(found)
+    assert given_already + given_later == sorted([*map(os.fsencode, stay), b"31.jpg"])
+
+
+def test_folders_nested_as_deep_as_a_path_can_be_are_walked(tmp_path: Path) -> None:
+    deepest = tmp_path
+    for _ in range(1500):
+        deepest /= "d"
+        deepest.mkdir()
+    (deepest / "a.jpg").touch()
+    try:
+        assert list(walk(os.fsencode(tmp_path), True)) == [b"d/" * 1500 + b"a.jpg"]
+    finally:  # Deeper than what removes temporary folders can go.
+        (deepest / "a.jpg").unlink()
+        os.removedirs(deepest)
+
+
+def test_a_folder_whose_outcome_was_that_it_cannot_be_listed_is_not_gone_into_later(tmp_path: Path) -> None:
+    root = touch(tmp_path, "a.jpg", "open_by_now/b.jpg", "z.jpg")
+    assert list(walk(root, True, after=b"open_by_now")) == [b"z.jpg"]
 
 
 def test_a_walk_goes_on_behind_a_path_that_is_gone(tmp_path: Path) -> None:

@@ -1,0 +1,163 @@
+"""The scan of real folders into either database: how it streams, and how it is gone on with."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from models import batches, jobs, paths, scans
+from models.database import Database
+from models.jobs import JobView, Submission
+from models.settings import Settings
+from models.states import BatchState, JobStatus, Outcome
+from models.tables import Batch, Job
+from tests.models.test_jobs import rows_of
+from worker import scan as scanning
+from worker.scan import scan
+
+SETTINGS = Settings(lease_s=30.0)
+
+
+def nothing() -> None:
+    pass
+
+
+def submit(db: Database, release_id: int, folder: Path, images: int) -> JobView:
+    folder.mkdir()
+    for i in range(images):
+        (folder / f"{i:03}.jpg").touch()
+    return jobs.submit(db, Submission(str(folder), release_id, batch_size=4))[0]
+
+
+@pytest.fixture(autouse=True)
+def _commits_come_by_count_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scanning, "COMMIT_S", 1e9)
+
+
+def found_in(db: Database, job: JobView) -> list[tuple[int, str]]:
+    with db.read() as connection:
+        query = sa.select(Batch.items).where(Batch.job_id == job.id).order_by(Batch.id)
+        return [(number, path) for items in connection.scalars(query) for number, path in items or ()]
+
+
+def run(
+    db: Database, job: JobView, announce: Callable[[], object] = nothing, classify: Callable[[], object] = nothing
+) -> None:
+    assert scan(db, SETTINGS, "worker", job.id, announce, classify)
+
+
+def test_the_first_batch_is_announced_while_the_folder_is_still_being_listed(
+    db: Database, release_id: int, tmp_path: Path
+) -> None:
+    job = submit(db, release_id, tmp_path / "faces", 30)
+    seen: list[tuple[int, bool]] = []
+
+    def announce() -> None:
+        now = jobs.get(db, job.id)
+        seen.append((now.counts.total, now.scanned_at is None))
+
+    run(db, job, announce)
+    assert seen == [(4, True), (30, True)]
+    assert found_in(db, job) == [(i, f"{i:03}.jpg") for i in range(30)]
+    assert jobs.get(db, job.id).scanned_at is not None
+
+
+def test_no_commit_has_more_than_its_share_of_batches(
+    db: Database, release_id: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scanning, "COMMIT_BATCHES", 2)
+    job = submit(db, release_id, tmp_path / "faces", 30)
+    totals: list[int] = []
+    run(db, job, lambda: totals.append(jobs.get(db, job.id).counts.total))
+    assert totals == [4, 12, 20, 28, 30]
+
+
+def test_a_lone_worker_gives_results_while_it_lists(db: Database, release_id: int, tmp_path: Path) -> None:
+    job = submit(db, release_id, tmp_path / "faces", 30)
+    seen: list[JobView] = []
+
+    def classify() -> None:
+        claim = batches.claim(db, None, "worker", 30.0)
+        assert claim is not None
+        batches.complete(db, claim, rows_of(claim, Outcome.UNREADABLE))
+        seen.append(jobs.get(db, job.id))
+
+    run(db, job, classify=classify)
+    assert (seen[0].scanned_at, seen[0].counts.unreadable, seen[0].counts.total) == (None, 4, 4)
+
+
+@pytest.mark.parametrize("commits", [1, 2, 4])
+def test_a_scan_killed_after_any_commit_is_gone_on_with_though_the_folder_changed(
+    db: Database, release_id: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commits: int
+) -> None:
+    monkeypatch.setattr(scanning, "COMMIT_BATCHES", 1)
+    monkeypatch.setattr(paths, "PASS", 3)
+    job = submit(db, release_id, tmp_path / "faces", 30)
+    left = commits
+
+    class KilledError(Exception):
+        pass
+
+    def die() -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        run(db, job, die)
+    for late in ("000-late.jpg", "029-late.jpg"):
+        (tmp_path / "faces" / late).touch()
+    batches.release(db, "worker")
+    run(db, job)
+    found = found_in(db, job)
+    assert [number for number, _ in found] == list(range(31))
+    assert [path for _, path in found] == sorted([*(f"{i:03}.jpg" for i in range(30)), "029-late.jpg"])
+    assert jobs.get(db, job.id).counts.total == 31
+
+
+def test_a_scan_cancelled_between_two_commits_stops_and_leaves_true_counts(
+    db: Database, release_id: int, tmp_path: Path
+) -> None:
+    job = submit(db, release_id, tmp_path / "faces", 30)
+    run(db, job, lambda: jobs.cancel(db, job.id))
+    ended = jobs.get(db, job.id)
+    assert (ended.status, ended.counts.total, ended.counts.cancelled) == (JobStatus.CANCELLED, 4, 4)
+    assert ended.scanned_at is None
+    with db.read() as connection:
+        assert set(connection.scalars(sa.select(Batch.state))) == {BatchState.CANCELLED}
+
+
+def test_a_scan_that_was_taken_over_adds_nothing_more(db: Database, release_id: int, tmp_path: Path) -> None:
+    job = submit(db, release_id, tmp_path / "faces", 30)
+
+    def take_over() -> None:
+        batches.release(db, "worker")
+        assert scans.claim(db, job.id, "another", 30.0) is not None
+
+    run(db, job, take_over)
+    assert len(found_in(db, job)) == 4
+    assert jobs.get(db, job.id).scanned_at is None
+
+
+def test_a_scan_keeps_its_lease_where_it_finds_nothing_and_stops_when_it_is_cancelled(
+    db: Database, release_id: int, tmp_path: Path
+) -> None:
+    job = submit(db, release_id, tmp_path / "faces", 1)
+    claim = scans.claim(db, job.id, "worker", 30.0)
+    assert claim is not None
+
+    def lease() -> float | None:
+        with db.read() as connection:
+            return connection.execute(sa.select(Job.scan_lease_until)).scalar_one()
+
+    for i in range(3):
+        (tmp_path / "faces" / f"no images {i}").mkdir()
+    keep, before = scanning._keeper(db, claim, 0.0), lease()
+    list(paths.walk(os.fsencode(tmp_path / "faces"), True, alive=keep))
+    assert lease() != before
+    jobs.cancel(db, job.id)
+    with pytest.raises(scanning._ClaimLostError):
+        list(paths.walk(os.fsencode(tmp_path / "faces"), True, alive=keep))
