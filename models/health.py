@@ -131,7 +131,7 @@ def snapshot(db: Database) -> Snapshot:
             .where(Batch.state.in_((BatchState.QUEUED, BatchState.RUNNING)))
             .group_by(Batch.state)
         )
-        batches = {BatchState.QUEUED.value: 0, BatchState.RUNNING.value: 0} | dict(counted.tuples().all())
+        batches = {BatchState.QUEUED.value: 0, BatchState.RUNNING.value: 0} | dict(counted.all())
         lost = connection.execute(
             sa.select(sa.func.count())
             .select_from(Batch)
@@ -206,12 +206,12 @@ def check_disk(folder: Path, images: int = 0) -> Check:
         free = shutil.disk_usage(folder).free
     except OSError as error:
         return Check("disk", State.PROBLEM, f"{folder} can't be looked at: {error.strerror}.")
-    room = f"{_megabytes(free)} are free for {folder}"
+    room = f"{_size(free)} are free for {folder}"
     if free < DISK_FULL_BYTES:
         remedy = "Free some space; work then goes on by itself, and nothing recorded is lost."
         return Check("disk", State.PROBLEM, f"The disk is full: {room}. {remedy}")
     if free < images * IMAGE_BYTES:
-        need = f"{_count(images, 'image')} that wait need about {_megabytes(images * IMAGE_BYTES)}"
+        need = f"{_count(images, 'image')} that wait need about {_size(images * IMAGE_BYTES)}"
         return Check("disk", State.WARNING, f"The disk will be full: {room}, and {need}. Free some space.")
     if free < DISK_LOW_BYTES:
         return Check("disk", State.WARNING, f"The disk is nearly full: {room}. Free some space.")
@@ -327,8 +327,8 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun if number == 1 else plural}"
 
 
-def _megabytes(size: int) -> str:
-    return f"{size / 2**20:,.0f} MB"
+def _size(size: int) -> str:
+    return f"{size / 2**30:,.0f} GB" if size >= 10 * 2**30 else f"{size / 2**20:,.0f} MB"
 
 
 def _ago(seconds: float) -> str:
