@@ -15,7 +15,7 @@ from models import jobs
 from models.database import Database
 from models.health import State, snapshot
 
-ESSENTIAL: Final = ("database", "queue", "disk")
+ESSENTIAL: Final = ("database", "writes", "queue", "disk")
 """Without one of these the API can't do its own work; workers may be away for a while."""
 
 router = APIRouter(tags=["health"])

@@ -243,6 +243,21 @@ def test_a_server_that_takes_calls_and_never_answers_is_told_and_asked_by_one_th
     wait_until(lambda: worst(watch.look()) is State.OK, "the queue to be found again")
 
 
+def test_a_writer_that_never_ends_keeps_others_out_of_sqlite_and_is_told(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.health.ANSWER_S", 1.0)
+    watch = Watch(db, SETTINGS, lambda: True)
+    with db.write():
+        found = {check.name: check for check in watch.look()}
+        assert found["database"].state is State.OK
+        if db.is_sqlite:
+            assert "Some process keeps the database locked" in found["writes"].message
+        else:
+            assert "writes" not in found
+    wait_until(lambda: worst(watch.look()) is State.OK, "the database to be free again")
+
+
 def test_a_port_where_no_server_answers_does_not_hold_up_the_report() -> None:
     away = Database(f"postgresql+psycopg://user@127.0.0.1:{free_port()}/x")
     assert [check.state for check in Watch(away, SETTINGS, lambda: True, roots=False).look()] == [
