@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated
 
 from fastapi import Depends, Request
 
 from models.database import Database
+from models.health import Watch
 from models.settings import Settings
 
 
@@ -19,6 +21,11 @@ class Context:
     settings: Settings
     announce: Callable[[], object]
     ping_queue: Callable[[], bool]
+
+    @cached_property
+    def watch(self) -> Watch:
+        """What looks after all this."""
+        return Watch(self.db, self.settings, self.ping_queue)
 
 
 def _context(request: Request) -> Context:

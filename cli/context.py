@@ -1,7 +1,7 @@
 """What commands share: settings and an up-to-date database."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,3 +61,12 @@ def announce(settings: Settings, db: Database) -> None:
         from models.queue import make_app, sender
 
         batches.dispatch(db, sender(make_app(settings.broker_url)), settings)
+
+
+def queue_ping(settings: Settings) -> Callable[[], bool]:
+    """Says whether the queue can be reached, as it always can where there is none."""
+    if not settings.broker_url:
+        return lambda: True
+    from models.queue import make_app, pinger
+
+    return pinger(make_app(settings.broker_url))

@@ -1,17 +1,35 @@
 """Commands about jobs that exist: status, jobs, results, cancel, retry, delete."""
 
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from cli.context import announce, connect
-from cli.output import Format, choose_format, counts_line, err, jobs_table, print_json, printable, write_results
+from cli.context import announce, connect, queue_ping
+from cli.output import (
+    Format,
+    checks_table,
+    choose_format,
+    counts_line,
+    err,
+    jobs_table,
+    print_json,
+    printable,
+    write_results,
+)
 from cli.run import finish, watch
 from models import jobs as store
+from models.database import Database
+from models.errors import DatabaseError, UsageError
+from models.health import State, Watch, worst
 from models.jobs import JobView
 from models.results import Filter, every
-from models.states import JobStatus, Outcome
+from models.settings import load_settings
+from models.states import LIVE, JobStatus, Outcome
+
+SHOWN_JOBS: Final = 20
 
 JobId = Annotated[int, typer.Argument(metavar="JOB", min=1, max=2**63 - 1, help="Id of a job.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -23,11 +41,18 @@ def add_to(app: typer.Typer) -> None:
 
 
 def status(
-    job: JobId,
+    job: Annotated[
+        int | None, typer.Argument(metavar="[JOB]", min=1, max=2**63 - 1, help="Id of a job.", show_default=False)
+    ] = None,
     watching: Annotated[bool, typer.Option("--watch", help="Show progress until the job has ended.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show where a job stands."""
+    """Show where a job stands; without JOB, whether everything works, and what to do if not (exit code 1)."""
+    if job is None:
+        if watching:
+            raise UsageError("--watch needs a JOB; `cuemill jobs` lists them.")
+        _show_system(as_json)
+        return
     _, db = connect()
     if watching:
         store.get(db, job)
@@ -37,6 +62,27 @@ def status(
         finish(db, ended)
         return
     _show(store.get(db, job), as_json)
+
+
+def _show_system(as_json: bool) -> None:
+    settings = load_settings()
+    db = Database(settings.database)
+    with suppress(DatabaseError):  # The checks will say so.
+        db.upgrade()
+    checks = Watch(db, settings, queue_ping(settings), roots=False).look()
+    live: list[JobView] = []
+    if checks[0].state is State.OK:
+        for state in LIVE:
+            live += store.newest(db, status=state, limit=SHOWN_JOBS)
+    if as_json:
+        jobs_shown = [job.to_dict() for job in live]
+        print_json({"status": worst(checks).value, "checks": [asdict(check) for check in checks], "jobs": jobs_shown})
+    else:
+        checks_table(checks)
+        if live:
+            jobs_table(live)
+    if worst(checks) is State.PROBLEM:
+        raise typer.Exit(1)
 
 
 def _show(job: JobView, as_json: bool) -> None:

@@ -17,6 +17,7 @@ from rich.table import Column, Table
 
 from models.errors import UsageError
 from models.formats import as_csv, as_json, as_jsonl
+from models.health import Check, State
 from models.jobs import JobView
 from models.labels import title
 from models.results import Record
@@ -158,4 +159,14 @@ def jobs_table(found: list[JobView]) -> None:
             f"{problems:,}",
             escape(printable(job.folder)),
         )
+    out.print(table)
+
+
+_COLOURS = {State.OK: "green", State.WARNING: "yellow", State.PROBLEM: "red"}
+
+
+def checks_table(checks: list[Check]) -> None:
+    table = Table("check", "state", Column("found", overflow="fold"), box=None, pad_edge=False)
+    for check in checks:
+        table.add_row(check.name, f"[{_COLOURS[check.state]}]{check.state}[/]", escape(printable(check.message)))
     out.print(table)

@@ -25,7 +25,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from models.labels import EMOTIONS
 
-REVISION: Final = "0003"
+REVISION: Final = "0004"
 """The migration these tables correspond to."""
 
 BigId = BigInteger().with_variant(Integer, "sqlite")
@@ -182,6 +182,23 @@ class Prediction(Base):
     score: Mapped[float] = mapped_column(REAL)
 
     __table_args__ = (Index("ix_predictions_job_id_emotion_number_face", "job_id", "emotion", "number", "face"),)
+
+
+class Worker(Base):
+    """A program that does batches, by `host:pid`; who stops cleanly removes its row, who dies leaves it behind.
+
+    The moments are in seconds on the database's clock. `progressed` is when it last saw the work it is there for move
+    on, whoever moved it. `job_id` is of the only job it works on, if it is there for one.
+    """
+
+    __tablename__ = "workers"
+
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    processes: Mapped[int]
+    job_id: Mapped[int | None] = mapped_column(BigInteger)
+    started: Mapped[float] = mapped_column(Double)
+    seen: Mapped[float] = mapped_column(Double)
+    progressed: Mapped[float] = mapped_column(Double)
 
 
 class Training(Base):

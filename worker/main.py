@@ -1,8 +1,10 @@
 """A worker program: Celery with a sweep beside it when there is a broker, supervised polling processes when not."""
 
 import logging
+import os
 import signal
 import threading
+from contextlib import ExitStack
 from typing import Any
 
 from celery import signals
@@ -12,7 +14,8 @@ from models.database import Database
 from models.errors import DatabaseError
 from models.queue import make_app, sender
 from models.settings import Settings
-from worker.process import Supervisor
+from worker.heartbeat import Heartbeat
+from worker.process import Supervisor, worker_name
 
 _log = logging.getLogger(__name__)
 
@@ -38,8 +41,11 @@ def _run_celery(settings: Settings, db: Database) -> None:
     stop = threading.Event()
     sweeper = threading.Thread(target=sweep_forever, args=(settings, db, app, stop), name="sweep", daemon=True)
 
-    def on_ready(**_: Any) -> None:
+    alive = ExitStack()
+
+    def on_ready(sender: Any, **_: Any) -> None:
         sweeper.start()
+        alive.enter_context(Heartbeat(db, worker_name(os.getpid()), lambda: len(sender.pool.info["processes"])))
 
     signals.worker_ready.connect(on_ready, weak=False)
     try:
@@ -57,6 +63,7 @@ def _run_celery(settings: Settings, db: Database) -> None:
         )
     finally:
         stop.set()
+        alive.close()
 
 
 def sweep_forever(settings: Settings, db: Database, app: Any, stop: threading.Event) -> None:

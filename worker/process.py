@@ -16,6 +16,7 @@ from models import batches
 from models.database import Database
 from models.errors import DatabaseError
 from models.settings import Settings
+from worker.heartbeat import Heartbeat
 from worker.pipeline import Pipeline
 from worker.scan import scan
 
@@ -87,10 +88,12 @@ class Supervisor:
         self._started: dict[int, float] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
+        self._heartbeat = Heartbeat(db, worker_name(os.getpid()), self._living, job_id)
 
     def __enter__(self) -> Self:
         self._children = [self._start(i) for i in range(self._settings.worker_count)]
         self._thread.start()
+        self._heartbeat.__enter__()
         return self
 
     def __exit__(
@@ -108,6 +111,10 @@ class Supervisor:
                 child.kill()
                 child.join()
             self._release(child)
+        self._heartbeat.__exit__(kind, error, trace)
+
+    def _living(self) -> int:
+        return sum(child.is_alive() for child in self._children)
 
     def _start(self, slot: int) -> BaseProcess:
         self._started[slot] = time.monotonic()

@@ -267,8 +267,19 @@ def test_streams_are_whole_and_named(client: TestClient, tmp_path: Path) -> None
 def test_health_metrics_and_the_description_answer(client: TestClient, tmp_path: Path) -> None:
     client.post("/v1/jobs", json={"folder": str(make_faces(tmp_path / "faces", 1))})
     assert client.get("/healthz").json() == {"status": "ok"}
-    assert client.get("/readyz").json() == {"status": "ok", "checks": {"database": "ok", "queue": "ok"}}
-    assert 'cuemill_jobs{status="queued"} 1.0' in client.get("/metrics").text
+    ready = client.get("/readyz")
+    assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
+    checks = ready.json()["checks"]
+    assert checks.pop("workers") == "No worker runs; 1 job waits. Start one with `cuemill worker`."
+    assert set(checks) >= {"database", "queue", "progress", "images"}
+    assert set(checks.values()) == {"ok"}
+    figures = client.get("/metrics").text
+    for line in (
+        'cuemill_jobs{status="queued"} 1.0',
+        'cuemill_workers{state="alive"} 0.0',
+        "cuemill_unserved_jobs 1.0",
+    ):
+        assert line in figures
     assert client.get("/openapi.json").json()["openapi"].startswith("3.1")
     assert client.get("/docs").status_code == 404  # It would have the browser fetch scripts from elsewhere.
 
@@ -288,5 +299,6 @@ def test_a_database_out_of_reach_is_a_503_and_readyz_says_why(tiny_model: Path, 
         assert response.headers["Retry-After"] == "5"
         ready = client.get("/readyz")
         assert ready.status_code == 503
-        assert all(state != "ok" for state in ready.json()["checks"].values())
+        assert ready.json()["status"] == "unavailable"
+        assert all(ready.json()["checks"][name] != "ok" for name in ("database", "queue"))
         assert "secret" not in ready.text

@@ -1,0 +1,244 @@
+"""What a user is told when something has died, hangs or is full: by `cuemill status`, `/readyz` and `/metrics`."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from models.database import Database
+from models.health import State, check_progress, snapshot
+from models.settings import Settings
+from tests.integration.deployment import Deployment, audit, deployment, make_faces
+from tests.integration.test_jobs import wait_for_end, wait_for_progress, worker_processes
+from tests.services import Postgres, Redis, run_postgres, wait_until
+
+
+def checks(made: Deployment, exit_code: int = 0) -> dict[str, tuple[str, str]]:
+    """What `cuemill status` says, by check: state and message."""
+    found = json.loads(made.run("status", "--json", exit_code=exit_code).stdout)
+    return {check["name"]: (check["state"], check["message"]) for check in found["checks"]}
+
+
+def worker_names(database: Database) -> list[str]:
+    with database.read() as connection:
+        return list(connection.scalars(sa.text("SELECT name FROM workers")))
+
+
+def stands_still(database: Database) -> bool:
+    settings = Settings(_env_file=None, lease_s=3, sweep_s=0.5, rehint_s=5)  # As the fixtures set them.
+    return check_progress(snapshot(database), settings).state is State.PROBLEM
+
+
+def ready(client: httpx.Client) -> dict[str, Any]:
+    answer: dict[str, Any] = client.get("/readyz").json()
+    return answer
+
+
+def test_a_worker_is_seen_while_it_runs_and_missed_by_nobody_once_it_was_stopped(
+    either: Deployment, tmp_path: Path
+) -> None:
+    folder = make_faces(tmp_path / "faces", 20)
+    client = either.serve(tmp_path)
+    assert ready(client)["status"] == "ok"
+    job_id = int(either.run("enqueue", folder).stdout)
+    assert checks(either, exit_code=1)["workers"] == (
+        "problem",
+        "No worker runs; 1 job waits. Start one with `cuemill worker`.",
+    )
+    assert ready(client)["status"] == "degraded"
+    assert "1 job waits" in either.run("status", exit_code=1).stdout
+
+    database = either.database()
+    worker = either.start("worker")
+    wait_for_end(database, job_id)
+    wait_until(lambda: ready(client)["status"] == "ok", "all to be well")
+    assert checks(either)["workers"] == ("ok", "Alive: 2 processes in 1 program.")
+    assert "cuemill_worker_processes 2.0" in client.get("/metrics").text
+    worker.terminate()
+    assert worker.wait(60) == 0
+    assert worker_names(database) == []
+    assert checks(either)["workers"] == ("ok", "No worker runs, and nothing waits for one.")
+
+
+def test_a_killed_worker_is_reported_by_name_until_another_takes_its_place(either: Deployment, tmp_path: Path) -> None:
+    folder = make_faces(tmp_path / "faces", 2000)
+    database = either.database()
+    worker = either.start("worker")
+    job_id = int(either.run("enqueue", folder).stdout)
+    wait_for_progress(database, job_id, 50)
+    wait_until(lambda: worker_names(database), "the worker's heartbeat")
+    (name,) = worker_names(database)
+    assert name.endswith(f":{worker.pid}")
+    os.killpg(worker.pid, signal.SIGKILL)
+
+    wait_until(lambda: snapshot(database).silent, "its death to be noticed")
+    state, message = checks(either, exit_code=1)["workers"]
+    assert state == "problem"
+    assert f"{name} was last heard of" in message
+
+    either.start("worker")
+    wait_for_end(database, job_id)
+    wait_until(lambda: name not in worker_names(database), "the dead one's row to be cleared")
+    assert {state for state, _ in checks(either).values()} == {"ok"}
+    audit(database, job_id, 2000)
+
+
+def stop_between_transactions(processes: list[int], database: Database) -> None:
+    """Stops processes where they stand, none of them with SQLite's lock: that is another fault, and another check."""
+
+    def stopped() -> bool:
+        for process in processes:
+            os.kill(process, signal.SIGSTOP)
+        if not database.is_sqlite or is_unlocked(str(database.url.database)):
+            return True
+        for process in processes:
+            os.kill(process, signal.SIGCONT)
+        return False
+
+    wait_until(stopped, "both to be stopped outside a transaction")
+
+
+def is_unlocked(path: str) -> bool:
+    with closing(sqlite3.connect(path, timeout=0.5, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        connection.execute("ROLLBACK")
+        return True
+
+
+def test_workers_that_hang_are_told_from_workers_that_work(either: Deployment, tmp_path: Path) -> None:
+    folder = make_faces(tmp_path / "faces", 2000)
+    database = either.database()
+    worker = either.start("worker")
+    job_id = int(either.run("enqueue", folder).stdout)
+    wait_for_progress(database, job_id, 50)
+    processes = worker_processes(worker.pid)
+    assert len(processes) == 2
+    stop_between_transactions(processes, database)
+    try:
+        wait_until(lambda: stands_still(database), "the standstill to be noticed")
+        found = checks(either, exit_code=1)
+        assert found["workers"] == ("ok", "Alive: 2 processes in 1 program.")
+        assert "although workers are alive" in found["progress"][1]
+    finally:
+        for process in processes:
+            os.kill(process, signal.SIGCONT)
+    wait_for_end(database, job_id)
+    assert checks(either)["progress"][0] == "ok"
+    audit(database, job_id, 2000)
+
+
+def test_a_broker_out_of_reach_is_named_and_found_again(
+    scaled: Deployment, redis_server: Redis, tmp_path: Path
+) -> None:
+    client = scaled.serve(tmp_path)
+    redis_server.kill()
+    try:
+        state, message = checks(scaled, exit_code=1)["queue"]
+        assert state == "problem"
+        assert "CUEMILL_BROKER_URL can't be reached; jobs are kept" in message
+        assert (client.get("/readyz").status_code, ready(client)["status"]) == (503, "unavailable")
+    finally:
+        redis_server.start()
+    wait_until(lambda: client.get("/readyz").is_success, "the broker to be found again")
+    assert checks(scaled)["queue"][0] == "ok"
+
+
+class Stoppable:
+    """A PostgreSQL server's processes, to be stopped where they stand and let go on."""
+
+    def __init__(self, server: Postgres) -> None:
+        with psycopg.connect(server.url("postgres")) as connection:
+            row = connection.execute("SHOW data_directory").fetchone()
+        assert row is not None
+        self._main = int(Path(row[0], "postmaster.pid").read_text().split()[0])
+
+    def signal(self, number: signal.Signals) -> None:
+        children = Path(f"/proc/{self._main}/task/{self._main}/children").read_text().split()
+        for process in [self._main, *map(int, children)]:
+            os.kill(process, number)
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[tuple[Postgres, Stoppable]]:
+    with run_postgres() as server:
+        yield server, Stoppable(server)
+
+
+def test_a_database_that_hangs_or_is_gone_is_named_and_found_again(
+    own_postgres: tuple[Postgres, Stoppable], tmp_path: Path, tiny_model: Path
+) -> None:
+    server, processes = own_postgres
+    environment = {"CUEMILL_DATABASE_URL": server.create_database(), "CUEMILL_MODEL": str(tiny_model)}
+    with deployment("polling", environment | {"CUEMILL_DATA_DIR": str(tmp_path / "data")}) as made:
+        client = made.serve(tmp_path)
+        assert ready(client)["status"] == "ok"
+        processes.signal(signal.SIGSTOP)
+        try:
+            # The client would give up, long before the server does.
+            answer = client.get("/readyz", timeout=10)
+            assert (answer.status_code, answer.json()["status"]) == (503, "unavailable")
+            assert answer.json()["checks"]["database"].startswith("No answer for 4 s.")
+            assert checks(made, exit_code=1)["database"][0] == "problem"
+        finally:
+            processes.signal(signal.SIGCONT)
+        wait_until(lambda: client.get("/readyz").is_success, "the database to be found again")
+        processes.signal(signal.SIGQUIT)
+        wait_until(lambda: not client.get("/readyz").is_success, "its end to be noticed")
+        assert "can't be used" in ready(client)["checks"]["database"]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 24 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(disk)], check=True)
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_a_disk_that_fills_up_is_named_and_makes_the_api_unready_until_there_is_room(
+    embedded: Deployment, tmp_path: Path, small_disk: Path
+) -> None:
+    embedded.environment["CUEMILL_DATA_DIR"] = str(small_disk / "data")
+    client = embedded.serve(tmp_path)
+    assert ready(client)["status"] == "degraded"
+    assert "The disk is nearly full" in ready(client)["checks"]["disk"]
+    (small_disk / "ballast").write_bytes(bytes(12 * 2**20))
+    assert client.get("/readyz").status_code == 503
+    assert "The disk is full" in ready(client)["checks"]["disk"]
+    assert checks(embedded, exit_code=1)["disk"][0] == "problem"
+    (small_disk / "ballast").unlink()
+    assert client.get("/readyz").is_success
+
+
+def test_a_folder_that_the_api_should_read_and_that_is_gone_is_named(embedded: Deployment, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    client = embedded.serve(images)
+    assert ready(client)["status"] == "ok"
+    images.rmdir()
+    assert ready(client) == {
+        "status": "degraded",
+        "checks": {
+            **dict.fromkeys(("database", "writes", "workers", "progress", "disk", "queue"), "ok"),
+            "images": f"{images} doesn't exist. Mount it, or change CUEMILL_IMAGE_ROOTS.",
+        },
+    }
+
+
+def test_watching_needs_a_job(embedded: Deployment) -> None:
+    assert "--watch needs a JOB" in embedded.run("status", "--watch", exit_code=2).stderr
