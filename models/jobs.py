@@ -402,7 +402,7 @@ def hide(connection: Connection, *which: sa.ColumnElement[bool]) -> bool:
 
 
 def delete_piece(db: Database, job_id: int) -> int:
-    """Deletes some rows of a job that is out of sight, and at last the job. Returns how many; 0 when nothing is left."""
+    """Deletes some rows of a job that is out of sight, at last its own. Returns how many; 0 when nothing is left."""
     mine = sa.select(Job.id).where(Job.id == job_id, Job.deleted_at.is_not(None))
     with db.write() as connection:
         # Whoever else deletes the same job waits here, or the two could wait for one another's rows.

@@ -17,7 +17,7 @@ from models.tables import Job
 PIECES = 20
 """Pieces a sweep deletes at most: what else is swept shouldn't wait long."""
 
-_ENDED_AT = sa.func.coalesce(Job.completed_at, Job.cancelled_at, Job.failed_at)
+_ended_at = sa.func.coalesce(Job.completed_at, Job.cancelled_at, Job.failed_at)
 
 _log = logging.getLogger(__name__)
 
@@ -51,12 +51,12 @@ def _hide_expired(db: Database, default_days: int) -> None:
     now = datetime.now(UTC)
     with db.read() as connection:
         old = connection.execute(
-            sa.select(Job.id, _ENDED_AT.label("ended_at"), days.label("days")).where(
-                *ended, days > 0, _ENDED_AT < now - timedelta(days=1)
+            sa.select(Job.id, _ended_at.label("ended_at"), days.label("days")).where(
+                *ended, days > 0, _ended_at < now - timedelta(days=1)
             )
         ).all()
     for job in old:
         moment = now - timedelta(days=job.days)
         if job.ended_at < moment:
             with db.write() as connection:  # Unless it was retried since.
-                jobs.hide(connection, Job.id == job.id, *ended, _ENDED_AT < moment)
+                jobs.hide(connection, Job.id == job.id, *ended, _ended_at < moment)

@@ -1,8 +1,8 @@
 """Predictions of earlier jobs, used again for files that are the same, under the same release.
 
 A file's fingerprint is a digest of the release's digest and of its bytes: equal ones have equal scores. It is looked
-for among jobs that were submitted earlier, the newest first. Sizes and times are compared with one job alone, the newest
-of the same folder and release, and only on request: they are a promise of whoever keeps the files.
+for among jobs that were submitted earlier, the newest first. Sizes and times are compared with one job alone, the
+newest of the same folder and release, and only on request: they are a promise of whoever keeps the files.
 """
 
 import hashlib
