@@ -1,14 +1,15 @@
 """Routes of jobs."""
 
+from dataclasses import asdict
 from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, BackgroundTasks, Header, Query, Response
 
-from api.context import Injected
+from api.context import Context, Injected
 from api.schemas import Job, JobId, JobPage, JobRequest, Limit, Retried, Summary, cursor
 from models import jobs, releases, results
-from models.jobs import Submission
+from models.jobs import JobView, Submission
 from models.paths import check_folder, to_text
 from models.states import JobStatus
 
@@ -35,12 +36,19 @@ def submit(
             context.settings.batch_size,
             request.metadata,
             idempotency_key,
+            request.fresh,
+            request.trust_mtime,
+            request.retention_days,
         ),
     )
     if new:
         background.add_task(context.announce)  # After the answer: a queue that is away must not hold it up.
     response.headers["Location"] = f"/v1/jobs/{job.id}"
-    return job.to_dict()
+    return _shown(context, job)
+
+
+def _shown(context: Context, job: JobView) -> dict[str, Any]:
+    return job.to_dict(context.settings.retention_days)
 
 
 @router.get("", response_model=JobPage)
@@ -49,29 +57,38 @@ def newest(
 ) -> dict[str, Any]:
     """Jobs, newest first."""
     found = jobs.newest(context.db, status=status, limit=limit, before=cursor(after))
-    return {"jobs": [job.to_dict() for job in found], "next": str(found[-1].id) if len(found) == limit else None}
+    return {"jobs": [_shown(context, job) for job in found], "next": str(found[-1].id) if len(found) == limit else None}
 
 
 @router.get("/{job_id}", response_model=Job)
 def get(job_id: JobId, context: Injected) -> Any:
     """Where a job stands. The counts sum to the total at every instant."""
-    return jobs.get(context.db, job_id).to_dict()
+    return _shown(context, jobs.get(context.db, job_id))
 
 
 @router.post("/{job_id}/cancel", response_model=Job)
 def cancel(job_id: JobId, context: Injected) -> Any:
     """Stop a job; what is finished stays. On a job that has ended it does nothing."""
-    return jobs.cancel(context.db, job_id).to_dict()
+    return _shown(context, jobs.cancel(context.db, job_id))
 
 
 @router.post("/{job_id}/retry", status_code=HTTPStatus.ACCEPTED, response_model=Retried)
 def retry(
-    job_id: JobId, context: Injected, background: BackgroundTasks, code: Annotated[tuple[str, ...], Query()] = ()
+    job_id: JobId,
+    context: Injected,
+    background: BackgroundTasks,
+    code: Annotated[tuple[str, ...], Query()] = (),
+    stale: bool = False,
 ) -> Any:
-    """Queue again what failed or was unreadable, or only what has one of these error codes."""
-    job, count = jobs.retry(context.db, job_id, code)
+    """Queue again what failed or was unreadable, or only what has one of these error codes.
+
+    With `stale`, instead what has its prediction by another release than the one new jobs use; the job goes over to
+    that one. Each image keeps its old result until it has a new one, and for good if it can't be read any more.
+    """
+    present = releases.choose(context.db, None, context.settings.model) if stale else None
+    job, count = jobs.retry(context.db, job_id, code, present)
     background.add_task(context.announce)
-    return {**job.to_dict(), "retried": count}
+    return {**_shown(context, job), "retried": count}
 
 
 @router.delete("/{job_id}", status_code=HTTPStatus.NO_CONTENT)
@@ -86,6 +103,6 @@ def summary(job_id: JobId, context: Injected) -> Any:
     job = jobs.get(context.db, job_id)
     return {
         "job_id": job_id,
-        "counts": job.to_dict()["counts"],
+        "counts": asdict(job.counts),
         "emotions": results.distribution(context.db, job_id),
     }

@@ -56,6 +56,13 @@ class JobRequest(BaseModel):
         Text | None, Field(max_length=255, description="A release's name or the start of its SHA-256.")
     ] = None
     metadata: Annotated[dict[str, Any] | None, AfterValidator(_small)] = None
+    fresh: Annotated[bool, Field(description="Classify images again whose prediction an earlier job has.")] = False
+    trust_mtime: Annotated[
+        bool, Field(description="Don't even read files whose size and time are those of the folder's last job.")
+    ] = False
+    retention_days: Annotated[
+        int | None, Field(ge=0, le=36_500, description="Delete the job so long after its end; 0 = never.")
+    ] = None
 
 
 class Counts(BaseModel):
@@ -86,6 +93,7 @@ class Job(BaseModel):
     metadata: dict[str, Any] | None
     status: JobStatus
     counts: Counts
+    reused: int = Field(description="Of the classified, those with the prediction of an earlier job.")
     images_per_second: float | None
     eta_seconds: float | None
     error: ErrorInfo | None
@@ -95,6 +103,8 @@ class Job(BaseModel):
     completed_at: datetime | None
     cancelled_at: datetime | None
     failed_at: datetime | None
+    retention_days: int | None = Field(description="null = as the service is set.")
+    expires_at: datetime | None = Field(description="When it is deleted, once it has ended; null = never.")
 
 
 class JobPage(BaseModel):

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from models import batches, releases
 from models.database import Database
@@ -48,11 +48,13 @@ def connect(**overrides: object) -> tuple[Settings, Database]:
     return settings, db
 
 
-def submission(settings: Settings, db: Database, folder: Path, model: str | None, recursive: bool) -> Submission:
+def submission(
+    settings: Settings, db: Database, folder: Path, model: str | None, recursive: bool, **more: Any
+) -> Submission:
     """A request for a folder, checked. The command line may read whatever its user can."""
     real = check_folder(folder)
     release_id = releases.resolve(db, model, settings.model)
-    return Submission(to_text(real), release_id, recursive, settings.batch_size)
+    return Submission(to_text(real), release_id, recursive, settings.batch_size, **more)
 
 
 def announce(settings: Settings, db: Database) -> None:

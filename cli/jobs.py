@@ -21,12 +21,13 @@ from cli.output import (
 )
 from cli.run import finish, watch
 from models import jobs as store
+from models import releases
 from models.database import Database
 from models.errors import DatabaseError, UsageError
 from models.health import State, Watch, worst
 from models.jobs import JobView
 from models.results import Filter, every
-from models.settings import load_settings
+from models.settings import Settings, load_settings
 from models.states import LIVE, JobStatus, Outcome
 
 SHOWN_JOBS: Final = 20
@@ -53,15 +54,15 @@ def status(
             raise UsageError("--watch needs a JOB; `cuemill jobs` lists them.")
         _show_system(as_json)
         return
-    _, db = connect()
+    settings, db = connect()
     if watching:
         store.get(db, job)
         ended = watch(db, job)
         if as_json:
-            print_json(ended.to_dict())
+            print_json(ended.to_dict(settings.retention_days))
         finish(db, ended)
         return
-    _show(store.get(db, job), as_json)
+    _show(settings, store.get(db, job), as_json)
 
 
 def _show_system(as_json: bool) -> None:
@@ -75,7 +76,7 @@ def _show_system(as_json: bool) -> None:
         for state in LIVE:
             live += store.newest(db, status=state, limit=SHOWN_JOBS)
     if as_json:
-        jobs_shown = [job.to_dict() for job in live]
+        jobs_shown = [job.to_dict(settings.retention_days) for job in live]
         print_json({"status": worst(checks).value, "checks": [asdict(check) for check in checks], "jobs": jobs_shown})
     else:
         checks_table(checks)
@@ -85,15 +86,17 @@ def _show_system(as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def _show(job: JobView, as_json: bool) -> None:
+def _show(settings: Settings, job: JobView, as_json: bool) -> None:
     if as_json:
-        print_json(job.to_dict())
+        print_json(job.to_dict(settings.retention_days))
         return
     typer.echo(counts_line(job))
     if job.eta_seconds is not None:
         typer.echo(f"About {job.eta_seconds:,.0f} s to go.")
     if job.error is not None:
         typer.echo(f"{job.error['code']}: {job.error['message']}")
+    if expires_at := job.expires_at(settings.retention_days):
+        typer.echo(f"It is deleted after {expires_at:%Y-%m-%d %H:%M} UTC.")
 
 
 def jobs(
@@ -102,10 +105,10 @@ def jobs(
     as_json: Json = False,
 ) -> None:
     """List jobs, newest first."""
-    _, db = connect()
+    settings, db = connect()
     found = store.newest(db, status=state, limit=limit)
     if as_json:
-        print_json([job.to_dict() for job in found])
+        print_json([job.to_dict(settings.retention_days) for job in found])
     elif found:
         jobs_table(found)
     else:
@@ -130,21 +133,31 @@ def results(
 
 def cancel(job: JobId, as_json: Json = False) -> None:
     """Stop a job; what is finished stays."""
-    _, db = connect()
-    _show(store.cancel(db, job), as_json)
+    settings, db = connect()
+    _show(settings, store.cancel(db, job), as_json)
 
 
 def retry(
     job: JobId,
-    code: Annotated[list[str] | None, typer.Option(help="Only images with this error code.")] = None,
+    code: Annotated[
+        list[str] | None, typer.Option(help="Only images with this error code; give it several times.")
+    ] = None,
+    stale: Annotated[
+        bool, typer.Option("--stale", help="Instead, those whose prediction isn't by the model that new jobs use.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Queue again the images of a job that failed or were unreadable."""
+    """Queue again the images of a job that failed or were unreadable.
+
+    With --stale, the job goes over to the model that new jobs use. Each image keeps its old result until it has a new
+    one, and for good if it can't be read any more.
+    """
     settings, db = connect()
-    view, count = store.retry(db, job, tuple(code or ()))
+    present = releases.resolve(db, None, settings.model) if stale else None
+    view, count = store.retry(db, job, tuple(code or ()), present)
     announce(settings, db)
     err.print(f"{count:,} images are queued again.")
-    _show(view, as_json)
+    _show(settings, view, as_json)
 
 
 def delete(
@@ -153,8 +166,8 @@ def delete(
 ) -> None:
     """Delete a job and all its results. The images themselves are not touched."""
     _, db = connect()
-    view = store.get(db, job)
     if not yes:
+        view = store.get(db, job)
         typer.confirm(
             f"Delete job {view.id} and {view.counts.total:,} results of {printable(view.folder)}?", abort=True, err=True
         )

@@ -127,7 +127,7 @@ def _bar(score: float) -> str:
 def counts_line(job: JobView) -> str:
     """The summary of a job's counts in one line."""
     counts = job.counts
-    parts = [f"{counts.classified:,} classified"]
+    parts = [f"{counts.classified:,} classified" + (f" ({job.reused:,} reused)" if job.reused else "")]
     parts += [
         f"{n:,} {name}"
         for name, n in (

@@ -23,6 +23,14 @@ POLL_S = 0.1
 Folder = Annotated[Path, typer.Argument(help="Folder of images.", show_default=False, readable=False)]
 Model = Annotated[str | None, typer.Option(help="Pickle file, release name or digest.", show_default=False)]
 Recursive = Annotated[bool, typer.Option(help="Look into subfolders too.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Classify images again whose prediction an earlier job has.")]
+TrustMtime = Annotated[
+    bool, typer.Option("--trust-mtime", help="Don't even read files whose size and time are those of the last job.")
+]
+RetentionDays = Annotated[
+    int | None,
+    typer.Option(min=0, max=36_500, help="Delete the job so long after its end; 0 = never.", show_default=False),
+]
 Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes; one a core if not given.")]
 
 
@@ -37,15 +45,20 @@ def classify(
     form: Annotated[Format | None, typer.Option("--format", help="How to print the results.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File for the results.")] = None,
     recursive: Recursive = True,
+    fresh: Fresh = False,
+    trust_mtime: TrustMtime = False,
+    retention_days: RetentionDays = None,
     workers: Workers = None,
 ) -> None:
     """Classify a folder here and now, and print the results.
 
-    Interrupted, it goes on where it was when it is run again.
+    Interrupted, it goes on where it was when it is run again. Of images that haven't changed since an earlier job with
+    the same model, the predictions are used again.
     """
     chosen = choose_format(form, output)
     settings, db = connect(workers=workers)
-    asked = submission(settings, db, folder, model, recursive)
+    more = {"fresh": fresh, "trust_mtime": trust_mtime, "retention_days": retention_days}
+    asked = submission(settings, db, folder, model, recursive, **more)
     job = jobs.find_live(db, asked)
     if job is not None:
         err.print(f"Going on with job {job.id}, which hasn't ended.")
@@ -112,14 +125,18 @@ def enqueue(
     folder: Folder,
     model: Model = None,
     recursive: Recursive = True,
+    fresh: Fresh = False,
+    trust_mtime: TrustMtime = False,
+    retention_days: RetentionDays = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the job as JSON.")] = False,
 ) -> None:
     """Queue a folder for workers that run elsewhere, and print the job's id."""
     settings, db = connect()
-    job, _ = jobs.submit(db, submission(settings, db, folder, model, recursive))
+    more = {"fresh": fresh, "trust_mtime": trust_mtime, "retention_days": retention_days}
+    job, _ = jobs.submit(db, submission(settings, db, folder, model, recursive, **more))
     announce(settings, db)
     if as_json:
-        print_json(job.to_dict())
+        print_json(job.to_dict(settings.retention_days))
     else:
         typer.echo(job.id)
     if not settings.broker_url:

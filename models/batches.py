@@ -4,6 +4,7 @@
 complete, so a worker that was thought dead and wakes up can do no harm.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,10 @@ from models.settings import Settings
 from models.states import LIVE, MAX_ATTEMPTS, BatchState, Outcome
 from models.tables import Batch, Image, Job, Prediction
 
-_IMAGE = ("job_id", "number", "path", "outcome", "error_code", "error_message")
+_IMAGE = (
+    *("job_id", "number", "path", "outcome", "error_code", "error_message"),
+    *("fingerprint", "size", "mtime_ns", "reused"),
+)
 _PREDICTION = ("job_id", "number", "face", "model_release_id", "emotion", "score", *EMOTIONS)
 
 
@@ -34,6 +38,7 @@ class Claim:
     items: list[tuple[int, str]]
     folder: str
     model_release_id: int
+    rerun: bool = False
 
 
 def claim(db: Database, batch_id: int | None, worker: str, lease_s: float, job_id: int | None = None) -> Claim | None:
@@ -53,12 +58,13 @@ def claim(db: Database, batch_id: int | None, worker: str, lease_s: float, job_i
             sa.update(Batch)
             .where(Batch.id == target, Batch.state == BatchState.QUEUED)
             .values(state=BatchState.RUNNING, attempt=Batch.attempt + 1, lease_until=now_s() + lease_s, worker=worker)
-            .returning(Batch.id, Batch.attempt, Batch.job_id, Batch.items)
+            .returning(Batch.id, Batch.attempt, Batch.job_id, Batch.items, Batch.rerun)
         ).one_or_none()
         if row is None:
             return None
         job = connection.execute(sa.select(Job.folder, Job.model_release_id).where(Job.id == row.job_id)).one()
-    return Claim(row.id, row.attempt, row.job_id, [(n, p) for n, p in row.items], job.folder, job.model_release_id)
+    items = [(number, path) for number, path in row.items]
+    return Claim(row.id, row.attempt, row.job_id, items, job.folder, job.model_release_id, row.rerun)
 
 
 def renew(db: Database, mine: Claim, lease_s: float) -> bool:
@@ -82,24 +88,56 @@ def complete(db: Database, mine: Claim, rows: Sequence[Row]) -> bool:
             sa.update(Batch).where(*_mine(mine)).values(state=BatchState.DONE, items=None, lease_until=None)
         )
         if moved.rowcount:
-            _record(connection, mine.job_id, mine.model_release_id, rows)
+            _record(connection, mine.job_id, mine.model_release_id, rows, mine.rerun)
         return bool(moved.rowcount)
 
 
-def _record(connection: Connection, job_id: int, release_id: int, rows: Sequence[Row]) -> None:
-    counted = {outcome: sum(row.outcome is outcome for row in rows) for outcome in Outcome}
+def _record(connection: Connection, job_id: int, release_id: int, rows: Sequence[Row], rerun: bool) -> None:
+    counted = Counter(row.outcome.value for row in rows)
+    if rerun:
+        rows = _replace(connection, job_id, rows)
+        counted = Counter(row.outcome.value for row in rows) + Counter(classified=counted.total() - len(rows))
+    counted["reused"] = sum(row.reused for row in rows)
     connection.execute(
         sa.update(Job)
         .where(Job.id == job_id)
-        .values({outcome.value: getattr(Job, outcome.value) + n for outcome, n in counted.items() if n})
+        .values({name: getattr(Job, name) + n for name, n in counted.items() if n})
     )
-    images = [(job_id, row.number, row.path, row.outcome.value, row.error_code, row.error_message) for row in rows]
+    if rows:
+        _insert(connection, job_id, release_id, rows)
+    jobs.complete_if_ended(connection, job_id)
+
+
+def _replace(connection: Connection, job_id: int, rows: Sequence[Row]) -> list[Row]:
+    """Makes room for the rows of a re-run: for those that got no result, the old one stays. Returns the others."""
+    better = [row for row in rows if row.outcome in (Outcome.CLASSIFIED, Outcome.NO_FACE)]
+    for table in (Prediction, Image):
+        old = sa.and_(table.job_id == job_id, table.number.in_([row.number for row in better]))
+        connection.execute(sa.delete(table).where(old))
+    return better
+
+
+def _insert(connection: Connection, job_id: int, release_id: int, rows: Sequence[Row]) -> None:
+    images = [
+        (
+            job_id,
+            row.number,
+            row.path,
+            row.outcome.value,
+            row.error_code,
+            row.error_message,
+            row.origin.fingerprint,
+            row.origin.size,
+            row.origin.mtime_ns,
+            row.reused,
+        )
+        for row in rows
+    ]
     predictions = [(job_id, row.number, 0, release_id, *row.prediction()) for row in rows if row.scores is not None]
     # No key is taken: the scan gave each image its number, and whoever isn't fenced off is the first to record it.
     bulk.insert(connection, Image, _IMAGE, images)
     if predictions:
         bulk.insert(connection, Prediction, _PREDICTION, predictions)
-    jobs.complete_if_ended(connection, job_id)
 
 
 def release(db: Database, worker: str) -> None:
@@ -142,13 +180,13 @@ def _requeue(connection: Connection, db: Database, which: sa.ColumnElement[bool]
                     items=items[:middle], size=middle
                 )
             )
-            jobs.add_batch(connection, row.job_id, items[middle:], attempt=row.attempt - 1)
+            jobs.add_batch(connection, row.job_id, items[middle:], attempt=row.attempt - 1, rerun=row.rerun)
         else:
             connection.execute(this.values(state=BatchState.DONE, items=None, lease_until=None))
             message = f"The worker died {row.attempt} times, the last ones on this image alone."
             image = Row(items[0][0], items[0][1], Outcome.FAILED, "worker_died", message)
             release_id = connection.execute(sa.select(Job.model_release_id).where(Job.id == row.job_id)).scalar_one()
-            _record(connection, row.job_id, release_id, [image])
+            _record(connection, row.job_id, release_id, [image], row.rerun)
     return len(found)
 
 

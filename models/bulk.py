@@ -8,7 +8,15 @@ from sqlalchemy.engine import Connection
 
 from models.tables import Base
 
-_POSTGRESQL: Final = {sa.BigInteger: "int8", sa.Integer: "int4", sa.REAL: "float4", sa.String: "text", sa.Text: "text"}
+_POSTGRESQL: Final = {
+    sa.BigInteger: "int8",
+    sa.Boolean: "bool",
+    sa.Integer: "int4",
+    sa.LargeBinary: "bytea",
+    sa.REAL: "float4",
+    sa.String: "text",
+    sa.Text: "text",
+}
 """How the driver is to write our types in COPY's binary format, which converts nothing."""
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,6 +16,8 @@ from models.states import LIVE, BatchState, JobStatus, Outcome
 from models.tables import Batch, Image, Job, ModelRelease, Prediction
 
 DELETE_STEP = 5_000
+"""Rows deleted in one transaction, or a few more where the last image has many faces."""
+RERUN_STEP = 10_000
 _ENDED = Job.classified + Job.no_face + Job.unreadable + Job.failed + Job.cancelled
 
 
@@ -34,7 +36,10 @@ class Counts:
 
 @dataclass(frozen=True)
 class JobView:
-    """A job as users see it. `total` still grows while `scanned_at` is None."""
+    """A job as users see it. `total` still grows while `scanned_at` is None.
+
+    `reused` of the classified have their prediction from an earlier job.
+    """
 
     id: int
     folder: str
@@ -44,6 +49,8 @@ class JobView:
     metadata: dict[str, Any] | None
     status: JobStatus
     counts: Counts
+    reused: int
+    retention_days: int | None
     error: dict[str, str] | None
     queued_at: datetime
     running_at: datetime | None
@@ -53,12 +60,21 @@ class JobView:
     failed_at: datetime | None
 
     @property
+    def ended_at(self) -> datetime | None:
+        return self.completed_at or self.cancelled_at or self.failed_at
+
+    def expires_at(self, default_days: int) -> datetime | None:
+        """When it is deleted, once it has ended; `default_days` is for jobs that don't say themselves, 0 = never."""
+        days = default_days if self.retention_days is None else self.retention_days
+        return self.ended_at + timedelta(days=days) if self.ended_at and days else None
+
+    @property
     def images_per_second(self) -> float | None:
         """Over the whole run so far; None before the first image has ended."""
         done = self.counts.total - self.counts.pending - self.counts.cancelled
         if self.running_at is None or not done:
             return None
-        end = self.completed_at or self.cancelled_at or self.failed_at or datetime.now(UTC)
+        end = self.ended_at or datetime.now(UTC)
         return done / max((end - self.running_at).total_seconds(), 1e-3)
 
     @property
@@ -69,9 +85,14 @@ class JobView:
             return None
         return self.counts.pending / rate
 
-    def to_dict(self) -> dict[str, Any]:
-        """As the API and `--json` give it: moments in ISO 8601, seconds and images per second rounded."""
+    def to_dict(self, default_days: int) -> dict[str, Any]:
+        """As the API and `--json` give it: moments in ISO 8601, seconds and images per second rounded.
+
+        Args:
+            default_days: as for `expires_at`.
+        """
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        values["expires_at"] = self.expires_at(default_days)
         rate, eta = self.images_per_second, self.eta_seconds
         return {
             **{name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()},
@@ -83,7 +104,13 @@ class JobView:
 
 @dataclass(frozen=True)
 class Submission:
-    """What a user asks for."""
+    """What a user asks for.
+
+    Args:
+        fresh: classify every image, also those whose prediction an earlier job has.
+        trust_mtime: take files whose size and time are those of the folder's last job as the same, unread.
+        retention_days: how long the job is kept after its end, 0 = for ever; None = as the setting says.
+    """
 
     folder: str
     model_release_id: int
@@ -91,11 +118,17 @@ class Submission:
     batch_size: int = 64
     metadata: dict[str, Any] | None = None
     idempotency_key: str | None = None
+    fresh: bool = False
+    trust_mtime: bool = False
+    retention_days: int | None = None
 
     @property
     def sha256(self) -> str:
         """Of what is asked, so that a key used again for something else is found."""
-        asked = [self.folder, self.model_release_id, self.recursive, self.metadata]
+        asked: list[Any] = [self.folder, self.model_release_id, self.recursive, self.metadata]
+        added = {"fresh": self.fresh, "trust_mtime": self.trust_mtime, "retention_days": self.retention_days}
+        if any(value is not False and value is not None for value in added.values()):  # Older keys' digests stay.
+            asked.append(added)
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
@@ -123,6 +156,9 @@ def submit(db: Database, submission: Submission) -> tuple[JobView, bool]:
                 model_release_id=submission.model_release_id,
                 details=submission.metadata,
                 batch_size=submission.batch_size,
+                fresh=submission.fresh,
+                trust_mtime=submission.trust_mtime,
+                retention_days=submission.retention_days,
                 idempotency_key=key,
                 request_sha256=submission.sha256 if key is not None else None,
                 status=JobStatus.QUEUED,
@@ -156,7 +192,11 @@ def newest(
 
 
 def find_live(db: Database, submission: Submission) -> JobView | None:
-    """The newest job for the same folder and model that hasn't ended, to go on with."""
+    """The newest job for the same folder and model that hasn't ended, to go on with.
+
+    One that takes less on trust than is asked for will do, one that takes more won't.
+    """
+    strict = ([Job.fresh] if submission.fresh else []) + ([] if submission.trust_mtime else [~Job.trust_mtime])
     query = (
         _select()
         .where(
@@ -164,6 +204,7 @@ def find_live(db: Database, submission: Submission) -> JobView | None:
             Job.recursive == submission.recursive,
             Job.model_release_id == submission.model_release_id,
             Job.status.in_(LIVE),
+            *strict,
         )
         .order_by(Job.id.desc())
         .limit(1)
@@ -186,45 +227,53 @@ def totals(db: Database) -> Totals:
     outcomes = ("classified", "no_face", "unreadable", "failed", "cancelled")
     sums = [sa.func.coalesce(sa.func.sum(getattr(Job, name)), 0).label(name) for name in outcomes]
     pending = sa.func.coalesce(sa.func.sum(Job.total - _ENDED), 0).label("pending")
+    seen = Job.deleted_at.is_(None)
     with db.read() as connection:
-        by_status = dict(connection.execute(sa.select(Job.status, sa.func.count()).group_by(Job.status)).all())
-        images = connection.execute(sa.select(*sums, pending)).one()._mapping
+        counted = sa.select(Job.status, sa.func.count()).where(seen).group_by(Job.status)
+        by_status = dict(connection.execute(counted).all())
+        images = connection.execute(sa.select(*sums, pending).where(seen)).one()._mapping
     return Totals({s.value: by_status.get(s, 0) for s in JobStatus}, {name: int(n) for name, n in images.items()})
 
 
 def cancel(db: Database, job_id: int) -> JobView:
     """Ends a job at once: what is finished stays, what is not counts as cancelled. On an ended job it does nothing."""
     with db.write() as connection:
-        moved = connection.execute(
-            sa.update(Job)
-            .where(Job.id == job_id, Job.status.in_(LIVE))
-            .values(status=JobStatus.CANCELLED, cancelled_at=datetime.now(UTC))
-        )
-        if moved.rowcount:
-            end_unfinished(connection, job_id)
+        _end(connection, job_id, status=JobStatus.CANCELLED, cancelled_at=datetime.now(UTC))
         return _view(connection, job_id)
 
 
 def fail(db: Database, job_id: int, error: CuemillError) -> bool:
     """Ends a job that can't run; what is finished stays, what is not counts as cancelled. False on an ended job."""
+    why = {"error_code": error.code, "error_message": str(error)}
     with db.write() as connection:
-        moved = connection.execute(
-            sa.update(Job)
-            .where(Job.id == job_id, Job.status.in_(LIVE))
-            .values(
-                status=JobStatus.FAILED, failed_at=datetime.now(UTC), error_code=error.code, error_message=str(error)
-            )
-        )
-        if moved.rowcount:
-            end_unfinished(connection, job_id)
-        return bool(moved.rowcount)
+        return _end(connection, job_id, status=JobStatus.FAILED, failed_at=datetime.now(UTC), **why)
 
 
-def retry(db: Database, job_id: int, codes: tuple[str, ...] = ()) -> tuple[JobView, int]:
+def _end(connection: Connection, job_id: int, **values: Any) -> bool:
+    """Ends a live job early: what it has left over counts as cancelled. False on an ended one."""
+    moved = connection.execute(sa.update(Job).where(Job.id == job_id, Job.status.in_(LIVE)).values(values))
+    if not moved.rowcount:
+        return False
+    _keep_old_results(connection, job_id)
+    connection.execute(sa.update(Job).where(Job.id == job_id).values(cancelled=Job.cancelled + Job.total - _ENDED))
+    connection.execute(sa.update(Batch).where(*_unfinished(job_id)).values(state=BatchState.CANCELLED))
+    return True
+
+
+def _unfinished(job_id: int) -> tuple[sa.ColumnElement[bool], ...]:
+    return (Batch.job_id == job_id, Batch.state.in_((BatchState.QUEUED, BatchState.RUNNING)))
+
+
+def retry(
+    db: Database, job_id: int, codes: tuple[str, ...] = (), present_release: int | None = None
+) -> tuple[JobView, int]:
     """Queues again the images that failed, were unreadable, or were left when the job ended early; no others.
 
     Args:
         codes: only images with one of these error codes.
+        present_release: the job goes over to this release, and the images whose prediction is by another are queued
+            again; those of `codes` too, but nothing else. Each keeps its old result until it has a new one: if the job
+            is cancelled or fails before, or the image can't be read any more, the old one stays.
 
     Returns:
         The job, and how many images are queued again.
@@ -234,36 +283,83 @@ def retry(db: Database, job_id: int, codes: tuple[str, ...] = ()) -> tuple[JobVi
     """
     with db.write() as connection:
         job = _view(connection, job_id, lock=not db.is_sqlite)
-        chosen = [Image.job_id == job_id, Image.outcome.in_((Outcome.FAILED, Outcome.UNREADABLE))]
-        if codes:
-            chosen.append(Image.error_code.in_(codes))
-        images = connection.execute(
-            sa.select(Image.number, Image.path, Image.outcome).where(*chosen).order_by(Image.number)
-        ).all()
-        size = connection.execute(sa.select(Job.batch_size).where(Job.id == job_id)).scalar_one()
-        connection.execute(sa.delete(Image).where(*chosen))
-        for start in range(0, len(images), size):
-            add_batch(connection, job_id, [(row.number, row.path) for row in images[start : start + size]])
-        unfinished = 0 if codes else job.counts.cancelled
-        if unfinished:
-            connection.execute(
-                sa.update(Batch)
-                .where(Batch.job_id == job_id, Batch.state == BatchState.CANCELLED)
-                .values(state=BatchState.QUEUED, hinted_at=None)
-            )
-        connection.execute(
-            sa.update(Job)
-            .where(Job.id == job_id)
-            .values(
-                failed=Job.failed - sum(row.outcome == Outcome.FAILED for row in images),
-                unreadable=Job.unreadable - sum(row.outcome == Outcome.UNREADABLE for row in images),
-                cancelled=Job.cancelled - unfinished,
-            )
-        )
-        count = len(images) + unfinished
+        count = 0
+        if present_release is not None:
+            count += _queue_stale(connection, job, present_release)
+        if codes or present_release is None:
+            count += _queue_bad(connection, job, codes)
+        if not codes and present_release is None:
+            count += _queue_left(connection, job)
         if job.status.ended and (count or job.scanned_at is None):
             _reopen(connection, job)
         return _view(connection, job_id), count
+
+
+def _queue_bad(connection: Connection, job: JobView, codes: tuple[str, ...]) -> int:
+    """Queues again what failed or was unreadable; its rows go."""
+    chosen = [Image.job_id == job.id, Image.outcome.in_((Outcome.FAILED, Outcome.UNREADABLE))]
+    if codes:
+        chosen.append(Image.error_code.in_(codes))
+    images = connection.execute(
+        sa.select(Image.number, Image.path, Image.outcome).where(*chosen).order_by(Image.number)
+    ).all()
+    connection.execute(sa.delete(Image).where(*chosen))
+    _add_items(connection, job.id, [(row.number, row.path) for row in images])
+    failed = sum(row.outcome == Outcome.FAILED for row in images)
+    connection.execute(
+        sa.update(Job)
+        .where(Job.id == job.id)
+        .values(failed=Job.failed - failed, unreadable=Job.unreadable - (len(images) - failed))
+    )
+    return len(images)
+
+
+def _queue_left(connection: Connection, job: JobView) -> int:
+    """Queues again the batches that were left when the job ended early."""
+    connection.execute(
+        sa.update(Batch)
+        .where(Batch.job_id == job.id, Batch.state == BatchState.CANCELLED)
+        .values(state=BatchState.QUEUED, hinted_at=None)
+    )
+    connection.execute(sa.update(Job).where(Job.id == job.id).values(cancelled=Job.cancelled - job.counts.cancelled))
+    return job.counts.cancelled
+
+
+def _queue_stale(connection: Connection, job: JobView, release_id: int) -> int:
+    """Moves a job to a release, and queues again the images whose prediction is by another; their rows stay."""
+    _keep_old_results(connection, job.id)  # A re-run that is still going on is begun anew: it is found again below.
+    if job.model_release_id != release_id:
+        connection.execute(sa.update(Job).where(Job.id == job.id).values(model_release_id=release_id))
+        # What is in hand is by the old release: whoever has it loses it.
+        running = sa.update(Batch).where(Batch.job_id == job.id, Batch.state == BatchState.RUNNING)
+        connection.execute(running.values(state=BatchState.QUEUED, lease_until=None, hinted_at=None))
+    mine = Image.job_id == job.id
+    stale = sa.exists().where(
+        Prediction.job_id == Image.job_id,
+        Prediction.number == Image.number,
+        Prediction.model_release_id != release_id,
+    )
+    page = sa.select(Image.number, Image.path).where(mine, stale).order_by(Image.number).limit(RERUN_STEP)
+    count, after = 0, -1
+    while found := connection.execute(page.where(Image.number > after)).all():
+        _add_items(connection, job.id, [(row.number, row.path) for row in found], rerun=True)
+        count, after = count + len(found), found[-1].number
+    # Their mark falls now, or it would have to be known which of them come back if the re-run is cancelled.
+    unmarked = connection.execute(sa.update(Image).where(mine, Image.reused, stale).values(reused=False)).rowcount
+    connection.execute(
+        sa.update(Job).where(Job.id == job.id).values(classified=Job.classified - count, reused=Job.reused - unmarked)
+    )
+    return count
+
+
+def _keep_old_results(connection: Connection, job_id: int) -> None:
+    """Ends what is unfinished of a re-run: the results that it was to replace count again."""
+    unfinished = (*_unfinished(job_id), Batch.rerun)
+    kept = connection.execute(sa.select(sa.func.coalesce(sa.func.sum(Batch.size), 0)).where(*unfinished)).scalar_one()
+    if kept:
+        connection.execute(sa.update(Job).where(Job.id == job_id).values(classified=Job.classified + kept))
+        done = {"state": BatchState.DONE, "items": None, "lease_until": None}
+        connection.execute(sa.update(Batch).where(*unfinished).values(done))
 
 
 def _reopen(connection: Connection, job: JobView) -> None:
@@ -286,49 +382,71 @@ def _reopen(connection: Connection, job: JobView) -> None:
 
 
 def delete(db: Database, job_id: int) -> None:
-    """Removes a job and all its rows, in pieces, so that nobody waits long; a crash in between is gone on with by
-    deleting again.
+    """Removes a job and all its rows. Nobody sees it from the first moment on; its rows go in pieces, so that nobody
+    waits long. A crash in between is gone on with by the sweep (`models.retention`), or by deleting again.
 
     Raises:
         NotFoundError: no such job.
     """
-    cancel(db, job_id)
-    columns: tuple[tuple[Any, Any], ...] = (
-        (Prediction, Prediction.number),
-        (Image, Image.number),
-        (Batch, Batch.id),
-        (Job, Job.id),
-    )
-    for table, column in columns:
-        mine = (Job.id if table is Job else table.job_id) == job_id
-        edge: int | None = 0
-        while edge is not None:
-            with db.write() as connection:
-                edge = connection.scalar(sa.select(column).where(mine).order_by(column).offset(DELETE_STEP).limit(1))
-                connection.execute(sa.delete(table).where(mine, *([] if edge is None else [column < edge])))
+    with db.write() as connection:
+        _end(connection, job_id, status=JobStatus.CANCELLED, cancelled_at=datetime.now(UTC))
+        if not hide(connection, Job.id == job_id):
+            raise NotFoundError(f"No job {job_id}.")
+    while delete_piece(db, job_id):
+        pass
 
 
-def add_batch(connection: Connection, job_id: int, items: list[tuple[int, str]], attempt: int = 0) -> None:
+def hide(connection: Connection, *which: sa.ColumnElement[bool]) -> bool:
+    """Takes an ended job out of sight, to be deleted; its idempotency key is free again. False when there is none."""
+    values = {"deleted_at": sa.func.coalesce(Job.deleted_at, datetime.now(UTC)), "idempotency_key": None}
+    return bool(connection.execute(sa.update(Job).where(*which).values(values)).rowcount)
+
+
+def delete_piece(db: Database, job_id: int) -> int:
+    """Deletes some rows of a job that is out of sight, at last its own. Returns how many; 0 when nothing is left."""
+    mine = sa.select(Job.id).where(Job.id == job_id, Job.deleted_at.is_not(None))
+    with db.write() as connection:
+        # Whoever else deletes the same job waits here, or the two could wait for one another's rows.
+        if connection.scalar(mine.with_for_update()) is None:
+            return 0
+        # Predictions before their images: nothing but its image's row says whose a prediction is.
+        for table in (Prediction, Image):
+            numbers = sa.select(table.number).where(table.job_id == job_id).order_by(table.number)
+            last = connection.scalar(numbers.offset(DELETE_STEP - 1).limit(1))
+            piece = sa.delete(table).where(table.job_id == job_id, *([] if last is None else [table.number <= last]))
+            if deleted := connection.execute(piece).rowcount:
+                return deleted
+        some = sa.select(Batch.id).where(Batch.job_id == job_id).limit(DELETE_STEP)
+        return (
+            connection.execute(sa.delete(Batch).where(Batch.id.in_(some))).rowcount
+            or connection.execute(sa.delete(Job).where(Job.id == job_id)).rowcount
+        )
+
+
+def add_batch(
+    connection: Connection, job_id: int, items: list[tuple[int, str]], attempt: int = 0, rerun: bool = False
+) -> None:
     """A queued batch of (number, path)."""
-    add_batches(connection, job_id, [items], attempt)
+    add_batches(connection, job_id, [items], attempt, rerun)
 
 
 def add_batches(
-    connection: Connection, job_id: int, batches: Sequence[list[tuple[int, str]]], attempt: int = 0
+    connection: Connection,
+    job_id: int,
+    batches: Sequence[list[tuple[int, str]]],
+    attempt: int = 0,
+    rerun: bool = False,
 ) -> None:
     """Queued batches of (number, path), in one statement."""
-    new = {"job_id": job_id, "state": BatchState.QUEUED, "attempt": attempt}
-    connection.execute(sa.insert(Batch), [{**new, "size": len(items), "items": items} for items in batches])
+    new = {"job_id": job_id, "state": BatchState.QUEUED, "attempt": attempt, "rerun": rerun}
+    if batches:
+        connection.execute(sa.insert(Batch), [{**new, "size": len(items), "items": items} for items in batches])
 
 
-def end_unfinished(connection: Connection, job_id: int) -> None:
-    """Counts what a job that was ended early has left over as cancelled."""
-    connection.execute(sa.update(Job).where(Job.id == job_id).values(cancelled=Job.cancelled + Job.total - _ENDED))
-    connection.execute(
-        sa.update(Batch)
-        .where(Batch.job_id == job_id, Batch.state.in_((BatchState.QUEUED, BatchState.RUNNING)))
-        .values(state=BatchState.CANCELLED)
-    )
+def _add_items(connection: Connection, job_id: int, items: list[tuple[int, str]], rerun: bool = False) -> None:
+    size = connection.execute(sa.select(Job.batch_size).where(Job.id == job_id)).scalar_one()
+    batches = [items[start : start + size] for start in range(0, len(items), size)]
+    add_batches(connection, job_id, batches, rerun=rerun)
 
 
 def complete_if_ended(connection: Connection, job_id: int) -> None:
@@ -341,7 +459,7 @@ def complete_if_ended(connection: Connection, job_id: int) -> None:
 
 
 def _select() -> sa.Select[*tuple[Any, ...]]:
-    return sa.select(Job, ModelRelease.name.label("model")).join(ModelRelease)
+    return sa.select(Job, ModelRelease.name.label("model")).join(ModelRelease).where(Job.deleted_at.is_(None))
 
 
 def _view(connection: Connection, job_id: int, lock: bool = False) -> JobView:
@@ -365,6 +483,8 @@ def _from_row(row: Row[Any]) -> JobView:
         counts=Counts(
             row.total, row.total - ended, row.classified, row.no_face, row.unreadable, row.failed, row.cancelled
         ),
+        reused=row.reused,
+        retention_days=row.retention_days,
         error={"code": row.error_code, "message": row.error_message} if row.error_code else None,
         queued_at=row.queued_at,
         running_at=row.running_at,

@@ -23,8 +23,23 @@ Table = type[Image] | type[Prediction]
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What a prediction was made from: `models.reuse` explains the fingerprint; the others are None for links."""
+
+    fingerprint: bytes | None
+    size: int | None
+    mtime_ns: int | None
+
+
+NOTHING = Origin(None, None, None)
+
+
+@dataclass(frozen=True)
 class Row:
-    """What became of one image, to be recorded. `scores` is float32 (28,), summing to 1, or None."""
+    """What became of one image, to be recorded. `scores` is float32 (28,), summing to 1, or None.
+
+    A row is `reused` when its scores are an earlier job's.
+    """
 
     number: int
     path: str
@@ -32,6 +47,8 @@ class Row:
     error_code: str | None = None
     error_message: str | None = None
     scores: NDArray[np.float32] | None = None
+    origin: Origin = NOTHING
+    reused: bool = False
 
     def prediction(self) -> tuple[Any, ...]:
         """The highest emotion, its score, and all 28."""
@@ -128,7 +145,7 @@ def page_query(which: Filter, limit: int, after: str | None = None) -> sa.Select
         )  # An image without a face has its row, but where faces are asked for.
         .join(Job, Job.id == first.job_id)
         .outerjoin(ModelRelease, ModelRelease.id == sa.func.coalesce(Prediction.model_release_id, Job.model_release_id))
-        .where(*_conditions(which, first), *begin(first))
+        .where(*_conditions(which, first), *begin(first), Job.deleted_at.is_(None))
         .order_by(first.job_id, first.number, Prediction.face)
         .limit(limit)
     )

@@ -36,6 +36,12 @@ class Settings(BaseSettings):
     sweep_s: float = Field(5.0, ge=0.1, le=60.0, description="Pause between two sweeps.")
     rehint_s: float = Field(30.0, ge=1.0, le=600.0, description="A message unanswered this long is sent again.")
     dispatch_window: int = Field(64, ge=1, le=100_000, description="Batches announced to the queue at a time.")
+    retention_days: int = Field(
+        0,
+        ge=0,
+        le=36_500,
+        description="Jobs that don't say themselves are deleted this long after their end; 0 = never.",
+    )
     host: str = Field("127.0.0.1", description="Address the API listens on.")
     port: int = Field(8000, ge=1, le=65535, description="Port the API listens on.")
 

@@ -14,10 +14,12 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     String,
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -25,7 +27,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from models.labels import EMOTIONS
 
-REVISION: Final = "0004"
+REVISION: Final = "0005"
 """The migration these tables correspond to."""
 
 BigId = BigInteger().with_variant(Integer, "sqlite")
@@ -76,7 +78,11 @@ class ModelRelease(Base):
 
 
 class Job(Base):
-    """A folder to classify. The counts are exact at every commit; `pending` is what they leave of `total`."""
+    """A folder to classify. The counts are exact at every commit; `pending` is what they leave of `total`.
+
+    `reused` are those of the classified whose prediction is an earlier job's. A job with `deleted_at` is no more to be
+    seen, while its rows are being deleted.
+    """
 
     __tablename__ = "jobs"
 
@@ -86,6 +92,9 @@ class Job(Base):
     model_release_id: Mapped[int] = mapped_column(ForeignKey("model_releases.id"))
     details: Mapped[dict[str, Any] | None] = mapped_column("metadata", Json)
     batch_size: Mapped[int]
+    fresh: Mapped[bool] = mapped_column(server_default=false())
+    trust_mtime: Mapped[bool] = mapped_column(server_default=false())
+    retention_days: Mapped[int | None]
     idempotency_key: Mapped[str | None] = mapped_column(String(255), unique=True)
     request_sha256: Mapped[str | None] = mapped_column(String(64))
 
@@ -97,6 +106,7 @@ class Job(Base):
     failed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None] = mapped_column(Text)
+    deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     scanned_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     scan_cursor: Mapped[str | None] = mapped_column(Text)
@@ -111,18 +121,23 @@ class Job(Base):
     unreadable: Mapped[int] = mapped_column(BigInteger, default=0)
     failed: Mapped[int] = mapped_column(BigInteger, default=0)
     cancelled: Mapped[int] = mapped_column(BigInteger, default=0)
+    reused: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
 
     __table_args__ = (
         CheckConstraint(
             "total >= classified + no_face + unreadable + failed + cancelled", name="ck_jobs_counts_within_total"
         ),
+        CheckConstraint("reused <= classified", name="ck_jobs_reused_within_classified"),
         Index("ix_jobs_status", "status"),
         {"sqlite_autoincrement": True},  # Ids are never used twice: a stale hint must not meet a new job.
     )
 
 
 class Batch(Base):
-    """Some images of a job, classified together by one worker. `items` is [[number, path], ...] until it is done."""
+    """Some images of a job, classified together by one worker. `items` is [[number, path], ...] until it is done.
+
+    Those of a `rerun` have a result already, by an older release, which stays until there is a new one.
+    """
 
     __tablename__ = "batches"
 
@@ -132,6 +147,7 @@ class Batch(Base):
     items: Mapped[list[tuple[int, str]] | None] = mapped_column(Json)
     state: Mapped[str] = mapped_column(String(16))
     attempt: Mapped[int] = mapped_column(default=0)
+    rerun: Mapped[bool] = mapped_column(server_default=false())
     lease_until: Mapped[float | None] = mapped_column(Double)
     hinted_at: Mapped[float | None] = mapped_column(Double)
     worker: Mapped[str | None] = mapped_column(Text)
@@ -144,7 +160,11 @@ class Batch(Base):
 
 
 class Image(Base):
-    """An image that has ended, by its number in the order of the scan."""
+    """An image that has ended, by its number in the order of the scan.
+
+    A classified one says what it was made from, so that later jobs can use its prediction again: `fingerprint` is a
+    digest of release and file, `size` (bytes) and `mtime_ns` are the file's, before it was read.
+    """
 
     __tablename__ = "images"
 
@@ -154,9 +174,21 @@ class Image(Base):
     outcome: Mapped[str] = mapped_column(String(16))
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None] = mapped_column(Text)
+    fingerprint: Mapped[bytes | None] = mapped_column(LargeBinary(16))
+    size: Mapped[int | None] = mapped_column(BigInteger)
+    mtime_ns: Mapped[int | None] = mapped_column(BigInteger)
+    reused: Mapped[bool] = mapped_column(server_default=false())
 
     __table_args__ = (
         UniqueConstraint("job_id", "path"),
+        Index(
+            "ix_images_fingerprint_job_id_number",
+            "fingerprint",
+            "job_id",
+            "number",
+            sqlite_where=text("fingerprint IS NOT NULL"),
+            postgresql_where=text("fingerprint IS NOT NULL"),
+        ),
         Index("ix_images_job_id_outcome_number", "job_id", "outcome", "number", unique=True),
     )
 

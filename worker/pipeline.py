@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models import batches, jobs, pickles, releases
+from models import batches, jobs, pickles, releases, reuse
 from models.database import Database
 from models.errors import EngineError, ImageError, PickleError
 from models.images import decode
-from models.paths import read_image, to_bytes
 from models.preprocessing import Preprocessing
-from models.results import Row
+from models.results import Origin, Row
 from models.settings import Settings
 from models.states import Outcome
 from worker.engines.base import Engine
 from worker.engines.load import load_engine
+from worker.files import Files
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ class Pipeline:
         self._settings = settings
         self._worker = worker
         self._network = lru_cache(maxsize=2)(self._load)
+        self._sources = lru_cache(maxsize=16)(reuse.sources)
 
     def run(self, batch_id: int | None = None, job_id: int | None = None) -> bool:
         """Claims and classifies this batch, or the oldest one due, of any job or of one; False when none was due.
@@ -49,28 +50,34 @@ class Pipeline:
 
     def _classify(self, claim: batches.Claim) -> list[Row] | None:
         """A row for each image of the batch; None when the claim was lost meanwhile."""
+        keep_alive = self._keeper(claim)
+        files = Files(self._db, claim, self._sources(self._db, claim.job_id, claim.model_release_id))
+        rows = files.reused(keep_alive)
+        if rows is None or len(rows) == len(claim.items):
+            return rows
         try:
             engine, preprocessing = self._network(claim.model_release_id)
         except (PickleError, EngineError) as error:
             jobs.fail(self._db, claim.job_id, error)
             return None
-        keep_alive = self._keeper(claim)
         pixels: list[NDArray[np.uint8]] = []
-        rows: list[Row] = []
-        readable: list[tuple[int, str]] = []
-        folder = to_bytes(claim.folder)
+        readable: list[tuple[int, str, Origin]] = []
+        done = {row.number for row in rows}
         for number, path in claim.items:
+            if number in done:
+                continue
             if not keep_alive():
                 return None
             try:
-                pixels.append(preprocessing.resize(decode(read_image(folder, to_bytes(path)), preprocessing.size)))
-                readable.append((number, path))
+                data, origin = files.read(path)
+                pixels.append(preprocessing.resize(decode(data, preprocessing.size)))
+                readable.append((number, path, origin))
             except ImageError as error:
                 rows.append(Row(number, path, Outcome.UNREADABLE, error.code, str(error)))
         if pixels:
             scores = engine.predict(preprocessing.to_input(np.stack(pixels)))
-            for (number, path), score in zip(readable, scores, strict=True):
-                rows.append(_row(number, path, score))
+            for (number, path, origin), score in zip(readable, scores, strict=True):
+                rows.append(_row(number, path, score, origin))
         return rows
 
     def _keeper(self, claim: batches.Claim) -> Callable[[], bool]:
@@ -93,10 +100,10 @@ class Pipeline:
         return load_engine(release, self._settings), release.preprocessing
 
 
-def _row(number: int, path: str, scores: NDArray[np.float32]) -> Row:
+def _row(number: int, path: str, scores: NDArray[np.float32], origin: Origin) -> Row:
     if not np.isfinite(scores).all():
         return _failed(number, path, "not_finite", "The network gave scores that are no numbers.")
-    return Row(number, path, Outcome.CLASSIFIED, scores=scores)
+    return Row(number, path, Outcome.CLASSIFIED, scores=scores, origin=origin)
 
 
 def _failed(number: int, path: str, code: str, message: str) -> Row:

@@ -160,17 +160,18 @@ def test_every_step_of_a_batch_is_progress(db: Database, release_id: int, step: 
     submit(db, release_id, images=2)
     steps = ["claimed", "renewed", "completed"]
     progress = workers.beat(db, "h:1", 2, None, None)
+    claim: batches.Claim | None = None
     for this in steps[: steps.index(step) + 1]:
         progress = workers.beat(db, "h:1", 2, None, progress)
         age(db, HOUR_S)
-        if this == "claimed":
-            claim = batches.claim(db, None, "h:3", lease_s=30)
-            assert claim is not None
-        elif this == "renewed":
+        claim = claim or batches.claim(db, None, "h:3", lease_s=30)
+        assert claim is not None
+        if this == "renewed":
             batches.renew(db, claim, lease_s=31)
-        else:
+        elif this == "completed":
             scores = np.full(28, 1 / 28, np.float32)
-            batches.complete(db, claim, [Row(*claim.items[0], Outcome.CLASSIFIED, scores=scores)])
+            number, path = claim.items[0]
+            batches.complete(db, claim, [Row(number, path, Outcome.CLASSIFIED, scores=scores)])
     workers.beat(db, "h:1", 2, None, progress)
     assert check_progress(snapshot(db), SETTINGS).state is State.OK
 

@@ -1,5 +1,6 @@
 """The state machine over real SQLite and PostgreSQL."""
 
+import threading
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -243,6 +244,55 @@ def test_an_idempotency_key_gives_the_same_job_or_a_refusal(db: Database, releas
     assert (new, new_again, again) == (True, False, first)
     with pytest.raises(IdempotencyError, match="another request"):
         jobs.submit(db, replace(asked, folder="/elsewhere"))
+
+
+def test_requests_with_one_key_at_once_make_one_job_and_refuse_what_asks_for_another(
+    db: Database, release_id: int
+) -> None:
+    start = threading.Barrier(8)
+    ids: list[int] = []
+    refused: list[IdempotencyError] = []
+
+    def ask(folder: str) -> None:
+        start.wait()
+        try:
+            ids.append(jobs.submit(db, Submission(folder, release_id, idempotency_key="abc"))[0].id)
+        except IdempotencyError as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=ask, args=(folder,)) for folder in 4 * ("/photos", "/elsewhere")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(ids), len(set(ids)), len(refused)) == (4, 1, 4)
+    assert count(db, Job) == 1
+
+
+def test_what_a_request_asks_for_besides_is_part_of_it_and_older_keys_stay_valid() -> None:
+    asked = Submission("/photos", 1, metadata={"study": 1})
+    assert asked.sha256 == "dc363ef5d55b19a07404e9415432548f8269500fbc0513cd38c7f617dd2b6f22"
+    others = [
+        replace(asked, fresh=True),
+        replace(asked, trust_mtime=True),
+        replace(asked, retention_days=0),
+        replace(asked, retention_days=1),
+    ]
+    assert len({asked.sha256, *(other.sha256 for other in others)}) == 5
+
+
+def test_a_live_job_that_takes_more_on_trust_than_is_asked_for_is_not_gone_on_with(
+    db: Database, release_id: int
+) -> None:
+    asked = Submission("/photos", release_id)
+    trusting, _ = jobs.submit(db, replace(asked, trust_mtime=True))
+    assert jobs.find_live(db, asked) is None
+    assert jobs.find_live(db, replace(asked, trust_mtime=True)) == trusting
+    plain, _ = jobs.submit(db, asked)
+    assert jobs.find_live(db, replace(asked, fresh=True)) is None
+    fresh, _ = jobs.submit(db, replace(asked, fresh=True))
+    assert jobs.find_live(db, replace(asked, fresh=True)) == jobs.find_live(db, asked) == fresh
+    assert plain.id < fresh.id
 
 
 def test_a_live_job_for_the_same_folder_is_found_to_go_on_with(db: Database, release_id: int) -> None:

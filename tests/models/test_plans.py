@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from models import batches, jobs
+from models import batches, jobs, retention, reuse
 from models.database import Database
 from models.labels import EMOTIONS
 from models.results import Filter, page
@@ -66,7 +66,7 @@ def plans(db: Database, work: Callable[[], object]) -> list[str]:
         return [
             "\n".join(str(row[-1]) for row in connection.exec_driver_sql(explain + statement, parameters))  # type: ignore[arg-type]
             for statement, parameters in sent
-            if statement.split()[0] in ("SELECT", "UPDATE", "DELETE")
+            if statement.split()[0] in ("SELECT", "UPDATE", "DELETE", "WITH")
         ]
 
 
@@ -119,6 +119,40 @@ def test_workers_and_sweeps_find_what_is_due_by_index(filled: Database) -> None:
 
     found = plans(filled, work)
     assert len(found) >= 8
+    assert [plan for plan in found if walks(plan)] == []
+
+
+def test_predictions_to_use_again_are_found_by_index(filled: Database, release_id: int) -> None:
+    """However many images share one's bytes: here all of the first job's have the same."""
+    same = b"0123456789abcdef"
+    with filled.write() as connection:
+        connection.execute(sa.update(Image).where(Image.job_id == 1).values(fingerprint=same, size=1, mtime_ns=1))
+        connection.execute(sa.update(Job).values(classified=1, total=IMAGES))
+    with filled.write() as connection:
+        connection.execute(sa.text("ANALYZE"))
+
+    def work() -> None:
+        assert set(reuse.by_fingerprint(filled, 2, 64 * [same])) == {same}
+        assert len(reuse.by_mtime(filled, 1, release_id, [f"{i:06}" for i in range(64)])) == 64
+        reuse.sources(filled, 2, release_id)
+
+    found = plans(filled, work)
+    assert len(found) >= 4
+    assert [plan for plan in found if walks(plan)] == []
+    assert "ix_images_fingerprint_job_id_number" in found[0]
+    if filled.is_sqlite:
+        assert "fingerprint=? AND job_id<?" in found[0]
+
+
+def test_a_job_is_deleted_by_index(filled: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "DELETE_STEP", 500)
+
+    def work() -> None:
+        jobs.delete(filled, 2)
+        retention.sweep(filled, 30)
+
+    found = plans(filled, work)
+    assert len(found) >= 30
     assert [plan for plan in found if walks(plan)] == []
 
 
