@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -11,6 +11,8 @@ from models.database import Database, now_s
 from models.jobs import add_batches, complete_if_ended
 from models.states import LIVE, JobStatus
 from models.tables import Job
+
+FIRST_BATCH: Final = 32
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,19 @@ def claim(db: Database, job_id: int | None, worker: str, lease_s: float) -> Scan
     return ScanClaim(*row) if row else None
 
 
+def batch_size(number: int, largest: int) -> int:
+    """Images in the batch that begins with this number: few at first, so that all workers soon have some, then more,
+    which cost less each (docs/decisions/0009)."""
+    return min(largest, max(FIRST_BATCH, number // 16))
+
+
 def record(db: Database, claim: ScanClaim, items: list[tuple[int, str]], lease_s: float) -> bool:
     """Adds images found, in batches, renewing the lease; False when the claim is lost or the job has ended."""
+    batches, left = [], items
+    while left:
+        size = batch_size(left[0][0], claim.batch_size)
+        batches.append(left[:size])
+        left = left[size:]
     with db.write() as connection:
         moved = connection.execute(
             sa.update(Job)
@@ -66,8 +79,7 @@ def record(db: Database, claim: ScanClaim, items: list[tuple[int, str]], lease_s
             .values(total=Job.total + len(items), scan_cursor=items[-1][1], scan_lease_until=now_s() + lease_s)
         )
         if moved.rowcount:
-            starts = range(0, len(items), claim.batch_size)
-            add_batches(connection, claim.job_id, [items[start : start + claim.batch_size] for start in starts])
+            add_batches(connection, claim.job_id, batches)
         return bool(moved.rowcount)
 
 

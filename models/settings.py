@@ -30,7 +30,7 @@ class Settings(BaseSettings):
     model: Path = Field(SHIPPED_MODEL, description="The pickle that new jobs use while no release was promoted.")
     engine: Literal["openvino", "tensorflow"] = Field("openvino", description="What runs the network.")
     precision: Precision = Field("auto", description="Of the network's arithmetic; auto = the fastest that is sound.")
-    batch_size: int = Field(64, ge=1, le=1024, description="Images a batch.")
+    batch_size: int = Field(256, ge=1, le=1024, description="Images a batch, at most; a job's first ones are smaller.")
     workers: int = Field(0, ge=0, le=256, description="Worker processes; 0 = one a core.")
     lease_s: float = Field(30.0, ge=1.0, le=600.0, description="A batch whose worker is silent this long is run again.")
     sweep_s: float = Field(5.0, ge=0.1, le=60.0, description="Pause between two sweeps.")

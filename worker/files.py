@@ -29,15 +29,14 @@ class Files:
         self._folder = to_bytes(claim.folder)
         self._kept: dict[str, tuple[bytes, Origin]] = {}
 
-    def reused(self, keep_alive: Callable[[], bool]) -> list[Row] | None:
-        """Rows of the images whose prediction is an earlier job's; None when the claim was lost meanwhile."""
+    def reused(self, keep_alive: Callable[[], None]) -> list[Row]:
+        """Rows of the images whose prediction is an earlier job's."""
         if not self._sources.lookup:
             return []
         rows, others = self._unchanged()
         origins: dict[Item, Origin] = {}
         for item in others:
-            if not keep_alive():
-                return None
+            keep_alive()
             try:
                 origins[item] = self._recognize(item[1])
             except ImageError:

@@ -11,13 +11,14 @@ from models.images import SUFFIXES
 from models.paths import check_folder, to_bytes, to_text, walk
 from models.scans import ScanClaim
 from models.settings import Settings
+from worker.lease import ClaimLostError, keeper
 
 _log = logging.getLogger(__name__)
 
 
 COMMIT_S = 0.1
 """What is found meanwhile is committed together; the first batch is at once."""
-COMMIT_BATCHES = 64
+COMMIT_PATHS = 4096
 """And no more than this, so that no transaction is long."""
 
 
@@ -49,13 +50,9 @@ def scan(
     except FolderError as error:
         _log.warning("job=%d failed: %s", claim.job_id, error.code)
         jobs.fail(db, claim.job_id, error)
-    except _ClaimLostError:
+    except ClaimLostError:
         _log.info("job=%d its scan is no longer ours", claim.job_id)
     return True
-
-
-class _ClaimLostError(Exception):
-    pass
 
 
 def _list(
@@ -68,12 +65,13 @@ def _list(
     folder = to_bytes(claim.folder)
     check_folder(folder)
     after = to_bytes(claim.cursor) if claim.cursor else None
-    found = walk(folder, claim.recursive, after, _keeper(db, claim, settings.lease_s))
+    keep_alive = keeper(lambda: scans.renew(db, claim, settings.lease_s), settings.lease_s)
+    found = walk(folder, claim.recursive, after, keep_alive)
     number, begun, classifying_s = claim.total, time.monotonic(), 0.0
-    for paths in _together(found, claim.batch_size):
+    for paths in _together(found, number, claim.batch_size):
         items = [(number + i, to_text(path)) for i, path in enumerate(paths)]
         if not scans.record(db, claim, items, settings.lease_s):
-            raise _ClaimLostError
+            raise ClaimLostError
         number += len(items)
         announce()
         before = time.monotonic()
@@ -88,29 +86,16 @@ def _list(
     scans.finish(db, claim)
 
 
-def _together(found: Iterator[bytes], batch_size: int) -> Iterator[list[bytes]]:
-    """What is found, in whole batches but for the last: the first at once, then what can be committed together."""
+def _together(found: Iterator[bytes], number: int, largest: int) -> Iterator[list[bytes]]:
+    """What is found, in parts to be committed together: the first batch at once, then a tenth of a second's."""
     paths: list[bytes] = []
     due = 0.0
     for path in found:
         paths.append(path)
-        if len(paths) % batch_size == 0 and (len(paths) == COMMIT_BATCHES * batch_size or time.monotonic() >= due):
+        if len(paths) == COMMIT_PATHS or (len(paths) >= scans.batch_size(number, largest) and time.monotonic() >= due):
             yield paths
+            number += len(paths)
             paths = []
             due = time.monotonic() + COMMIT_S
     if paths:
         yield paths
-
-
-def _keeper(db: Database, claim: ScanClaim, lease_s: float) -> Callable[[], None]:
-    """Renews the lease each third of it, so that a folder that takes longer to list is not taken from its worker."""
-    due = time.monotonic() + lease_s / 3
-
-    def keep() -> None:
-        nonlocal due
-        if time.monotonic() >= due:
-            if not scans.renew(db, claim, lease_s):
-                raise _ClaimLostError
-            due = time.monotonic() + lease_s / 3
-
-    return keep

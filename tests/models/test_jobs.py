@@ -207,6 +207,19 @@ def test_a_job_that_failed_can_be_tried_again(db: Database, release_id: int) -> 
     scan_whole(db, job, 1)
 
 
+def test_batches_begin_small_and_grow_with_the_job(db: Database, release_id: int) -> None:
+    job, _ = jobs.submit(db, Submission("/faces", release_id, batch_size=256))
+    claim = scans.claim(db, job.id, "worker", LEASE_S)
+    assert claim is not None
+    assert scans.record(db, claim, [(i, f"{i:05}.jpg") for i in range(10_000)], LEASE_S)
+    with db.read() as connection:
+        batches_made = connection.execute(sa.select(Batch.size, Batch.items).order_by(Batch.id)).all()
+    sizes = [row.size for row in batches_made]
+    assert (sizes[0], max(sizes), sum(sizes)) == (32, 256, 10_000)
+    assert sizes[:-1] == sorted(sizes[:-1])
+    assert [number for row in batches_made for number, _ in row.items] == list(range(10_000))
+
+
 def test_a_scan_whose_worker_died_goes_on_behind_the_last_path(db: Database, release_id: int) -> None:
     job = submit(db, release_id)
     dead = scans.claim(db, job.id, "dead", LEASE_S)

@@ -15,6 +15,7 @@ from models.states import BatchState, JobStatus, Outcome
 from models.tables import Batch, Job
 from tests.models.test_jobs import rows_of
 from worker import scan as scanning
+from worker.lease import ClaimLostError, keeper
 from worker.scan import scan
 
 SETTINGS = Settings(lease_s=30.0)
@@ -64,10 +65,10 @@ def test_the_first_batch_is_announced_while_the_folder_is_still_being_listed(
     assert jobs.get(db, job.id).scanned_at is not None
 
 
-def test_no_commit_has_more_than_its_share_of_batches(
+def test_no_commit_has_more_than_its_share_of_paths(
     db: Database, release_id: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scanning, "COMMIT_BATCHES", 2)
+    monkeypatch.setattr(scanning, "COMMIT_PATHS", 8)
     job = submit(db, release_id, tmp_path / "faces", 30)
     totals: list[int] = []
     run(db, job, lambda: totals.append(jobs.get(db, job.id).counts.total))
@@ -92,7 +93,7 @@ def test_a_lone_worker_gives_results_while_it_lists(db: Database, release_id: in
 def test_a_scan_killed_after_any_commit_is_gone_on_with_though_the_folder_changed(
     db: Database, release_id: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commits: int
 ) -> None:
-    monkeypatch.setattr(scanning, "COMMIT_BATCHES", 1)
+    monkeypatch.setattr(scanning, "COMMIT_PATHS", 4)
     monkeypatch.setattr(paths, "PASS", 3)
     job = submit(db, release_id, tmp_path / "faces", 30)
     left = commits
@@ -155,9 +156,9 @@ def test_a_scan_keeps_its_lease_where_it_finds_nothing_and_stops_when_it_is_canc
 
     for i in range(3):
         (tmp_path / "faces" / f"no images {i}").mkdir()
-    keep, before = scanning._keeper(db, claim, 0.0), lease()
+    keep, before = keeper(lambda: scans.renew(db, claim, 30.0), 0.0), lease()
     list(paths.walk(os.fsencode(tmp_path / "faces"), True, alive=keep))
     assert lease() != before
     jobs.cancel(db, job.id)
-    with pytest.raises(scanning._ClaimLostError):
+    with pytest.raises(ClaimLostError):
         list(paths.walk(os.fsencode(tmp_path / "faces"), True, alive=keep))
