@@ -123,11 +123,15 @@ def page(db: Database, which: Filter, limit: int = PAGE, after: str | None = Non
         UsageError: the cursor is none of ours.
     """
     with db.read() as connection:
-        return [_record(row) for row in connection.execute(page_query(which, limit, after))]
+        return [_record(row) for row in connection.execute(page_query(which, limit, after, by_row=db.is_sqlite))]
 
 
-def page_query(which: Filter, limit: int, after: str | None = None) -> sa.Select[Any]:
+def page_query(which: Filter, limit: int, after: str | None = None, *, by_row: bool = False) -> sa.Select[Any]:
     """What `page` asks the database. With any filter but `path_prefix`, an index leads to the page's first row.
+
+    Args:
+        by_row: the database joins row by row, as SQLite always does. It is then not told where the joined table begins:
+            without statistics it would look for each row from there on to the end.
 
     Raises:
         UsageError: the cursor is none of ours.
@@ -136,7 +140,9 @@ def page_query(which: Filter, limit: int, after: str | None = None) -> sa.Select
         (Prediction, Image) if which.emotion is not None or which.min_score is not None else (Image, Prediction)
     )
     begin = _beginning(which, after)
-    joined = sa.and_(Prediction.job_id == Image.job_id, Prediction.number == Image.number, *begin(other))
+    joined = sa.and_(
+        Prediction.job_id == Image.job_id, Prediction.number == Image.number, *([] if by_row else begin(other))
+    )
     query = (
         sa.select(Image, Prediction.__table__, ModelRelease.name.label("model"))
         .select_from(first)
@@ -158,8 +164,8 @@ def page_query(which: Filter, limit: int, after: str | None = None) -> sa.Select
 def _beginning(which: Filter, after: str | None) -> Callable[[Table], list[sa.ColumnElement[bool]]]:
     """The condition by which either table's index finds where a page begins.
 
-    It is given to both of those joined, and within a job on the number alone: neither database sees by itself what
-    follows from the other table, nor SQLite what follows from a pair.
+    PostgreSQL is given it for both of those joined, and within a job it is on the number alone: PostgreSQL doesn't see
+    by itself what follows from the other table, nor SQLite what follows from a pair.
     """
     if after is None:
         return lambda table: []

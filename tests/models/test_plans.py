@@ -105,6 +105,18 @@ def test_a_page_begins_at_its_first_row_however_deep_it_lies(
         assert "number>?" in plan or "(job_id,number)>(?,?)" in plan
 
 
+@pytest.mark.parametrize("which", [Filter(1), Filter(1, emotion="fear"), Filter(1, min_score=0.2), Filter()])
+def test_sqlite_joins_a_page_by_key_though_it_has_no_statistics(filled: Database, which: Filter) -> None:
+    if filled.is_sqlite:  # PostgreSQL gathers its own.
+        with filled.write() as connection:
+            connection.execute(sa.text("DELETE FROM sqlite_stat1"))
+        filled.close()
+    (plan,) = plans(filled, lambda: page(filled, which, 100, DEEP))
+    assert walks(plan) == [], plan
+    if filled.is_sqlite:
+        assert "(job_id=? AND number=?)" in plan, plan
+
+
 def test_workers_and_sweeps_find_what_is_due_by_index(filled: Database) -> None:
     settings = Settings(dispatch_window=4)
 
