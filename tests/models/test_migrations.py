@@ -1,5 +1,6 @@
 """Migrations over tables with rows in them: up and down a revision at a time, with rows written at each one."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from models import jobs, results
+from models import batches, jobs, results
 from models.database import MIGRATIONS, Database
 from models.labels import EMOTIONS
 from models.results import Filter
@@ -83,9 +84,9 @@ def revisions() -> list[str]:
 def move(db: Database, to: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
+    up = to != "base" and to > (db.revision() or "")
     with db.write() as connection:
         config.attributes["connection"] = connection
-        up = to != "base" and to > (db.revision() or "")
         (command.upgrade if up else command.downgrade)(config, to)
 
 
@@ -112,8 +113,10 @@ def check_kept(before: Rows, after: Rows, step: str = "", gone: frozenset[int] =
 
 
 @pytest.fixture
-def empty(database_url: str) -> Database:
-    return Database(database_url.replace("postgresql://", "postgresql+psycopg://"))
+def empty(database_url: str) -> Iterator[Database]:
+    database = Database(database_url.replace("postgresql://", "postgresql+psycopg://"))
+    yield database
+    database.close()
 
 
 def test_rows_written_at_each_revision_survive_every_step_up_down_and_up_again(empty: Database) -> None:
@@ -136,7 +139,6 @@ def test_rows_written_at_each_revision_survive_every_step_up_down_and_up_again(e
     assert before == {}
     empty.upgrade()
     empty.check_revision()
-    empty.close()
 
 
 def test_what_earlier_programs_wrote_is_read_and_gone_on_with(empty: Database) -> None:
@@ -145,8 +147,6 @@ def test_what_earlier_programs_wrote_is_read_and_gone_on_with(empty: Database) -
         with empty.write() as connection:
             for statement in WRITTEN.get(step, []):
                 connection.exec_driver_sql(statement)
-    from models import batches
-
     running, *ended, late = [jobs.get(empty, number) for number in (1, 2, 3, 5)]
     assert (running.status, running.counts.classified, running.counts.pending) == (JobStatus.RUNNING, 1, 1)
     assert [job.metadata for job in (running, *ended, late)] == [{"study": number} for number in (1, 2, 3, 5)]
@@ -159,4 +159,3 @@ def test_what_earlier_programs_wrote_is_read_and_gone_on_with(empty: Database) -
     claim = batches.claim(empty, None, "worker", 30.0)
     assert claim is not None
     assert (claim.job_id, claim.items, claim.rerun) == (1, [(1, "b.jpg")], False)
-    empty.close()

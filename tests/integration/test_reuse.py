@@ -1,0 +1,95 @@
+"""Reuse, re-runs and retention on the command line and over HTTP, over both ways of running."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from models import jobs, pickles
+from tests.integration.deployment import Deployment, audit, make_faces
+from tests.services import wait_until
+from tests.tiny import tiny_release
+
+
+def records(either: Deployment, job: str) -> list[dict[str, object]]:
+    lines = either.run("results", job, "--format", "jsonl").stdout.splitlines()
+    return [{name: value for name, value in json.loads(line).items() if name != "job_id"} for line in lines]
+
+
+def test_an_unchanged_folder_is_reused_unless_fresh_is_asked_for(either: Deployment, tmp_path: Path) -> None:
+    folder = make_faces(tmp_path / "faces", 100)
+    either.start("worker")
+    first = either.run("enqueue", folder).stdout.strip()
+    assert "100 classified, " in either.run("status", first, "--watch").stderr
+    for options, said in (
+        ([], "100 classified (100 reused)"),
+        (["--trust-mtime"], "100 classified (100 reused)"),
+        (["--fresh"], "100 classified, "),
+    ):
+        job = either.run("enqueue", folder, *options).stdout.strip()
+        assert said in either.run("status", job, "--watch").stderr
+        assert records(either, job) == records(either, first)
+        audit(either.database(), int(job), 100)
+    shutil.copy(folder / "face-00001.jpg", folder / "face-00002.jpg")
+    client = either.serve(tmp_path)
+    place = client.post("/v1/jobs", json={"folder": str(folder), "trust_mtime": True}).headers["Location"]
+    wait_until(lambda: client.get(place).json()["status"] == "completed", "the job to complete")
+    job = client.get(place).json()
+    assert (job["reused"], job["counts"]["classified"], job["expires_at"]) == (100, 100, None)
+    (folder / "face-00003.jpg").write_bytes((folder / "face-00004.jpg").read_bytes()[:-200])
+    place = client.post("/v1/jobs", json={"folder": str(folder), "fresh": True}).headers["Location"]
+    wait_until(lambda: client.get(place).json()["status"] == "completed", "the job to complete")
+    assert client.get(place).json()["reused"] == 0
+
+
+def test_classify_again_says_how_many_it_reused(embedded: Deployment, tmp_path: Path) -> None:
+    folder = make_faces(tmp_path / "faces", 20)
+    (folder / "cut.jpg").write_bytes(b"\xff\xd8")
+    first = embedded.run("classify", folder, "--format", "csv")
+    again = embedded.run("classify", folder, "--format", "csv")
+    assert "21 images, 20 classified (20 reused), 1 unreadable" in again.stderr.splitlines()[-1]
+    assert [line.split(",", 1)[1] for line in again.stdout.splitlines()] == [
+        line.split(",", 1)[1] for line in first.stdout.splitlines()
+    ]
+    assert "reused" not in embedded.run("classify", folder, "--fresh").stderr
+
+
+def test_stale_rows_are_run_again_by_the_promoted_release(either: Deployment, tmp_path: Path) -> None:
+    folder = make_faces(tmp_path / "faces", 50)
+    either.start("worker")
+    job = either.run("enqueue", folder).stdout.strip()
+    either.run("status", job, "--watch")
+    pickles.save(replace(tiny_release(), name="other"), tmp_path / "other.pkl")
+    either.run("models", "promote", tmp_path / "other.pkl")
+    (folder / "face-00007.jpg").unlink()
+    assert "50 images are queued again" in either.run("retry", job, "--stale").stderr
+    assert "50 classified" in either.run("status", job, "--watch").stderr
+    models = {str(record["path"]): record["model"] for record in records(either, job)}
+    assert models.pop("face-00007.jpg") == "tiny"
+    assert set(models.values()) == {"other"}
+    audit(either.database(), int(job), 50)
+    client = either.serve(tmp_path)
+    assert client.post(f"/v1/jobs/{job}/retry", params={"stale": True}).json()["retried"] == 1
+    wait_until(lambda: client.get(f"/v1/jobs/{job}").json()["status"] == "completed", "the job to complete")
+    assert client.post(f"/v1/jobs/{job}/retry").json()["retried"] == 0
+
+
+def test_a_job_past_its_retention_is_deleted_by_the_sweep_of_running_workers(
+    either: Deployment, tmp_path: Path
+) -> None:
+    folder = make_faces(tmp_path / "faces", 30)
+    database = either.database()
+    either.start("worker")
+    kept, gone = (either.run("enqueue", folder, "--retention-days", days).stdout.strip() for days in ("9", "7"))
+    for job in (kept, gone):
+        assert "It is deleted after" not in either.run("status", job, "--watch").stderr
+        assert either.json("status", job)["expires_at"] is not None
+    with database.write() as connection:
+        for job in (kept, gone):
+            moment = jobs.get(database, int(job)).queued_at.replace(year=2020 if job == gone else 2026)
+            connection.execute(sa.update(jobs.Job).where(jobs.Job.id == int(job)).values(completed_at=moment))
+    wait_until(lambda: [job.id for job in jobs.newest(database)] == [int(kept)], "the job to be deleted")
+    either.run("status", gone, exit_code=2)
+    audit(database, int(kept), 30)
