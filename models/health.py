@@ -4,6 +4,7 @@ The database says more than any ping: a worker is alive when its heartbeat is fr
 worker may answer its queue and yet take nothing from it.
 """
 
+import logging
 import os
 import shutil
 import threading
@@ -32,6 +33,8 @@ IMAGE_BYTES: Final = 600
 """What an image's rows and their indexes take in SQLite: 557 bytes were measured, with paths of 42 characters."""
 ANSWER_S: Final = 4.0
 """Whoever asks is told within this, and so within the 5 s that monitors usually wait."""
+
+_log = logging.getLogger(__name__)
 
 
 class State(StrEnum):
@@ -262,7 +265,6 @@ def check_queue(settings: Settings, ping: Callable[[], bool]) -> Check:
 
 def check_database(db: Database, settings: Settings) -> list[Check]:
     """The database, what its tables say of workers, and, of SQLite, its disk."""
-    checks: list[Check] = []
     images = 0
     try:
         db.check_revision()
@@ -318,15 +320,16 @@ class Watch:
         answer = self._answers.get(name)
         if answer is None or answer.done():
             answer = self._answers[name] = Future()
-            threading.Thread(target=_ask, args=(self._asked[name], answer), daemon=True).start()
+            threading.Thread(target=_ask, args=(name, self._asked[name], answer), daemon=True).start()
         return answer
 
 
-def _ask(question: Callable[[], list[Check]], answer: "Future[list[Check]]") -> None:
+def _ask(name: str, question: Callable[[], list[Check]], answer: Future[list[Check]]) -> None:
     try:
         answer.set_result(question())
-    except BaseException as error:
-        answer.set_exception(error)
+    except Exception as error:  # Whatever it is, the other answers are wanted all the same.
+        _log.warning("check=%s failed", name, exc_info=error)
+        answer.set_result([Check(name, State.PROBLEM, f"It can't be looked at ({error}); the log says more.")])
 
 
 def _hangs(name: str) -> Check:

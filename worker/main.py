@@ -40,7 +40,6 @@ def _run_celery(settings: Settings, db: Database) -> None:
     app = make_app(settings.broker_url)
     stop = threading.Event()
     sweeper = threading.Thread(target=sweep_forever, args=(settings, db, app, stop), name="sweep", daemon=True)
-
     alive = ExitStack()
 
     def on_ready(sender: Any, **_: Any) -> None:

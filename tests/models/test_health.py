@@ -258,6 +258,15 @@ def test_a_writer_that_never_ends_keeps_others_out_of_sqlite_and_is_told(
     wait_until(lambda: worst(watch.look()) is State.OK, "the database to be free again")
 
 
+def test_a_check_that_fails_in_an_unforeseen_way_is_a_problem_and_leaves_the_others(db: Database) -> None:
+    def ping() -> bool:
+        raise RuntimeError("unforeseen")
+
+    found = {check.name: check for check in Watch(db, SETTINGS, ping).look()}
+    assert found["database"].state is State.OK
+    assert found["queue"] == Check("queue", State.PROBLEM, "It can't be looked at (unforeseen); the log says more.")
+
+
 def test_a_port_where_no_server_answers_does_not_hold_up_the_report() -> None:
     away = Database(f"postgresql+psycopg://user@127.0.0.1:{free_port()}/x")
     assert [check.state for check in Watch(away, SETTINGS, lambda: True, roots=False).look()] == [
