@@ -139,8 +139,8 @@ def page_query(which: Filter, limit: int, after: str | None = None) -> sa.Select
 def _behind(which: Filter, first: Table, after: str | None) -> Iterator[sa.ColumnElement[bool]]:
     """First the condition by which the index finds where the page begins, then what leaves out the cursor's own row.
 
-    One comparison of (job, number, face) would say the same, but PostgreSQL takes that to hold for next to no row, and
-    so reads the whole job rather than the index until the page is full. SQLite sees nothing in a pair.
+    One comparison of (job, number, face) would say the same, but of that PostgreSQL weighs the job alone: behind the
+    newest it expects no row, and so reads the whole job rather than the index until the page is full.
     """
     if after is None:
         return
