@@ -1,7 +1,7 @@
 """Results: what a worker records of an image, and how users read it back, in pages that cost the same to the last."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -123,15 +123,14 @@ def page(db: Database, which: Filter, limit: int = PAGE, after: str | None = Non
         UsageError: the cursor is none of ours.
     """
     with db.read() as connection:
-        return [_record(row) for row in connection.execute(page_query(which, limit, after, by_row=db.is_sqlite))]
+        return [_record(row) for row in connection.execute(page_query(which, limit, after))]
 
 
-def page_query(which: Filter, limit: int, after: str | None = None, *, by_row: bool = False) -> sa.Select[Any]:
+def page_query(which: Filter, limit: int, after: str | None = None) -> sa.Select[Any]:
     """What `page` asks the database. With any filter but `path_prefix`, an index leads to the page's first row.
 
-    Args:
-        by_row: the database joins row by row, as SQLite always does. It is then not told where the joined table begins:
-            without statistics it would look for each row from there on to the end.
+    Only the first table is told where the page begins. Were the joined one told too, either database might, without
+    statistics, look for each of its rows from there to the end.
 
     Raises:
         UsageError: the cursor is none of ours.
@@ -139,11 +138,8 @@ def page_query(which: Filter, limit: int, after: str | None = None, *, by_row: b
     first, other = (
         (Prediction, Image) if which.emotion is not None or which.min_score is not None else (Image, Prediction)
     )
-    begin = _beginning(which, after)
-    joined = sa.and_(
-        Prediction.job_id == Image.job_id, Prediction.number == Image.number, *([] if by_row else begin(other))
-    )
-    query = (
+    joined = sa.and_(Prediction.job_id == Image.job_id, Prediction.number == Image.number)
+    return (
         sa.select(Image, Prediction.__table__, ModelRelease.name.label("model"))
         .select_from(first)
         .join(
@@ -151,28 +147,23 @@ def page_query(which: Filter, limit: int, after: str | None = None, *, by_row: b
         )  # An image without a face has its row, but where faces are asked for.
         .join(Job, Job.id == first.job_id)
         .outerjoin(ModelRelease, ModelRelease.id == sa.func.coalesce(Prediction.model_release_id, Job.model_release_id))
-        .where(*_conditions(which, first), *begin(first), Job.deleted_at.is_(None))
+        .where(*_conditions(which, first), *_behind(which, first, after), Job.deleted_at.is_(None))
         .order_by(first.job_id, first.number, Prediction.face)
         .limit(limit)
     )
-    if after is None:
-        return query
-    face = sa.func.coalesce(Prediction.face, 0)
-    return query.where(sa.tuple_(first.job_id, first.number, face) > _cursor(after))
 
 
-def _beginning(which: Filter, after: str | None) -> Callable[[Table], list[sa.ColumnElement[bool]]]:
-    """The condition by which either table's index finds where a page begins.
+def _behind(which: Filter, first: Table, after: str | None) -> Iterator[sa.ColumnElement[bool]]:
+    """First the condition by which the index finds where the page begins, then what leaves out the cursor's own row.
 
-    PostgreSQL is given it for both of those joined, and within a job it is on the number alone: PostgreSQL doesn't see
-    by itself what follows from the other table, nor SQLite what follows from a pair.
+    One comparison of (job, number, face) would say the same, but of that PostgreSQL weighs the job alone: behind the
+    newest it expects no row, and so reads the whole job rather than the index until the page is full.
     """
     if after is None:
-        return lambda table: []
-    job, number, _ = _cursor(after)
-    if which.job_id == job:
-        return lambda table: [table.number >= number]
-    return lambda table: [sa.tuple_(table.job_id, table.number) >= (job, number)]
+        return
+    job, number, face = _cursor(after)
+    yield first.number >= number if which.job_id == job else sa.tuple_(first.job_id, first.number) >= (job, number)
+    yield sa.or_(first.job_id != job, first.number != number, sa.func.coalesce(Prediction.face, 0) > face)
 
 
 def every(db: Database, which: Filter) -> Iterator[Record]:

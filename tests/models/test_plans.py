@@ -117,6 +117,12 @@ def test_sqlite_joins_a_page_by_key_though_it_has_no_statistics(filled: Database
         assert "(job_id=? AND number=?)" in plan, plan
 
 
+def test_postgresql_expects_a_page_behind_a_cursor_to_be_full(filled: Database) -> None:
+    (plan,) = plans(filled, lambda: page(filled, Filter(2), 100, "2.100.0"))  # Of the newest job.
+    if not filled.is_sqlite:  # It reads the index until the page is full only if it expects to be done soon.
+        assert "rows=100 " in plan.splitlines()[0], plan
+
+
 def test_workers_and_sweeps_find_what_is_due_by_index(filled: Database) -> None:
     settings = Settings(dispatch_window=4)
 
