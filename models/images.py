@@ -143,7 +143,7 @@ def _plain_jpeg(data: bytes, target: tuple[int, int]) -> Image.Image | None:
 def _to_rgb(image: Image.Image) -> Image.Image:
     """RGB, transparency laid over white, 16 bits and floats brought to 8."""
     if image.mode in _WIDE:
-        return _to_8_bits(np.asarray(image, np.float32)).convert("RGB")
+        return _to_8_bits(np.array(image, np.float32)).convert("RGB")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
@@ -151,7 +151,11 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _to_8_bits(pixels: NDArray[np.float32]) -> Image.Image:
-    """Grey of 16 bits (0 to 65535) or floating point (0 to 1, or 0 to 255); which range it is, the pixels say."""
+    """Grey of 16 bits (0 to 65535) or floating point (0 to 1, or 0 to 255); which range it is, the pixels say.
+
+    It works in place: of 40 million pixels, each copy takes 160 MB.
+    """
     highest = float(pixels.max(initial=0.0))
-    top = 1.0 if highest <= 1.0 else 255.0 if highest <= 255.0 else 65535.0
-    return Image.fromarray(np.nan_to_num(np.clip(pixels * (255.0 / top), 0, 255)).astype(np.uint8))
+    pixels *= 255.0 / (1.0 if highest <= 1.0 else 255.0 if highest <= 255.0 else 65535.0)
+    np.nan_to_num(np.clip(pixels, 0, 255, out=pixels), copy=False)
+    return Image.fromarray(pixels.astype(np.uint8))
