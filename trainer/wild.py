@@ -110,7 +110,7 @@ def _inflate(raw: bytes) -> bytes:
     try:
         unpacked = zlib.decompressobj(wbits=47)
         plain = unpacked.decompress(raw, MAX_BYTES)
-    except zlib.error as error:
+    except (zlib.error, MemoryError) as error:
         raise _RefusedError(f"it looks compressed, but can't be unpacked: {error}") from error
     if unpacked.unconsumed_tail or not unpacked.eof:
         raise _RefusedError(f"it is cut short, or more than {MAX_BYTES:,} bytes when unpacked")

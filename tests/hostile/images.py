@@ -222,7 +222,7 @@ def zeros(count: int) -> bytes:
 def tiff(width: int, height: int, *tags: tuple[int, int, int, int], data: bytes = b"") -> bytes:
     """A little-endian TIFF of one directory of 8 bit grey, in one strip; a tag is (number, type, count, value)."""
     known = {256: (4, 1, width), 257: (4, 1, height), 258: (3, 1, 8), 262: (3, 1, 1), 278: (4, 1, height)}
-    known |= {273: (4, 1, 8), 279: (4, 1, len(data)), **{number: rest for number, *rest in tags}}
+    known |= {273: (4, 1, 8), 279: (4, 1, len(data))} | {number: (kind, *rest) for number, kind, *rest in tags}
     entries = b"".join(struct.pack("<HHII", number, *rest) for number, rest in sorted(known.items()))
     directory = struct.pack("<H", len(known)) + entries + b"\0" * 4
     return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory
@@ -281,7 +281,7 @@ def bombs() -> dict[str, tuple[bytes, Codes]]:
         "bomb-widest.png": (png_of(MAX_SIDE, 600, 1, 0, zeros(600 * (MAX_SIDE // 8 + 2))), {None}),
         "bomb-alpha.png": (png_of(6_000, 6_000, 8, 6, zeros(6_000 * 24_001)), {None}),
         "bomb-16bit.png": (png_of(6_000, 6_000, 16, 0, zeros(6_000 * 12_001)), {None}),
-        "bomb-surplus.png": (png_of(SIDE, SIDE, 8, 2, much), {None} | broken),
+        "bomb-surplus.png": (png_of(SIDE, SIDE, 8, 2, much), broken | {None}),
         "bomb-text.png": (png(*sound["rgb.png"][:1], (b"zTXt", text), *sound["rgb.png"][1:]), broken | {None}),
         "bomb-texts.png": (
             png(*sound["rgb.png"][:1], *[(b"zTXt", b"Comment\0\0" + zeros(900_000))] * 100, *sound["rgb.png"][1:]),
@@ -298,7 +298,7 @@ def bombs() -> dict[str, tuple[bytes, Codes]]:
         ),
         "bomb-screen.gif": (gif((65535, 65535), (1, 1)), too_many),
         "bomb-frame.gif": (gif((1, 1), (65535, 65535)), too_many),
-        "bomb-frames.gif": (gif((8, 8), (8, 8), frames=20_000), {None} | broken),
+        "bomb-frames.gif": (gif((8, 8), (8, 8), frames=20_000), broken | {None}),
         "bomb-size.tif": (tiff(2**31 - 1, 2**31 - 1), too_many | broken),
         "bomb-big.tif": (tiff(big, big), too_many),
         "bomb-strips.tif": (tiff(SIDE, SIDE, (273, 4, 2**28, 8), (279, 4, 2**28, 8)), broken),
@@ -402,12 +402,12 @@ def build(folder: Path, mutants: int) -> dict[bytes, Codes | None]:
     write(b"directory.jpg/" + b"a" * 200 + b"/inner.jpg", sound["rgb.jpg"], {None})
     write(b"empty.jpg", b"", {"empty"})
     write(b"unreadable.jpg", sound["rgb.jpg"], {None if os.geteuid() == 0 else "permission_denied"})
-    for name, size, codes in (
+    for name, size, code in (
         ("4g", 4 << 30, "too_large"),
         ("one-more", MAX_BYTES + 1, "too_large"),
         ("90m", 90_000_000, None),
     ):
-        write(f"sparse-{name}.jpg".encode(), sound["rgb.jpg"], {codes})
+        write(f"sparse-{name}.jpg".encode(), sound["rgb.jpg"], {code})
         os.truncate(folder / f"sparse-{name}.jpg", size)
     (folder / "unreadable.jpg").chmod(0)
     (folder / "empty-directory.jpg").mkdir()

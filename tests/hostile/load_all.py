@@ -24,8 +24,10 @@ from models.pickles import Release
 from tests.hostile import pickles as hostile
 
 MEMORY = 1 << 30
+MEMORY_WILD = 2 << 30  # Besides the file, twice what it unpacks to, which may be 512 MB; and Keras.
 SECONDS = 60
 MUTANTS = 1000
+WILD_MUTANTS = 150
 
 
 def run() -> dict[str, list[str] | None]:
@@ -63,7 +65,7 @@ def _plain(release: Release) -> Release:
 
 
 def wild() -> Iterator[tuple[str, bytes]]:
-    yield from chain(hostile.wild_mutated(200), hostile.bombs().items(), hostile.wild_bombs().items())
+    yield from chain(hostile.wild_mutated(WILD_MUTANTS), hostile.bombs().items(), hostile.wild_bombs().items())
     yield from hostile.gadgets().items()
 
 
@@ -89,18 +91,18 @@ def main(which: str) -> None:
     if which == "run":
         found = run()
     elif which == "ours":
-        limit()
+        limit(MEMORY)
         found = refuse_all(ours(), load_ours)
     else:
         from trainer.wild import read_wild
 
-        limit()
+        limit(MEMORY_WILD)
         found = refuse_all(wild(), read_wild)
     json.dump(found, sys.stdout)
 
 
-def limit() -> None:
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+def limit(memory: int) -> None:
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
 
 
