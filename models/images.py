@@ -43,7 +43,7 @@ MAX_SIDE: Final = 65_535
 """What JPEG allows. A longer side is no picture's, and to resample it takes memory by its length: up to a gigabyte."""
 MAX_BYTES: Final = 100_000_000
 MAX_SCANS: Final = 100
-"""Times that a JPEG may go over its pixels; encoders need about ten. Each costs a whole pass, in as few as 12 bytes."""
+"""Times that a JPEG may go over its pixels; encoders need ten, and libtiff allows as many. Each is a whole pass."""
 MAX_COMMENTS: Final = 1000
 """In a PPM or PGM written in digits. Pillow takes them out one by one, in time that grows with their number squared."""
 

@@ -221,7 +221,13 @@ def zeros(count: int) -> bytes:
 
 def tiff(width: int, height: int, *tags: tuple[int, int, int, int], data: bytes = b"") -> bytes:
     """A little-endian TIFF of one directory of 8 bit grey, in one strip; a tag is (number, type, count, value)."""
-    known = {256: (4, 1, width), 257: (4, 1, height), 258: (3, 1, 8), 262: (3, 1, 1), 278: (4, 1, height)}
+    known: dict[int, tuple[int, ...]] = {
+        256: (4, 1, width),
+        257: (4, 1, height),
+        258: (3, 1, 8),
+        262: (3, 1, 1),
+        278: (4, 1, height),
+    }
     known |= {273: (4, 1, 8), 279: (4, 1, len(data))} | {number: (kind, *rest) for number, kind, *rest in tags}
     entries = b"".join(struct.pack("<HHII", number, *rest) for number, rest in sorted(known.items()))
     directory = struct.pack("<H", len(known)) + entries + b"\0" * 4
