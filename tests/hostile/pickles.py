@@ -294,6 +294,7 @@ def bombs() -> dict[str, bytes]:
         "dicts in dicts": b"\x80\x04" + b"}" + b"\x8c\x01a}" * nesting + b"s" * nesting + b".",
         "tuples in tuples": b"\x80\x04)" + b"\x85" * nesting + b".",
         "a deep tuple for a key": b"\x80\x04})" + b"\x85" * nesting + b"Ns.",
+        "a deeper tuple for a key": b"\x80\x04})" + b"\x85" * 1_000_000 + b"Ns.",
         "a deep frozenset for a key": b"\x80\x04}(" + b"(" * nesting + b"\x91" * nesting + b"\x91Ns.",
         "marks": b"\x80\x04" + b"(" * 5_000_000 + b".",
         "sets": b"\x80\x04" + b"\x8f" * 5_000_000 + b".",

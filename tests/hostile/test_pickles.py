@@ -63,6 +63,5 @@ def test_no_hostile_pickle_is_loaded_as_a_model() -> None:
 def test_no_hostile_pickle_is_imported_as_a_keras_model() -> None:
     found = load_all("wild")
     assert_refused(found, *hostile.gadgets(), *hostile.bombs(), *hostile.wild_bombs())
-    assert {found[name][0] for name in hostile.gadgets()} == {"PickleHostileError"}
     mutants = [one for name, one in found.items() if name[:4].isdigit()]
     assert 0 < sum(one is None for one in mutants) < 0.2 * len(mutants)
