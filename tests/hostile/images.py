@@ -284,9 +284,9 @@ def bombs() -> dict[str, tuple[bytes, Codes]]:
         "bomb-wide.png": (png_of(MAX_PIXELS, 1, 1, 0, zeros(MAX_PIXELS // 8 + 1)), too_many),
         "bomb-tall.png": (png_of(1, MAX_SIDE + 1, 8, 0, zeros(2 * MAX_SIDE + 2)), too_many),
         "bomb-tallest.png": (png_of(1, MAX_SIDE, 8, 0, zeros(2 * MAX_SIDE)), {None}),
-        "bomb-widest.png": (png_of(MAX_SIDE, 600, 1, 0, zeros(600 * (MAX_SIDE // 8 + 2))), {None}),
+        "bomb-widest.png": (png_of(MAX_SIDE, 100, 1, 0, zeros(100 * (MAX_SIDE // 8 + 2))), {None}),
         "bomb-alpha.png": (png_of(6_000, 6_000, 8, 6, zeros(6_000 * 24_001)), {None}),
-        "bomb-16bit.png": (png_of(6_000, 6_000, 16, 0, zeros(6_000 * 12_001)), {None}),
+        "bomb-16bit.png": (png_of(3_000, 3_000, 16, 0, zeros(3_000 * 6_001)), {None}),
         "bomb-surplus.png": (png_of(SIDE, SIDE, 8, 2, much), broken | {None}),
         "bomb-text.png": (png(*sound["rgb.png"][:1], (b"zTXt", text), *sound["rgb.png"][1:]), broken | {None}),
         "bomb-texts.png": (

@@ -27,7 +27,7 @@ MEMORY = 1 << 30
 MEMORY_WILD = 2 << 30  # Besides the file, twice what it unpacks to, which may be 512 MB; and Keras.
 SECONDS = 60
 MUTANTS = 1000
-WILD_MUTANTS = 150
+WILD_MUTANTS = 80
 
 
 def run() -> dict[str, list[str] | None]:
