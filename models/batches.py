@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection
 
 from models import bulk, jobs, scans
 from models.database import Database, now_s
+from models.errors import ImageCode
 from models.labels import EMOTIONS
 from models.queue import CLASSIFY, SCAN, Send
 from models.results import Row
@@ -184,7 +185,7 @@ def _requeue(connection: Connection, db: Database, which: sa.ColumnElement[bool]
         else:
             connection.execute(this.values(state=BatchState.DONE, items=None, lease_until=None))
             message = f"The worker died {row.attempt} times, the last ones on this image alone."
-            image = Row(items[0][0], items[0][1], Outcome.FAILED, "worker_died", message)
+            image = Row(items[0][0], items[0][1], Outcome.FAILED, ImageCode.WORKER_DIED.value, message)
             release_id = connection.execute(sa.select(Job.model_release_id).where(Job.id == row.job_id)).scalar_one()
             _record(connection, row.job_id, release_id, [image], row.rerun)
     return len(found)

@@ -16,6 +16,8 @@ CuemillError
 Each has a stable `code`, used by the API's problem details and by the rows in SQL.
 """
 
+from enum import StrEnum
+
 
 class CuemillError(Exception):
     """Base of all; its text names the thing, the reason and the remedy."""
@@ -79,14 +81,38 @@ class EngineError(CuemillError):
     code = "engine"
 
 
+class ImageCode(StrEnum):
+    """Why an image has no scores: every code that a row of `images` may have. None is ever renamed or given up."""
+
+    # Unreadable: no bytes (models/paths.py) ...
+    VANISHED = "vanished"
+    LINKED_FOLDER = "linked_folder"
+    FOLDER_UNREADABLE = "folder_unreadable"
+    OUTSIDE_FOLDER = "outside_folder"
+    LINK_LOOP = "link_loop"
+    NOT_A_FILE = "not_a_file"
+    PERMISSION_DENIED = "permission_denied"
+    TOO_LARGE = "too_large"
+    READ_ERROR = "read_error"
+    # ... or no picture (models/images.py).
+    EMPTY = "empty"
+    NOT_AN_IMAGE = "not_an_image"
+    TOO_MANY_PIXELS = "too_many_pixels"
+    TRUNCATED = "truncated"
+    UNDECODABLE = "undecodable"
+    # Failed: the network, or the worker with it (worker/pipeline.py, models/batches.py).
+    NOT_FINITE = "not_finite"
+    WORKER_DIED = "worker_died"
+
+
 class ImageError(CuemillError):
     """One image that can't be classified.
 
     Args:
-        code: a stable word, stored with the image's row, such as `truncated`.
+        code: stored with the image's row.
         message: one sentence for a person; it never holds the image's content.
     """
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: ImageCode, message: str) -> None:
         super().__init__(message)
-        self.code = code
+        self.code = code.value

@@ -1,6 +1,7 @@
 """From the bytes of a file to an RGB picture. Images are hostile: formats are named, sizes capped, one frame read."""
 
 import io
+import re
 import warnings
 from typing import Final
 
@@ -20,7 +21,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from models.errors import ImageError
+from models.errors import ImageCode, ImageError
 
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
 """What a scan takes for an image, by the end of its name; what it really is, its content says."""
@@ -38,10 +39,21 @@ FORMATS: Final = tuple(
     )
 )
 MAX_PIXELS: Final = 40_000_000
+MAX_SIDE: Final = 65_535
+"""What JPEG allows. A longer side is no picture's, and to resample it takes memory by its length: up to a gigabyte."""
 MAX_BYTES: Final = 100_000_000
+MAX_SCANS: Final = 100
+"""Times that a JPEG may go over its pixels; encoders need ten, and libtiff allows as many. Each is a whole pass."""
+MAX_COMMENTS: Final = 1000
+"""In a PPM or PGM written in digits. Pillow takes them out one by one, in time that grows with their number squared."""
+
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow refuses at twice this, wherever a size is told: frames, canvases.
 
 _TURNED: Final = (b"Exif\0", b"http://ns.adobe.com/xap/")
 """What begins metadata that may say how a JPEG is to be turned."""
+_MARKER: Final = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])(..)?", re.DOTALL)
+"""A JPEG's next segment: its kind and length. What lies between, compressed data, holds no such bytes."""
+_START_OF_SCAN, _END = b"\xda", b"\xd9"
 _WIDE = ("I", "I;16", "I;16B", "I;16L", "F")
 
 
@@ -55,7 +67,8 @@ def decode(data: bytes, target: tuple[int, int]) -> Image.Image:
         ImageError: `empty`, `not_an_image`, `too_many_pixels`, `truncated` or `undecodable`.
     """
     if not data:
-        raise ImageError("empty", "The file is empty.")
+        raise ImageError(ImageCode.EMPTY, "The file is empty.")
+    _check_cost(data)
     if (plain := _plain_jpeg(data, target)) is not None:
         return plain
     try:
@@ -63,21 +76,45 @@ def decode(data: bytes, target: tuple[int, int]) -> Image.Image:
             warnings.simplefilter("ignore")  # What Pillow warns of (odd metadata, large pictures) is checked below.
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 width, height = image.size
-                if width * height > MAX_PIXELS:
+                if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
                     raise Image.DecompressionBombError
                 image.draft("RGB", (2 * target[0], 2 * target[1]))
                 image.load()
-                return _to_rgb(ImageOps.exif_transpose(image))
+                ImageOps.exif_transpose(image, in_place=True)
+                return _to_rgb(image)
     except Image.DecompressionBombError:
-        raise ImageError("too_many_pixels", f"The image has more than {MAX_PIXELS:,} pixels.") from None
+        message = f"The image has more than {MAX_PIXELS:,} pixels, or more than {MAX_SIDE:,} on a side."
+        raise ImageError(ImageCode.TOO_MANY_PIXELS, message) from None
     except UnidentifiedImageError:
-        raise ImageError("not_an_image", "The file's content is no image of an accepted format.") from None
+        raise ImageError(ImageCode.NOT_AN_IMAGE, "The file's content is no image of an accepted format.") from None
     except (OSError, SyntaxError, EOFError, ValueError) as error:
         if isinstance(error, EOFError) or "truncated" in str(error).lower():
-            raise ImageError("truncated", "The image is cut off before its end.") from None
-        raise ImageError("undecodable", f"The image can't be decoded: {error}.") from None
+            raise ImageError(ImageCode.TRUNCATED, "The image is cut off before its end.") from None
+        raise ImageError(ImageCode.UNDECODABLE, f"The image can't be decoded: {error}.") from None
     except Exception as error:  # Pillow's plug-ins raise anything on hostile bytes; one image never fails a batch.
-        raise ImageError("undecodable", f"The image can't be decoded: {type(error).__name__}.") from None
+        raise ImageError(ImageCode.UNDECODABLE, f"The image can't be decoded: {type(error).__name__}.") from None
+
+
+def _check_cost(data: bytes) -> None:
+    """Refuses what would take minutes to decode, whatever its size in bytes or pixels.
+
+    Raises:
+        ImageError: `undecodable`.
+    """
+    # Counting is quick, and what it counts may be chance, such as in a film behind a photograph: then it is looked at.
+    if data.startswith(b"\xff\xd8") and data.count(b"\xff" + _START_OF_SCAN) > MAX_SCANS and _scans(data) > MAX_SCANS:
+        raise ImageError(ImageCode.UNDECODABLE, f"The JPEG goes over its pixels more than {MAX_SCANS} times.")
+    if data.startswith((b"P1", b"P2", b"P3")) and data.count(b"#") > MAX_COMMENTS:
+        raise ImageError(ImageCode.UNDECODABLE, f"The image holds more than {MAX_COMMENTS} comments.")
+
+
+def _scans(data: bytes) -> int:
+    """How many scans a JPEG has; it looks no further than MAX_SCANS."""
+    at, found = 2, 0
+    while found <= MAX_SCANS and (marker := _MARKER.search(data, at)) is not None and marker[1] != _END:
+        found += marker[1] == _START_OF_SCAN
+        at = marker.end(1) + int.from_bytes(marker[2] or b"", "big")
+    return found
 
 
 def _plain_jpeg(data: bytes, target: tuple[int, int]) -> Image.Image | None:
@@ -106,7 +143,7 @@ def _plain_jpeg(data: bytes, target: tuple[int, int]) -> Image.Image | None:
 def _to_rgb(image: Image.Image) -> Image.Image:
     """RGB, transparency laid over white, 16 bits and floats brought to 8."""
     if image.mode in _WIDE:
-        return _to_8_bits(np.asarray(image, np.float32)).convert("RGB")
+        return _to_8_bits(np.array(image, np.float32)).convert("RGB")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
@@ -114,7 +151,11 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _to_8_bits(pixels: NDArray[np.float32]) -> Image.Image:
-    """Grey of 16 bits (0 to 65535) or floating point (0 to 1, or 0 to 255); which range it is, the pixels say."""
+    """Grey of 16 bits (0 to 65535) or floating point (0 to 1, or 0 to 255); which range it is, the pixels say.
+
+    It works in place: of 40 million pixels, each copy takes 160 MB.
+    """
     highest = float(pixels.max(initial=0.0))
-    top = 1.0 if highest <= 1.0 else 255.0 if highest <= 255.0 else 65535.0
-    return Image.fromarray(np.nan_to_num(np.clip(pixels * (255.0 / top), 0, 255)).astype(np.uint8))
+    pixels *= 255.0 / (1.0 if highest <= 1.0 else 255.0 if highest <= 255.0 else 65535.0)
+    np.nan_to_num(np.clip(pixels, 0, 255, out=pixels), copy=False)
+    return Image.fromarray(pixels.astype(np.uint8))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, islice
 from pathlib import Path
 
-from models.errors import DataError, FolderError, ImageError, OutsideRootsError
+from models.errors import DataError, FolderError, ImageCode, ImageError, OutsideRootsError
 from models.images import MAX_BYTES, SUFFIXES
 from models.sources import parse
 
@@ -199,13 +199,15 @@ def read_image(folder: bytes, path: bytes) -> bytes:
     with open(_open_resolved(folder, full) if descriptor is None else descriptor, "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise ImageError("not_a_file", "It is a device, pipe or socket, not a file.")
+            raise ImageError(ImageCode.NOT_A_FILE, "It is a device, pipe or socket, not a file.")
         if status.st_size > MAX_BYTES:
-            raise ImageError("too_large", f"The file has {status.st_size:,} bytes; at most {MAX_BYTES:,} are read.")
+            raise ImageError(
+                ImageCode.TOO_LARGE, f"The file has {status.st_size:,} bytes; at most {MAX_BYTES:,} are read."
+            )
         try:
             return file.read(MAX_BYTES + 1)
         except OSError as error:
-            raise ImageError("read_error", f"The file can't be read: {error.strerror}.") from None
+            raise ImageError(ImageCode.READ_ERROR, f"The file can't be read: {error.strerror}.") from None
 
 
 def _open_unlinked(path: bytes) -> int | None:
@@ -233,7 +235,7 @@ def _open_resolved(folder: bytes, path: bytes) -> int:
         if os.path.isdir(real):
             raise _folder_in_place_of_image(path)
         if not _contains(folder, real):
-            raise ImageError("outside_folder", "It is a link that leads out of the job's folder.")
+            raise ImageError(ImageCode.OUTSIDE_FOLDER, "It is a link that leads out of the job's folder.")
         return os.open(real, _FLAGS)
     except OSError as error:
         raise _explain(error) from None
@@ -241,18 +243,18 @@ def _open_resolved(folder: bytes, path: bytes) -> int:
 
 def _folder_in_place_of_image(path: bytes) -> ImageError:
     if os.path.islink(path):
-        return ImageError("linked_folder", "It is a link to a folder; such links aren't followed.")
-    return ImageError("folder_unreadable", "The folder couldn't be listed when the job looked for images.")
+        return ImageError(ImageCode.LINKED_FOLDER, "It is a link to a folder; such links aren't followed.")
+    return ImageError(ImageCode.FOLDER_UNREADABLE, "The folder couldn't be listed when the job looked for images.")
 
 
 def _explain(error: OSError) -> ImageError:
     match error.errno:
         case errno.ENOENT | errno.ENOTDIR:
-            return ImageError("vanished", "The file isn't there any more, or is a link to nothing.")
+            return ImageError(ImageCode.VANISHED, "The file isn't there any more, or is a link to nothing.")
         case errno.ELOOP:
-            return ImageError("link_loop", "It is a link that leads in a circle.")
+            return ImageError(ImageCode.LINK_LOOP, "It is a link that leads in a circle.")
         case errno.EACCES | errno.EPERM:
-            return ImageError("permission_denied", "The worker's user may not read the file.")
+            return ImageError(ImageCode.PERMISSION_DENIED, "The worker's user may not read the file.")
         case errno.ENXIO:
-            return ImageError("not_a_file", "It is a device, pipe or socket, not a file.")
-    return ImageError("read_error", f"The file can't be opened: {error.strerror}.")
+            return ImageError(ImageCode.NOT_A_FILE, "It is a device, pipe or socket, not a file.")
+    return ImageError(ImageCode.READ_ERROR, f"The file can't be opened: {error.strerror}.")

@@ -79,32 +79,35 @@ class Preprocessing:
         except TypeError as error:
             raise PickleCorruptError(f"The model's preprocessing constants don't fit this program: {error}.") from error
         if not sound:
-            raise PickleCorruptError(f"The model's preprocessing constants make no sense: {values!r}.")
+            raise PickleCorruptError(f"The model's preprocessing constants make no sense: {values!r:.500}.")
         return made
 
 
 @lru_cache(maxsize=64)
-def _opencv_weights(source: int, target: int) -> NDArray[np.float32]:
-    """(target, source) matrix of OpenCV's INTER_CUBIC along one axis: a = -0.75, edges replicated, no antialiasing.
+def _opencv_taps(source: int, target: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """OpenCV's INTER_CUBIC along one axis: a = -0.75, edges replicated, no antialiasing.
 
     Source: OpenCV 4, modules/imgproc/src/resize.cpp, interpolateCubic.
+
+    Returns:
+        (4, target): which pixels each new one is made of, and their weights.
     """
     a = -0.75
     position = (np.arange(target) + 0.5) * source / target - 0.5
-    first = np.floor(position).astype(np.int64)
-    matrix = np.zeros((target, source), np.float32)
-    for tap in range(-1, 3):
-        d = np.abs(position - (first + tap))
-        near = ((a + 2) * d - (a + 3)) * d * d + 1
-        far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
-        np.add.at(matrix, (np.arange(target), np.clip(first + tap, 0, source - 1)), np.where(d <= 1, near, far))
-    return matrix
+    pixels = np.floor(position).astype(np.intp) + np.arange(-1, 3)[:, None]
+    d = np.abs(position - pixels)
+    near = ((a + 2) * d - (a + 3)) * d * d + 1
+    far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+    return np.clip(pixels, 0, source - 1), np.where(d <= 1, near, far).astype(np.float32)
 
 
 def _resize_like_opencv(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
     if pixels.shape[:2] == (height, width):
         return pixels
-    rows = np.einsum("hs,swc->hwc", _opencv_weights(pixels.shape[0], height), pixels.astype(np.float32), optimize=True)
-    out = np.einsum("ws,hsc->hwc", _opencv_weights(pixels.shape[1], width), rows, optimize=True)
+    rows, row_weights = _opencv_taps(pixels.shape[0], height)
+    columns, column_weights = _opencv_taps(pixels.shape[1], width)
+    # (4, height, 4, width, 3): of a large picture, only the pixels that count are taken out.
+    taken = pixels[rows[:, :, None, None], columns]
+    out = np.einsum("kh,lw,khlwc->hwc", row_weights, column_weights, taken.astype(np.float32), optimize=True)
     rounded: NDArray[np.uint8] = np.clip(np.rint(out), 0, 255).astype(np.uint8)
     return rounded

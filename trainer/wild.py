@@ -10,6 +10,7 @@ by pickle, or by joblib, compressed by zlib or gzip or not at all.
 import hashlib
 import io
 import json
+import math
 import pickletools
 import re
 import zipfile
@@ -34,6 +35,8 @@ from trainer.export import export
 MAX_OPCODES: Final = 100
 MAX_LAYERS: Final = 1000
 MAX_SIDE: Final = 1024
+MAX_JSON: Final = 10_000_000
+"""Bytes of the config; as Python's objects it may take twenty times as many. 500 layers are described in 500 kB."""
 ACTIVATIONS: Final = ("linear", "relu", "relu6", "softmax")
 
 _KERAS_2: Final = ("global keras.saving.pickle_utils.deserialize_model_from_bytecode", "BYTES", "TUPLE1", "REDUCE")
@@ -81,7 +84,7 @@ def read_wild(path: Path) -> Release:
         model = _build(config, weights)
     except (_RefusedError, PickleHostileError) as error:
         kind = PickleHostileError if isinstance(error, PickleHostileError) else PickleCorruptError
-        raise kind(f"{path} is refused: {error}.") from error
+        raise kind(f"{path} is refused: {error!s:.500}.") from error
     if model.output_shape != (None, len(EMOTIONS)):
         raise PickleCorruptError(f"{path} gives scores of shape {model.output_shape}, not {len(EMOTIONS)} an image.")
     _, height, width, _ = model.input_shape
@@ -107,7 +110,7 @@ def _inflate(raw: bytes) -> bytes:
     try:
         unpacked = zlib.decompressobj(wbits=47)
         plain = unpacked.decompress(raw, MAX_BYTES)
-    except zlib.error as error:
+    except (zlib.error, MemoryError) as error:
         raise _RefusedError(f"it looks compressed, but can't be unpacked: {error}") from error
     if unpacked.unconsumed_tail or not unpacked.eof:
         raise _RefusedError(f"it is cut short, or more than {MAX_BYTES:,} bytes when unpacked")
@@ -161,6 +164,8 @@ def _unpack(archive: bytes) -> tuple[dict[str, Any], h5py.File, str]:
                 raise _RefusedError(
                     f"its archive has {len(entries)} files, or is more than {MAX_BYTES:,} bytes unpacked"
                 )
+            if any(entry.file_size > MAX_JSON for entry in entries if entry.filename.endswith(".json")):
+                raise _RefusedError(f"its config or metadata is larger than {MAX_JSON:,} bytes")
             # No more than is said is read, whatever the compressed data holds.
             files = {entry.filename: opened.open(entry).read(entry.file_size) for entry in entries}
         config, metadata = (json.loads(files[name]) for name in ("config.json", "metadata.json"))
@@ -184,6 +189,7 @@ def _build(config: Mapping[str, Any], file: h5py.File) -> keras.Model:
     outputs: dict[str, Any] = {}
     counts: dict[str, int] = {}
     model_input: Any = None
+    total = 0
     for one in described:
         try:
             if one.kind == "InputLayer":
@@ -194,10 +200,16 @@ def _build(config: Mapping[str, Any], file: h5py.File) -> keras.Model:
             made = _make(one)
             inputs = [outputs[name] for name in one.parents]
             index = counts[one.kind] = counts.get(one.kind, -1) + 1
-            found = _weights(file, one.kind, index, _shapes(made, inputs))
+            shapes = _shapes(made, inputs)
+            total += 4 * sum(map(math.prod, shapes))
+            if total > MAX_BYTES:  # Layers may share what lies in the file once.
+                raise _RefusedError(f"its weights are more than {MAX_BYTES:,} bytes")
+            found = _weights(file, one.kind, index, shapes)
             outputs[one.name] = made(inputs if one.kind == "Add" else inputs[0])
             made.set_weights(found)
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        except _RefusedError:
+            raise
+        except Exception as error:  # On broken files, HDF5 and Keras raise nearly anything.
             raise _RefusedError(f"its layer {one.name!r} ({one.kind}) can't be rebuilt: {error}") from error
     if model_input is None or len(described) < 2:
         raise _RefusedError("it has no input layer, or nothing behind it")
@@ -350,6 +362,7 @@ def _dataset(group: h5py.Group, name: str, shape: tuple[int, ...]) -> NDArray[np
         or data.external
         or data.is_virtual
         or data.chunks
+        or data.id.get_storage_size() != 4 * math.prod(data.shape)  # Or it was never written, and may be of any size.
     ):
         raise _RefusedError(f"its weight {group.name if group else ''}/{name} is missing, or no plain array of float32")
     if data.shape != shape:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from models import batches, jobs, pickles, releases, reuse
 from models.database import Database
-from models.errors import EngineError, ImageError, PickleError
+from models.errors import EngineError, ImageCode, ImageError, PickleError
 from models.images import decode
 from models.preprocessing import Preprocessing
 from models.results import Origin, Row
@@ -106,9 +106,9 @@ def _predict(
 
 def _row(number: int, path: str, origin: Origin, scores: NDArray[np.float32]) -> Row:
     if not np.isfinite(scores).all():
-        return _failed(number, path, "not_finite", "The network gave scores that are no numbers.")
+        return _failed(number, path, ImageCode.NOT_FINITE, "The network gave scores that are no numbers.")
     return Row(number, path, Outcome.CLASSIFIED, scores=scores, origin=origin)
 
 
-def _failed(number: int, path: str, code: str, message: str) -> Row:
-    return Row(number, path, Outcome.FAILED, code, message)
+def _failed(number: int, path: str, code: ImageCode, message: str) -> Row:
+    return Row(number, path, Outcome.FAILED, code.value, message)

@@ -115,6 +115,12 @@ def deployment(kind: str, environment: dict[str, str]) -> Iterator[Deployment]:
         made.close()
 
 
+def worker_processes(parent: int) -> list[int]:
+    """The processes that classify: children of a worker program that run our code for it."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
 def make_faces(folder: Path, count: int, size: int = 48) -> Path:
     """A folder of small, distinct grey JPEGs."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from models import jobs
 from models.database import Database
 from models.labels import EMOTIONS
 from models.states import JobStatus
-from tests.integration.deployment import Deployment, audit, make_faces
+from tests.integration.deployment import Deployment, audit, make_faces, worker_processes
 from tests.services import Redis, wait_until
 
 
@@ -121,12 +121,6 @@ def wait_for_progress(database: Database, job_id: int, images: int) -> None:
 
 def wait_for_end(database: Database, job_id: int) -> None:
     wait_until(lambda: jobs.get(database, job_id).status is JobStatus.COMPLETED, "the job to complete", 120)
-
-
-def worker_processes(parent: int) -> list[int]:
-    """The processes that classify: children of a worker program that run our code for it."""
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def test_killed_workers_lose_and_double_nothing(either: Deployment, tmp_path: Path) -> None:

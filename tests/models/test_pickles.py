@@ -15,7 +15,6 @@ import pytest
 from models import pickles
 from models.errors import (
     PickleCorruptError,
-    PickleError,
     PickleHostileError,
     PickleMissingError,
     PickleTamperedError,
@@ -73,6 +72,8 @@ def test_the_digest_is_in_the_form_that_sha256sum_checks(saved: Path) -> None:
 def test_a_missing_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(PickleMissingError, match=r"No model at .*absent\.pkl.*cuemill train"):
         pickles.load(tmp_path / "absent.pkl")
+    with pytest.raises(PickleMissingError, match="can't be read: No such file"):
+        pickles.load(tmp_path / "absent.pkl", "its digest")
 
 
 def test_a_model_without_its_digest_is_not_loaded(saved: Path) -> None:
@@ -131,23 +132,6 @@ def test_a_hostile_pickle_runs_nothing(tmp_path: Path, protocol: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "raw",
-    [
-        b"cos\nsystem\n(S'true'\ntR.",
-        b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93\x8c\x011\x85R.",
-        b"Pwhatever\n.",
-        b"\x80\x02\x82\x01.",
-        pickle.dumps(np.zeros(3)),
-    ],
-)
-def test_known_gadgets_are_refused(tmp_path: Path, raw: bytes) -> None:
-    path = tmp_path / "gadget.pkl"
-    write(path, raw)
-    with pytest.raises((PickleHostileError, PickleCorruptError)):
-        pickles.load(path)
-
-
-@pytest.mark.parametrize(
     "change",
     [
         lambda c: c.pop("weights"),
@@ -171,19 +155,6 @@ def test_a_pickle_that_is_no_complete_model_is_refused(saved: Path, change: Call
     rewrite(saved, change)
     with pytest.raises(PickleCorruptError):
         pickles.load(saved)
-
-
-def test_random_bytes_raise_nothing_but_our_errors(saved: Path) -> None:
-    random, raw = np.random.default_rng(0), saved.read_bytes()
-    for _ in range(100):
-        changed = bytearray(raw)
-        for position in random.integers(0, 400, 5):
-            changed[position] = random.integers(256)
-        write(saved, bytes(changed))
-        try:
-            pickles.load(saved)
-        except PickleError:
-            continue
 
 
 def test_a_failed_write_leaves_the_old_model(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,5 @@
+"""The same deployments as in tests/integration."""
+
+from tests.integration.conftest import either, embedded, scaled
+
+__all__ = ["either", "embedded", "scaled"]
