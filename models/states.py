@@ -13,7 +13,7 @@ A batch::
        ▲                                     │
        └──lease expired or worker gone───────┘  (after MAX_ATTEMPTS: halved; a single image gets its row and is done)
 
-    queued | running ──its job was cancelled, or failed──▶ cancelled
+    queued | running ──its job was cancelled, or failed──▶ cancelled  (of a re-run: done, and the old results stay)
 
 A training, which has a job's states::
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,21 @@ def test_jobs_are_listed_newest_first_in_pages(client: TestClient, tmp_path: Pat
     assert second["next"] is None
     client.post(f"/v1/jobs/{made[0]}/cancel")
     assert [job["id"] for job in client.get("/v1/jobs?status=cancelled").json()["jobs"]] == [made[0]]
+
+
+def test_what_a_job_asks_for_besides_is_taken_and_checked(client: TestClient, tmp_path: Path) -> None:
+    body = {"folder": str(make_faces(tmp_path / "faces", 1))}
+    job = client.post("/v1/jobs", json=body | {"fresh": True, "trust_mtime": True, "retention_days": 30}).json()
+    assert (job["reused"], job["retention_days"], job["expires_at"]) == (0, 30, None)
+    ended = client.post(f"/v1/jobs/{job['id']}/cancel").json()
+    kept = datetime.fromisoformat(ended["expires_at"]) - datetime.fromisoformat(ended["cancelled_at"])
+    assert kept == timedelta(days=30)
+    for wrong in ({"retention_days": -1}, {"retention_days": 36_501}, {"fresh": "perhaps"}):
+        problem(client.post("/v1/jobs", json=body | wrong), 422, "invalid_request")
+    headers = {"Idempotency-Key": "k"}
+    client.post("/v1/jobs", json=body, headers=headers)
+    problem(client.post("/v1/jobs", json=body | {"fresh": True}, headers=headers), 422, "idempotency_key_reused")
+    assert client.post(f"/v1/jobs/{job['id']}/retry?stale=true").json()["retried"] == 0
 
 
 def test_retry_says_how_many_images_it_queued(client: TestClient, tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ import sqlalchemy as sa
 from models.database import Database
 from models.health import State, check_progress, snapshot
 from models.settings import Settings
-from tests.integration.deployment import Deployment, audit, deployment, make_faces
-from tests.integration.test_jobs import wait_for_end, wait_for_progress, worker_processes
+from tests.integration.deployment import Deployment, audit, deployment, make_faces, worker_processes
+from tests.integration.test_jobs import wait_for_end, wait_for_progress
 from tests.services import Postgres, Redis, run_postgres, wait_until
 
 

@@ -2,15 +2,18 @@
 
 import logging
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from models import batches, jobs, results, retention
+from models import batches, jobs, releases, results, retention
 from models.database import Database
 from models.errors import NotFoundError
 from models.jobs import JobView, Submission
@@ -246,3 +249,21 @@ def test_a_deletion_that_was_killed_half_way_is_gone_on_with(
     else:
         jobs.delete(db, job.id)
     assert rows(db, job.id) == 0
+
+
+def test_what_is_deleted_from_sqlite_is_overwritten(tmp_path: Path, tiny_model: Path) -> None:
+    file = tmp_path / "cuemill.db"
+    db = Database(f"sqlite:///{file}")
+    db.upgrade()
+    job, _ = jobs.submit(db, Submission("/photos-of-somebody", releases.resolve(db, None, tiny_model)))
+    scan_whole(db, job, 100)
+
+    def holds() -> list[bool]:
+        with closing(sqlite3.connect(file)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return [text in file.read_bytes() for text in (b"photos-of-somebody", b"042.jpg")]
+
+    assert holds() == [True, True]
+    jobs.delete(db, job.id)
+    assert holds() == [False, False]
+    db.close()
