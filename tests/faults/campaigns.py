@@ -1,7 +1,7 @@
 """The rows of the fault table: nothing lost, nothing doubled, no count wrong, whatever dies.
 
-A campaign keeps work flowing, strikes `dose` times and waits for recovery after each; it checks what is promised besides,
-and gives what the oracle found.
+A campaign keeps work flowing, strikes `dose` times and waits for recovery after each. It checks what is promised
+besides, and gives what the oracle found.
 """
 
 import os
@@ -21,7 +21,7 @@ from models import jobs, releases
 from models.errors import DatabaseError
 from models.jobs import Submission
 from models.queue import CLASSIFY, SCAN, make_app, sender
-from tests.faults.ground import LEASE_S, REHINT_S, SWEEP_S, Ground
+from tests.faults.ground import BATCH, LEASE_S, REHINT_S, SWEEP_S, Ground
 from tests.faults.oracle import Verdict
 from tests.faults.proxy import run_proxy
 from tests.integration.deployment import make_faces, processes_of, worker_processes
@@ -183,13 +183,13 @@ def restart_postgres(ground: Ground, dose: int) -> Record:
 _DAWDLE = """
     CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.1); RETURN new; END $$;
     CREATE CONSTRAINT TRIGGER dawdle AFTER UPDATE ON batches DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
-        EXECUTE FUNCTION dawdle()
+        WHEN (old.state <> new.state) EXECUTE FUNCTION dawdle()
 """
 _TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname <> 'postgres' AND "
 
 
 def kill_backends(ground: Ground, dose: int) -> Record:
-    """A COMMIT is cut off before it takes effect, or after, while it waits for a replica: its client can't know which."""
+    """A COMMIT is cut off before it takes effect, or after, while it waits for a replica: unknown to its client."""
     with ground.flow("scaled", workers=2) as flow:
         flow.made.start("worker")
         with flow.database.write() as connection:
@@ -341,10 +341,14 @@ def crash_at_points(ground: Ground, dose: int) -> Record:
             armed = flow.faults / _POINTS[number % len(_POINTS)]
             armed.touch()
             flow.until(lambda: not armed.exists(), f"a crash {armed.name}")
-            held = flow.claims()
-            if programs[-1].poll() is not None:
-                programs.append(flow.made.start("worker"))
-            return flow.reclaimed(held) + flow.progress(5)
+            held, goal = flow.claims(), flow.ended() + 5 * BATCH
+
+            def recovered() -> bool:
+                if programs[-1].poll() is not None:
+                    programs.append(flow.made.start("worker"))
+                return not held & flow.claims() and flow.ended() >= goal
+
+            return flow.until(recovered, "work to go on")
 
         recovery = ground.repeat(dose, strike)
         return Record(flow.verdict(), recovery, f"{len(programs) - 1} of the program itself")
