@@ -3,6 +3,7 @@
 Hypothesis chooses the moves; after each one, what must hold is asked of the tables. `make faults` tries more of them.
 """
 
+import os
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -277,5 +278,10 @@ def row(number: int, path: str, outcome: Outcome) -> Row:
 def test_no_order_of_moves_loses_doubles_or_miscounts_an_image(db: Database, release_id: int) -> None:
     run_state_machine_as_test(
         lambda: Moves(db, release_id),
-        settings=settings(stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)),
+        settings=settings(
+            max_examples=int(os.environ.get("EXAMPLES", "50")),
+            stateful_step_count=50,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
     )
