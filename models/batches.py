@@ -150,8 +150,8 @@ def _requeue(connection: Connection, db: Database, which: sa.ColumnElement[bool]
             continue
         ended = this.values(state=BatchState.DONE, items=None, lease_until=None)
         if row.size > 1:
-            # One of these images may kill its worker. A half that loses its worker is halved again at once. An image alone
-            # has all attempts anew: what befell its batch may have been another's doing.
+            # One of these may kill its worker. A half that loses its worker is halved again at once; an image alone
+            # has all attempts anew, for what befell its batch may have been another's doing.
             connection.execute(ended.values(size=0))
             middle = row.size // 2
             for half in (items[:middle], items[middle:]):
