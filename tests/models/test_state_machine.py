@@ -13,7 +13,15 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
 from models import batches, jobs, scans
 from models.batches import Claim
@@ -89,10 +97,22 @@ class Moves(RuleBasedStateMachine):
             job is not None and (job.status, job.scan_attempt) == ("running", claim.attempt) and job.scanned_at is None
         )
 
-    @rule(target=submitted, size=st.integers(0, len(FOLDER)))
-    def submit(self, size: int) -> int:
+    @initialize(target=claims, size=st.integers(1, len(FOLDER)))
+    def begin(self, size: int) -> Any:
+        """A batch is in hand from the start, or most examples would never come so far."""
+        self.submit(size, listed=True)
+        self.before = self.look()
+        return self.claim(None, "one")
+
+    @rule(target=submitted, size=st.integers(0, len(FOLDER)), listed=st.booleans())
+    def submit(self, size: int, listed: bool) -> int:
         job, _ = jobs.submit(self.db, Submission("/photos", self.release_id, batch_size=BATCH))
         self.sizes[job.id] = size
+        if listed:
+            claim = scans.claim(self.db, job.id, "one", LEASE_S)
+            assert claim is not None
+            self.before = self.look()
+            self.list_some(Listing(claim), len(FOLDER))
         return job.id
 
     @rule(target=listings, job=st.none() | submitted, worker=WORKERS)
@@ -103,66 +123,67 @@ class Moves(RuleBasedStateMachine):
         assert claim.cursor == (FOLDER[claim.total - 1] if claim.total else None)
         return Listing(claim)
 
-    @rule(listing=listings)
-    def go_on_listing(self, listing: Listing) -> None:
-        """One step of what `worker.scan` does."""
+    @rule(listing=listings, steps=st.integers(1, 4))
+    def list_some(self, listing: Listing, steps: int) -> None:
+        """Some of what `worker.scan` does, as long as it may."""
         claim = listing.claim
-        begin = claim.total + listing.recorded
-        found = list(enumerate(FOLDER[: self.sizes[claim.job_id]]))[begin : begin + BATCH]
-        if found:
-            listing.recorded += len(found)
-            assert scans.record(self.db, claim, found, LEASE_S) is self.is_listed_by(claim)
-        elif begin:
-            assert scans.finish(self.db, claim) is self.is_listed_by(claim)
-        else:
-            jobs.fail(self.db, claim.job_id, FolderError("/photos holds no image."))
+        holds = True
+        while holds and steps:
+            steps -= 1
+            begin = claim.total + listing.recorded
+            found = list(enumerate(FOLDER[: self.sizes[claim.job_id]]))[begin : begin + BATCH]
+            holds = self.is_listed_by(claim)
+            if found:
+                listing.recorded += len(found)
+                assert scans.record(self.db, claim, found, LEASE_S) is holds
+            elif begin:
+                assert scans.finish(self.db, claim) is holds
+                holds = False
+            else:
+                jobs.fail(self.db, claim.job_id, FolderError("/photos holds no image."))
+                holds = False
 
-    @rule(target=claims, worker=WORKERS)
-    def claim_oldest(self, worker: str) -> Any:
+    @rule(target=claims, hint=st.none() | claims, worker=WORKERS)
+    def claim(self, hint: Claim | None, worker: str) -> Any:
+        """The oldest batch, or one that was claimed before: a message that came twice, or late."""
         queued = [batch for batch, row in self.before.batches.items() if row.state == "queued"]
-        claim = batches.claim(self.db, None, worker, LEASE_S)
-        assert (claim.batch_id if claim else None) == min(queued, default=None)
-        return self.keep(claim)
-
-    @rule(target=claims, stale=claims, worker=WORKERS)
-    def claim_by_a_hint_that_came_twice(self, stale: Claim, worker: str) -> Any:
-        batch = self.before.batches.get(stale.batch_id)
-        claim = batches.claim(self.db, stale.batch_id, worker, LEASE_S)
-        assert (claim is not None) == (batch is not None and batch.state == "queued")
-        return self.keep(claim)
-
-    def keep(self, claim: Claim | None) -> Any:
+        claim = batches.claim(self.db, None if hint is None else hint.batch_id, worker, LEASE_S)
+        if hint is None:
+            assert (claim.batch_id if claim else None) == min(queued, default=None)
+        else:
+            assert (claim is not None) == (hint.batch_id in queued)
         if claim is None:
             return multiple()
         self.given.append(claim)
         return claim
 
-    @rule(claim=claims)
-    def renew(self, claim: Claim) -> None:
-        assert batches.renew(self.db, claim, LEASE_S) is self.is_mine(claim)
+    @rule(claim=claims, outcomes=st.none() | st.lists(st.sampled_from(Outcome), min_size=BATCH, max_size=BATCH))
+    def renew_or_complete(self, claim: Claim, outcomes: list[Outcome] | None) -> None:
+        if outcomes is None:
+            assert batches.renew(self.db, claim, LEASE_S) is self.is_mine(claim)
+        else:
+            rows = [row(*item, outcome) for item, outcome in zip(claim.items, outcomes, strict=False)]
+            assert batches.complete(self.db, claim, rows) is self.is_mine(claim)
 
-    @rule(claim=claims, outcomes=st.lists(st.sampled_from(Outcome), min_size=BATCH, max_size=BATCH))
-    def complete(self, claim: Claim, outcomes: list[Outcome]) -> None:
-        rows = [row(number, path, outcome) for (number, path), outcome in zip(claim.items, outcomes, strict=False)]
-        assert batches.complete(self.db, claim, rows) is self.is_mine(claim)
-
-    @rule()
-    def leases_run_out(self) -> None:
+    @rule(swept=st.booleans())
+    def leases_run_out(self, swept: bool) -> None:
         with self.db.write() as connection:
             connection.execute(sa.update(Batch).where(Batch.lease_until.is_not(None)).values(lease_until=0.0))
             connection.execute(sa.update(Job).where(Job.scan_lease_until.is_not(None)).values(scan_lease_until=0.0))
-
-    @rule()
-    def sweep(self) -> None:
-        batches.sweep(self.db)
+        if swept:
+            batches.sweep(self.db)
 
     @rule(worker=WORKERS)
     def worker_dies(self, worker: str) -> None:
         batches.release(self.db, worker)
 
-    @rule(taken=st.integers(0, 3))
-    def dispatch(self, taken: int) -> None:
+    @rule(taken=st.integers(0, 3), hints_are_old=st.booleans())
+    def dispatch(self, taken: int, hints_are_old: bool) -> None:
         """To a queue that takes so many messages, and is then out of reach."""
+        if hints_are_old:
+            with self.db.write() as connection:
+                connection.execute(sa.update(Batch).values(hinted_at=Batch.hinted_at - 2 * HINTS.rehint_s))
+                connection.execute(sa.update(Job).values(scan_hinted_at=Job.scan_hinted_at - 2 * HINTS.rehint_s))
         sent: list[tuple[str, int]] = []
 
         def send(task: str, identity: int) -> bool:
@@ -178,32 +199,20 @@ class Moves(RuleBasedStateMachine):
             else:
                 assert self.before.jobs[identity].scanned_at is None
 
-    @rule()
-    def hints_grow_old(self) -> None:
-        with self.db.write() as connection:
-            connection.execute(sa.update(Batch).values(hinted_at=Batch.hinted_at - 2 * HINTS.rehint_s))
-            connection.execute(sa.update(Job).values(scan_hinted_at=Job.scan_hinted_at - 2 * HINTS.rehint_s))
-
-    @rule(job=submitted)
-    def cancel(self, job: int) -> None:
-        if job in self.before.jobs:
+    @rule(job=submitted, what=st.sampled_from(["cancel", "fail", "retry", "retry some", "delete"]))
+    def end_or_begin_again(self, job: int, what: str) -> None:
+        if job not in self.before.jobs:
+            return
+        if what == "cancel":
             jobs.cancel(self.db, job)
-
-    @rule(job=submitted, codes=st.sampled_from([(), ("truncated",), ("worker_died",)]))
-    def retry(self, job: int, codes: tuple[str, ...]) -> None:
-        if job in self.before.jobs:
-            self.asked = job
-            jobs.retry(self.db, job, codes)
-
-    @rule(job=submitted)
-    def fail(self, job: int) -> None:
-        jobs.fail(self.db, job, FolderError("/photos doesn't exist."))
-
-    @rule(job=submitted)
-    def delete(self, job: int) -> None:
-        if job in self.before.jobs:
+        elif what == "fail":
+            jobs.fail(self.db, job, FolderError("/photos doesn't exist."))
+        elif what == "delete":
             self.asked = job
             jobs.delete(self.db, job)
+        else:
+            self.asked = job
+            jobs.retry(self.db, job, () if what == "retry" else ("worker_died",))
 
     @invariant()
     def all_holds(self) -> None:
@@ -249,22 +258,18 @@ class Moves(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Whatever happened, workers that don't die bring every job to its end."""
         self.all_holds()
-        self.leases_run_out()
-        self.sweep()
+        self.leases_run_out(swept=True)
         while claim := scans.claim(self.db, None, "last", LEASE_S):
-            listing = Listing(claim)
             self.before = self.look()
-            while self.is_listed_by(claim):
-                self.go_on_listing(listing)
-                self.before = self.look()
+            self.list_some(Listing(claim), len(FOLDER))
         while batch := batches.claim(self.db, None, "last", LEASE_S):
             self.given.append(batch)
-            assert batches.complete(self.db, batch, [row(n, path, Outcome.CLASSIFIED) for n, path in batch.items])
+            assert batches.complete(self.db, batch, [row(*item, Outcome.CLASSIFIED) for item in batch.items])
         self.all_holds()
         assert all(job.status in ("completed", "cancelled", "failed") for job in self.before.jobs.values())
         for stale in self.given:
             assert not batches.renew(self.db, stale, LEASE_S)
-            assert not batches.complete(self.db, stale, [row(n, path, Outcome.FAILED) for n, path in stale.items])
+            assert not batches.complete(self.db, stale, [row(*item, Outcome.FAILED) for item in stale.items])
         self.all_holds()
 
 
