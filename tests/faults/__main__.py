@@ -53,6 +53,7 @@ def main() -> int:
                 sound = False
                 table.add_row(campaign.fault, str(dose), "", "", "", "", f"[red]{error}")
                 continue
+            print(campaign.fault, dose, record, flush=True)  # To the log, with every recovery.
             sound &= record.verdict == Verdict()
             table.add_row(campaign.fault, str(dose), *_cells(campaign, record))
     console.print(table)

@@ -268,9 +268,9 @@ def stop_workers(ground: Ground, dose: int) -> Record:
 
 def repeat_hints(ground: Ground, dose: int) -> Record:
     """Hints of batches that are done, in hand, queued or don't exist, and of scans that have ended."""
-    with ground.flow("scaled", workers=2) as flow:
+    with ground.flow("scaled", workers=2) as flow, make_app(ground.redis.url) as app:
         flow.made.start("worker")
-        send = sender(make_app(flow.made.environment["CUEMILL_BROKER_URL"]))
+        send = sender(app)
         flow.progress(2)
 
         def strike(number: int) -> float:

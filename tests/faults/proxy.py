@@ -33,14 +33,12 @@ class Proxy:
         """Nothing passes any more on the connections that exist, and nobody is told; new ones work."""
         for connection in self._connections:
             connection.frozen = True
-        self._connections = []
 
     def cut(self) -> None:
         """Closes the connections that exist and refuses new ones, until `restore`."""
         self._refusing = True
-        for connection in self._connections:
-            connection.close()
-        self._connections = []
+        while self._connections:
+            self._connections.pop().close()
 
     def restore(self) -> None:
         self._refusing = False
