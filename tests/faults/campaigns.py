@@ -75,25 +75,30 @@ def kill_groups(kind: str) -> Callable[[Ground, int], Record]:
     return run
 
 
-def kill_pool_children(ground: Ground, dose: int) -> Record:
-    with ground.flow("scaled", workers=2) as flow:
-        program = flow.made.start("worker")
-        flow.hold(program)
+def kill_workers(kind: str) -> Callable[[Ground, int], Record]:
+    """One process of a program: it is to be replaced."""
 
-        def strike(number: int) -> float:
-            before = set(worker_processes(program.pid))
-            victim = min(before)
-            flow.until(lambda: flow.claims({victim}), "the victim to be in the midst of a batch")
-            os.kill(victim, signal.SIGKILL)
-            begun = time.monotonic()
-            lost = flow.claims({victim})
-            flow.until(lambda: flow.claims(set(worker_processes(program.pid)) - before), "the pool to be whole again")
-            whole = time.monotonic() - begun
-            flow.reclaimed(lost)
-            return whole
+    def run(ground: Ground, dose: int) -> Record:
+        with ground.flow(kind, workers=2) as flow:
+            program = flow.made.start("worker")
+            flow.hold(program)
 
-        recovery = ground.repeat(dose, strike)
-        return Record(flow.verdict(), recovery)
+            def strike(number: int) -> float:
+                before = set(worker_processes(program.pid))
+                victim = min(before)
+                flow.until(lambda: flow.claims({victim}), "the victim to be in the midst of a batch")
+                os.kill(victim, signal.SIGKILL)
+                begun = time.monotonic()
+                lost = flow.claims({victim})
+                flow.until(lambda: flow.claims(set(worker_processes(program.pid)) - before), "all workers to be there")
+                whole = time.monotonic() - begun
+                flow.reclaimed(lost)
+                return whole
+
+            recovery = ground.repeat(dose, strike)
+            return Record(flow.verdict(), recovery, "the time is that until its successor works")
+
+    return run
 
 
 def kill_redis(ground: Ground, dose: int) -> Record:
@@ -359,7 +364,8 @@ _RECLAIM_S = LEASE_S + SWEEP_S + 5
 CAMPAIGNS = {
     "groups-sqlite": Campaign("kill -9 of a worker group, SQLite", kill_groups("embedded"), 100, 2, _RECLAIM_S),
     "groups-postgresql": Campaign("kill -9 of a worker group, PostgreSQL", kill_groups("scaled"), 100, 2, _RECLAIM_S),
-    "pool": Campaign("kill -9 of a Celery pool child", kill_pool_children, 100, 2, 5),
+    "worker": Campaign("kill -9 of an embedded worker", kill_workers("embedded"), 100, 2, 5),
+    "pool": Campaign("kill -9 of a Celery pool child", kill_workers("scaled"), 100, 2, 5),
     "redis": Campaign("Redis killed without persistence", kill_redis, 20, 1, 10),
     "flush": Campaign("FLUSHALL", flush_redis, 20, 1, REHINT_S + SWEEP_S + 5),
     "half-open": Campaign("half-open broker connections", freeze_broker, 10, 1, 50),

@@ -282,7 +282,7 @@ def row(number: int, path: str, outcome: Outcome) -> Row:
 @pytest.mark.timeout(1200)
 def test_no_order_of_moves_loses_doubles_or_miscounts_an_image(db: Database, release_id: int) -> None:
     run_state_machine_as_test(
-        lambda: Moves(db, release_id),
+        lambda: Moves(db, release_id),  # type: ignore[arg-type]  # Any factory will do, it says.
         settings=settings(
             max_examples=int(os.environ.get("EXAMPLES", "50")),
             stateful_step_count=50,
