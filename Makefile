@@ -7,7 +7,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint const
 export CUEMILL_DATA_DIR ?= $(CURDIR)/.venv/data
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format services bench clean
+.PHONY: help demo test faults check format services bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,6 +17,10 @@ demo: $(VENV)/serving ## Classify samples/, or FOLDER=..., and print the results
 
 test: $(VENV)/development services ## Run all tests, with a private Redis and PostgreSQL
 	$(BIN)/python -m pytest
+
+faults: $(VENV)/development services ## Kill, stop, cut and fill everything, in full doses, and print what was lost: nothing
+	EXAMPLES=200 $(BIN)/python -m pytest tests/models/test_state_machine.py
+	$(BIN)/python -m tests.faults
 
 check: $(VENV)/development ## Check format, lint, types and the direction of imports
 	$(BIN)/ruff format --check .

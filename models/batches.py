@@ -173,18 +173,20 @@ def _requeue(connection: Connection, db: Database, which: sa.ColumnElement[bool]
         items = [(number, path) for number, path in row.items]
         if row.attempt < MAX_ATTEMPTS:
             connection.execute(this.values(state=BatchState.QUEUED, lease_until=None, hinted_at=None))
-        elif row.size > 1:
-            # One of these images may kill its worker. Each half keeps the count, so it is halved again at once.
+            continue
+        ended = this.values(state=BatchState.DONE, items=None, lease_until=None)
+        if row.size > 1:
+            # One of these may kill its worker. A half that loses its worker is halved again at once; an image alone
+            # has all attempts anew, for what befell its batch may have been another's doing.
+            connection.execute(ended.values(size=0))
             middle = row.size // 2
-            connection.execute(
-                this.values(state=BatchState.QUEUED, lease_until=None, hinted_at=None).values(
-                    items=items[:middle], size=middle
+            for half in (items[:middle], items[middle:]):
+                jobs.add_batch(
+                    connection, row.job_id, half, attempt=MAX_ATTEMPTS - 1 if len(half) > 1 else 0, rerun=row.rerun
                 )
-            )
-            jobs.add_batch(connection, row.job_id, items[middle:], attempt=row.attempt - 1, rerun=row.rerun)
         else:
-            connection.execute(this.values(state=BatchState.DONE, items=None, lease_until=None))
-            message = f"The worker died {row.attempt} times, the last ones on this image alone."
+            connection.execute(ended)
+            message = f"The worker died {row.attempt} times on this image alone."
             image = Row(items[0][0], items[0][1], Outcome.FAILED, ImageCode.WORKER_DIED.value, message)
             release_id = connection.execute(sa.select(Job.model_release_id).where(Job.id == row.job_id)).scalar_one()
             _record(connection, row.job_id, release_id, [image], row.rerun)

@@ -17,6 +17,8 @@ from sqlalchemy.sql.functions import FunctionElement
 from models.errors import DatabaseError, UsageError
 from models.tables import REVISION
 
+FROZEN_S = 30
+"""A PostgreSQL transaction in which nothing happens for so long is rolled back; ours are idle for milliseconds."""
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 _MIGRATION_LOCK = 0x63_75_65_6D  # An advisory lock's number: "cuem".
 
@@ -138,6 +140,7 @@ class Database:
     def _migration_lock(self) -> Iterator[None]:
         if not self.is_sqlite:
             with self.write() as connection:
+                connection.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = 0"))  # Idle by design.
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
                 yield
         elif self.url.database:
@@ -184,7 +187,9 @@ def _sqlite(url: URL) -> sa.Engine:
 
 
 def _postgresql(url: URL) -> sa.Engine:
-    return sa.create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 5})
+    # The server itself ends what a program that is frozen, or cut off, left open: others wait for its locks.
+    options = f"-c idle_in_transaction_session_timeout={FROZEN_S}s"
+    return sa.create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 5, "options": options})
 
 
 def _explain(url: URL, error: Exception) -> str:

@@ -2,18 +2,34 @@
 
 A job::
 
-    queued ──scan claimed──▶ running ──every batch ended──▶ completed
-       │                        │
-       ├────────cancel──────────┼──▶ cancelled
-       └──the job can't run─────┴──▶ failed              (a job that has ended moves again only by a user's retry)
+    queued ──claim──▶ running ──complete──▶ completed ─┐
+      │                 │                              │
+      ├─────cancel──────┼─────────────────▶ cancelled ─┤
+      └──────fail───────┴─────────────────▶ failed ────┴─retry──▶ running, or queued if its folder isn't listed
+
+    move       by function              who                        only while
+    claim      scans.claim              a worker that will list    queued or running, not listed, nobody's lease
+    complete   jobs.complete_if_ended   who ended its last image   running, listed, nothing pending
+    cancel     jobs.cancel, .delete     a user                     queued or running
+    fail       jobs.fail                a worker                   queued or running: no folder, or no model
+    retry      jobs.retry               a user, and nobody else    ended
 
 A batch::
 
-    queued ──claim: attempt + 1, lease──▶ running ──complete, while attempt is still mine──▶ done
-       ▲                                     │
-       └──lease expired or worker gone───────┘  (after MAX_ATTEMPTS: halved; a single image gets its row and is done)
+    add──▶ queued ──claim──▶ running ──complete──▶ done
+            │ ▲                │ │ └─halve, give up─▲
+            │ └────requeue─────┘ │
+            └──────cancel────────┴──▶ cancelled ──retry──▶ queued
 
-    queued | running ──its job was cancelled, or failed──▶ cancelled  (of a re-run: done, and the old results stay)
+    move       by function                      who                   only while
+    add        scans.record, jobs.retry         a worker, a user      the scan's claim holds; asked
+    claim      batches.claim (attempt + 1)      a worker              queued
+    complete   batches.complete                 its worker            running, and attempt is still mine
+    requeue    batches.sweep, batches.release   any worker program    running, lease over or worker dead
+    halve      the same; two new batches        the same              the same, for the MAX_ATTEMPTS-th time
+    give up    the same; the image has its row  the same              the same, for an image alone
+    cancel     jobs.cancel, jobs.fail           as its job is ended   queued or running; of a re-run: done
+    retry      jobs.retry                       a user                cancelled
 
 A training, which has a job's states::
 
@@ -22,8 +38,8 @@ A training, which has a job's states::
        └──lease expired, or worker stopped───┤
     queued ──────────────cancel──────────────┴──▶ cancelled
 
-Each move is one guarded UPDATE in `models.jobs`, `models.batches` or `models.trainings`; whoever touches no row has
-lost the race and drops the work.
+Each move is one UPDATE, guarded by what stands under "only while"; whoever touches no row has lost the race and drops
+the work. tests/models/test_state_machine.py tries the moves of jobs and batches in any order.
 """
 
 from enum import StrEnum

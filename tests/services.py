@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import redis
@@ -44,17 +45,19 @@ def _find(program: str) -> str:
 
 
 class Redis:
-    """A Redis server that can be killed and started again."""
+    """A Redis server that can be killed and started again; then it knows what it knew, or nothing."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, persistent: bool = True) -> None:
         self._folder = folder
+        self._persistent = persistent
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         command = [_find("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
-        command += ["--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction", "--loglevel", "warning"]
+        command += ["--appendonly", "yes" if self._persistent else "no", "--save", ""]
+        command += ["--maxmemory-policy", "noeviction", "--loglevel", "warning"]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         wait_until(self._answers, "Redis to answer")
 
@@ -76,9 +79,9 @@ class Redis:
 
 
 @contextmanager
-def run_redis() -> Iterator[Redis]:
+def run_redis(persistent: bool = True) -> Iterator[Redis]:
     with tempfile.TemporaryDirectory(prefix="cuemill-redis-") as folder:
-        server = Redis(Path(folder))
+        server = Redis(Path(folder), persistent)
         server.start()
         try:
             yield server
@@ -89,9 +92,37 @@ def run_redis() -> Iterator[Redis]:
 class Postgres:
     """A PostgreSQL server in which each test gets a database of its own."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._as_owner = _become_owner(folder)
+        self.port = free_port()
         self._made = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._run("initdb", "--pgdata", str(folder / "data"), "--username", "cuemill", "--auth", "trust", "--no-sync")
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [*self._as_owner, _find(program), *arguments]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=self._folder)
+
+    def start(self) -> None:
+        options = ["-p", str(self.port), "-k", str(self._folder), "-c", "listen_addresses=127.0.0.1"]
+        options += ["-c", "log_min_messages=fatal"]
+        command = [*self._as_owner, _find("postgres"), "-D", str(self._folder / "data"), *options]
+        self._process = subprocess.Popen(command, cwd=self._folder)
+        wait_until(self._answers, "PostgreSQL to answer")
+
+    def stop(self, *, immediately: bool = False) -> None:
+        """Ends it in order, or as a crash does: connections are cut, and the next start recovers from the log."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGQUIT if immediately else signal.SIGINT)
+            self._process.wait()
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self.url("postgres"), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
 
     def url(self, name: str) -> str:
         return f"postgresql://cuemill@127.0.0.1:{self.port}/{name}"
@@ -100,41 +131,25 @@ class Postgres:
         """The URL of a new, empty database."""
         self._made += 1
         name = f"test_{self._made}"
-        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}".encode())
+        self.execute(f"CREATE DATABASE {name}")
         return self.url(name)
+
+    def execute(self, sql: str) -> list[tuple[Any, ...]]:
+        """Runs a statement as the server's superuser; the rows that it gives."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            cursor = connection.execute(sql.encode())
+            return cursor.fetchall() if cursor.description else []
 
 
 @contextmanager
 def run_postgres() -> Iterator[Postgres]:
     with tempfile.TemporaryDirectory(prefix="cuemill-postgres-") as folder:
-        data, port = Path(folder) / "data", free_port()
-        as_owner = _become_owner(Path(folder))
-        subprocess.run(
-            [
-                *as_owner,
-                _find("initdb"),
-                "--pgdata",
-                str(data),
-                "--username",
-                "cuemill",
-                "--auth",
-                "trust",
-                "--no-sync",
-            ],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            cwd=folder,
-        )
-        options = ["-p", str(port), "-k", folder, "-c", "listen_addresses=127.0.0.1", "-c", "log_min_messages=fatal"]
-        server = subprocess.Popen([*as_owner, _find("postgres"), "-D", str(data), *options], cwd=folder)
-        made = Postgres(port)
+        server = Postgres(Path(folder))
+        server.start()
         try:
-            wait_until(lambda: _postgres_answers(made), "PostgreSQL to answer")
-            yield made
+            yield server
         finally:
-            server.send_signal(signal.SIGQUIT)  # At once: a checkpoint of data that is thrown away took a minute.
-            server.wait()
+            server.stop(immediately=True)  # A checkpoint of data that is thrown away took a minute.
 
 
 def _become_owner(folder: Path) -> list[str]:
@@ -144,11 +159,3 @@ def _become_owner(folder: Path) -> list[str]:
     account = pwd.getpwnam("postgres")
     os.chown(folder, account.pw_uid, account.pw_gid)
     return ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
-
-
-def _postgres_answers(server: Postgres) -> bool:
-    try:
-        psycopg.connect(server.url("postgres"), connect_timeout=2).close()
-    except psycopg.OperationalError:
-        return False
-    return True

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
-import sqlalchemy as sa
 from PIL import Image
 
 from models.database import Database
 from models.settings import Settings
+from tests.faults.oracle import Verdict, judge
 from tests.services import free_port, wait_until
 
 CUEMILL = [str(Path(sys.executable).parent / "cuemill")]
@@ -28,6 +28,7 @@ class Deployment:
 
     kind: str
     environment: dict[str, str]
+    programs: list[subprocess.Popen[bytes]] = field(default_factory=list)
     _stack: ExitStack = field(default_factory=ExitStack)
 
     @property
@@ -57,6 +58,7 @@ class Deployment:
         """Starts a program that runs until the deployment is stopped."""
         process = subprocess.Popen([*CUEMILL, *arguments], env=self.variables, start_new_session=True)
         self._stack.callback(stop, process)
+        self.programs.append(process)
         return process
 
     def serve(self, images: Path) -> httpx.Client:
@@ -136,21 +138,21 @@ def make_faces(folder: Path, count: int, size: int = 48) -> Path:
 
 
 def audit(database: Database, job_id: int, expected: int) -> None:
-    """Checks by plain SQL, apart from the program's own, that nothing is lost, doubled or miscounted."""
-    checks = {
-        "images": "SELECT count(*) FROM images WHERE job_id = :job",
-        "distinct paths": "SELECT count(DISTINCT path) FROM images WHERE job_id = :job",
-        "counted": "SELECT classified + no_face + unreadable + failed FROM jobs WHERE id = :job",
-        "total": "SELECT total FROM jobs WHERE id = :job",
-        "predictions and images without": (
-            "SELECT (SELECT count(*) FROM predictions WHERE job_id = :job)"
-            " + (SELECT count(*) FROM images WHERE job_id = :job AND outcome <> 'classified')"
-        ),
-    }
-    with database.read() as connection:
-        found = {name: connection.scalar(sa.text(sql), {"job": job_id}) for name, sql in checks.items()}
-        unfinished = connection.scalar(
-            sa.text("SELECT count(*) FROM batches WHERE job_id = :job AND state <> 'done'"), {"job": job_id}
-        )
-    assert found == dict.fromkeys(checks, expected)
-    assert unfinished == 0
+    """Checks that nothing in the database is lost, doubled or miscounted, nor left undone."""
+    assert judge(database.url.render_as_string(hide_password=False), {job_id: expected}) == Verdict()
+
+
+def processes_of(group: int) -> list[int]:
+    """The living processes of a program that was started."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and os.getpgid(int(entry.name)) == group and not _is_zombie(entry):
+                found.append(int(entry.name))
+        except (ProcessLookupError, FileNotFoundError):
+            continue
+    return found
+
+
+def _is_zombie(process: Path) -> bool:
+    return (process / "stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"

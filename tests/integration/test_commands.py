@@ -13,7 +13,7 @@ import pytest
 from models import jobs
 from models.database import Database
 from models.states import JobStatus
-from tests.integration.deployment import CUEMILL, Deployment, audit, make_faces
+from tests.integration.deployment import CUEMILL, Deployment, audit, make_faces, processes_of
 from tests.services import wait_until
 
 
@@ -26,21 +26,6 @@ def start_classify(embedded: Deployment, folder: Path) -> tuple[subprocess.Popen
     )
     wait_until(lambda: jobs.newest(database) and jobs.newest(database)[0].counts.classified >= 64, "progress")
     return process, database
-
-
-def processes_of(group: int) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and os.getpgid(int(entry.name)) == group and not _is_zombie(entry):
-                found.append(int(entry.name))
-        except (ProcessLookupError, FileNotFoundError):
-            continue
-    return found
-
-
-def _is_zombie(process: Path) -> bool:
-    return (process / "stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
 
 
 def test_classify_prints_results_on_stdout_and_the_summary_last_on_stderr(embedded: Deployment, tmp_path: Path) -> None:

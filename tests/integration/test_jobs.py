@@ -5,7 +5,6 @@ import io
 import json
 import os
 import shutil
-import signal
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from models import jobs
 from models.database import Database
 from models.labels import EMOTIONS
 from models.states import JobStatus
-from tests.integration.deployment import Deployment, audit, make_faces, worker_processes
+from tests.integration.deployment import Deployment, audit, make_faces
 from tests.services import Redis, wait_until
 
 
@@ -123,31 +122,6 @@ def wait_for_end(database: Database, job_id: int) -> None:
     wait_until(lambda: jobs.get(database, job_id).status is JobStatus.COMPLETED, "the job to complete", 120)
 
 
-def test_killed_workers_lose_and_double_nothing(either: Deployment, tmp_path: Path) -> None:
-    folder = make_faces(tmp_path / "faces", 1500)
-    database = either.database()
-    worker = either.start("worker")
-    job_id = int(either.run("enqueue", folder).stdout)
-    for step in (100, 500, 900):
-        wait_for_progress(database, job_id, step)
-        for pid in worker_processes(worker.pid)[:1]:
-            os.kill(pid, signal.SIGKILL)
-    wait_for_end(database, job_id)
-    audit(database, job_id, 1500)
-
-
-def test_a_worker_program_killed_whole_is_replaced_by_another(either: Deployment, tmp_path: Path) -> None:
-    folder = make_faces(tmp_path / "faces", 800)
-    database = either.database()
-    first = either.start("worker")
-    job_id = int(either.run("enqueue", folder).stdout)
-    wait_for_progress(database, job_id, 50)
-    os.killpg(first.pid, signal.SIGKILL)
-    either.start("worker")
-    wait_for_end(database, job_id)
-    audit(database, job_id, 800)
-
-
 def test_cancel_stops_a_running_job_and_keeps_what_is_finished(either: Deployment, tmp_path: Path) -> None:
     folder = make_faces(tmp_path / "faces", 3000)
     database = either.database()
@@ -191,21 +165,6 @@ def test_a_folder_that_vanishes_before_it_is_read_fails_the_job_with_its_reason(
     either.start("worker")
     ended = either.run("status", job, "--watch", exit_code=1)
     assert "doesn't exist" in ended.stderr
-
-
-def test_a_queue_that_forgets_everything_loses_nothing(scaled: Deployment, redis_server: Redis, tmp_path: Path) -> None:
-    folder = make_faces(tmp_path / "faces", 1000)
-    database = scaled.database()
-    job_id = int(scaled.run("enqueue", folder).stdout)
-    redis_server.flush()
-    with database.write() as connection:  # As if the message had been sent a minute ago.
-        connection.exec_driver_sql("UPDATE jobs SET scan_hinted_at = scan_hinted_at - 60")
-    scaled.start("worker")
-    wait_for_progress(database, job_id, 50)
-    redis_server.kill()
-    redis_server.start()
-    wait_for_end(database, job_id)
-    audit(database, job_id, 1000)
 
 
 def test_a_folder_is_accepted_while_the_queue_is_away(scaled: Deployment, redis_server: Redis, tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from models import database
 from models.database import MIGRATIONS, Database
 from models.errors import DatabaseError, UsageError
 from models.tables import REVISION, Base
+from tests.services import Postgres
 
 
 def test_the_migrations_make_the_tables_that_the_code_declares(db: Database) -> None:
@@ -95,3 +97,23 @@ def test_readers_do_not_wait_for_a_writer(db: Database) -> None:
     with db.write() as writer:
         writer.execute(sa.text("UPDATE alembic_version SET version_num = version_num"))
         assert db.revision() == REVISION
+
+
+def test_what_a_frozen_program_left_open_does_not_hold_others_up_for_ever(
+    postgres_server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "FROZEN_S", 1)
+    url = postgres_server.create_database().replace("postgresql", "postgresql+psycopg")
+    frozen, other = Database(url), Database(url)
+    lock = sa.select(sa.func.pg_advisory_xact_lock(1))
+
+    def take_it_from_the_frozen_one() -> None:
+        with frozen.write() as held:
+            held.execute(lock)
+            with other.write() as connection:
+                connection.execute(lock)
+
+    with pytest.raises(DatabaseError, match="idle-in-transaction"):
+        take_it_from_the_frozen_one()
+    for one in (frozen, other):
+        one.close()

@@ -1,0 +1,96 @@
+"""The fault table in full doses: `make faults`, or `python -m tests.faults --only NAME --dose-scale 0.1`.
+
+Exits with 1 if anything was lost, doubled, miscounted or left undone. What the programs say goes to a file.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import traceback
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from models import pickles
+from tests.faults.campaigns import CAMPAIGNS, Campaign, Record
+from tests.faults.ground import Ground, make_ground_truth
+from tests.faults.oracle import Verdict
+from tests.services import run_postgres, run_redis
+from tests.tiny import tiny_release
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=CAMPAIGNS, default=[*CAMPAIGNS], metavar="NAME")
+    parser.add_argument("--dose-scale", type=float, default=1.0, help="of the full doses, such as 0.1")
+    chosen = parser.parse_args()
+    log = Path(tempfile.gettempdir()) / "cuemill-faults.log"
+    console = _redirect(log)
+    console.print(f"What the programs say goes to {log}.")
+    table = Table("fault", "dose", "lost", "duplicated", "counter error", "recovery", "besides")
+    sound = True
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cuemill-faults-")))
+        pickles.save(tiny_release(), scratch / "tiny.pkl")
+        faces = make_ground_truth(scratch, scratch / "tiny.pkl")
+        postgres, redis = stack.enter_context(run_postgres()), stack.enter_context(run_redis())
+        progress = stack.enter_context(Progress(*columns, console=console))
+        for name in chosen.only:
+            campaign = CAMPAIGNS[name]
+            dose = max(round(campaign.dose * chosen.dose_scale), 1)
+            task = progress.add_task(campaign.fault, total=dose)
+            ground = Ground(scratch / "tiny.pkl", faces, postgres, redis, partial(progress.advance, task))
+            try:
+                record = campaign.run(ground, dose)
+            except (AssertionError, TimeoutError) as error:
+                traceback.print_exc()
+                sound = False
+                table.add_row(campaign.fault, str(dose), "", "", "", "", f"[red]{error}")
+                continue
+            print(campaign.fault, dose, record, flush=True)  # To the log, with every recovery.
+            sound &= record.verdict == Verdict()
+            table.add_row(campaign.fault, str(dose), *_cells(campaign, record))
+    console.print(table)
+    return 0 if sound else 1
+
+
+def _redirect(log: Path) -> Console:
+    """Sends what this process and its children write to a file; the console that is left."""
+    console = Console(file=os.fdopen(os.dup(sys.stdout.fileno()), "w"))
+    with open(log, "w") as file:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(file.fileno(), stream.fileno())
+    return console
+
+
+def _cells(campaign: Campaign, record: Record) -> list[str]:
+    verdict = record.verdict
+    others = {"unfinished": verdict.unfinished, "reopened": verdict.reopened, "wrong": verdict.wrong}
+    besides = [record.seen, *(f"[red]{count} {name}[/]" for name, count in others.items() if count)]
+    counts = (verdict.lost, verdict.duplicated, verdict.counter_error)
+    return [
+        *(f"[red]{count}[/]" if count else "0" for count in counts),
+        _recovery(campaign, record),
+        ", ".join(filter(None, besides)),
+    ]
+
+
+def _recovery(campaign: Campaign, record: Record) -> str:
+    """The longest, of the longest allowed."""
+    if not record.recovery_s:
+        return ""
+    longest = max(record.recovery_s)
+    if campaign.limit_s is None:
+        return f"{longest:.1f} s"
+    text = f"{longest:.1f} of {campaign.limit_s:.1f} s"
+    return text if longest <= campaign.limit_s else f"[red]{text}[/]"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

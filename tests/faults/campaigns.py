@@ -1,0 +1,383 @@
+"""The rows of the fault table: nothing lost, nothing doubled, no count wrong, whatever dies.
+
+A campaign keeps work flowing, strikes `dose` times and waits for recovery after each. It checks what is promised
+besides, and gives what the oracle found.
+"""
+
+import os
+import resource
+import signal
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from models import jobs, releases
+from models.errors import DatabaseError
+from models.jobs import Submission
+from models.queue import CLASSIFY, SCAN, make_app, sender
+from tests.faults.ground import BATCH, LEASE_S, REHINT_S, SWEEP_S, Ground
+from tests.faults.oracle import Verdict
+from tests.faults.proxy import run_proxy
+from tests.integration.deployment import make_faces, processes_of, worker_processes
+from tests.services import run_redis, wait_until
+
+
+@dataclass(frozen=True)
+class Record:
+    """What came of a campaign: the verdict, seconds until each recovery, and what else was seen."""
+
+    verdict: Verdict
+    recovery_s: list[float] = field(default_factory=list)
+    seen: str = ""
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """
+    Args:
+        run: strikes so many times.
+        dose: how often for `make faults`.
+        small: how often in `make test`.
+        limit_s: of the longest recovery.
+    """
+
+    fault: str
+    run: Callable[[Ground, int], Record]
+    dose: int
+    small: int
+    limit_s: float | None = None
+
+
+def kill_groups(kind: str) -> Callable[[Ground, int], Record]:
+    def run(ground: Ground, dose: int) -> Record:
+        with ground.flow(kind) as flow:
+            programs = [flow.made.start("worker"), flow.made.start("worker")]
+            held = []
+
+            def strike(number: int) -> float:
+                victim = programs[number % 2]
+                processes = flow.hold(victim)
+                os.killpg(victim.pid, signal.SIGKILL)
+                victim.wait()
+                held.append(flow.claims(processes))
+                programs[number % 2] = flow.made.start("worker")
+                return flow.reclaimed(held[-1])
+
+            recovery = ground.repeat(dose, strike)
+            return Record(flow.verdict(), recovery, f"{sum(map(bool, held))} in the midst of a batch")
+
+    return run
+
+
+def kill_workers(kind: str) -> Callable[[Ground, int], Record]:
+    """One process of a program: it is to be replaced."""
+
+    def run(ground: Ground, dose: int) -> Record:
+        with ground.flow(kind, workers=2) as flow:
+            program = flow.made.start("worker")
+            flow.hold(program)
+
+            def strike(number: int) -> float:
+                before = set(worker_processes(program.pid))
+                victim = min(before)
+                flow.until(lambda: flow.claims({victim}), "the victim to be in the midst of a batch")
+                os.kill(victim, signal.SIGKILL)
+                begun = time.monotonic()
+                lost = flow.claims({victim})
+                flow.until(lambda: flow.claims(set(worker_processes(program.pid)) - before), "all workers to be there")
+                whole = time.monotonic() - begun
+                flow.reclaimed(lost)
+                return whole
+
+            recovery = ground.repeat(dose, strike)
+            return Record(flow.verdict(), recovery, "the time is that until its successor works")
+
+    return run
+
+
+def kill_redis(ground: Ground, dose: int) -> Record:
+    with run_redis(persistent=False) as redis, ground.flow("scaled", workers=2, broker_port=redis.port) as flow:
+        flow.serve()
+        flow.made.start("worker")
+
+        def strike(number: int) -> float:
+            flow.progress(2)
+            redis.kill()
+            flow.submit()
+            flow.submit()
+            redis.start()
+            return flow.progress(10)
+
+        recovery = ground.repeat(dose, strike)
+        return Record(flow.verdict(), recovery, f"{len(flow.acknowledged)} submits answered 202")
+
+
+def flush_redis(ground: Ground, dose: int) -> Record:
+    with ground.flow("scaled", workers=2) as flow:
+        flow.serve()
+        flow.made.start("worker")
+
+        def strike(number: int) -> float:
+            flow.progress(2)
+            ground.redis.flush()
+            flow.submit()
+            return flow.progress(10)
+
+        recovery = ground.repeat(dose, strike)
+        return Record(flow.verdict(), recovery, f"{len(flow.acknowledged)} submits answered 202")
+
+
+def freeze_broker(ground: Ground, dose: int) -> Record:
+    with run_proxy(ground.redis.port) as proxy, ground.flow("scaled", workers=2, broker_port=proxy.port) as flow:
+        flow.serve()
+        flow.made.start("worker")
+
+        def strike(number: int) -> float:
+            flow.progress(2)
+            proxy.freeze()
+            flow.submit()
+            return flow.progress(10)
+
+        recovery = ground.repeat(dose, strike)
+        return Record(flow.verdict(), recovery)
+
+
+def flap_broker(ground: Ground, dose: int) -> Record:
+    with run_proxy(ground.redis.port) as proxy, ground.flow("scaled", workers=2, broker_port=proxy.port) as flow:
+        flow.serve()
+        flow.made.start("worker")
+
+        def strike(number: int) -> float:
+            flow.progress(1 + number % 5)
+            proxy.cut()
+            flow.submit()
+            proxy.restore()
+            return flow.progress(10)
+
+        recovery = ground.repeat(dose, strike)
+        return Record(flow.verdict(), recovery)
+
+
+def restart_postgres(ground: Ground, dose: int) -> Record:
+    with ground.flow("scaled", workers=2) as flow:
+        client = flow.serve()
+        flow.made.start("worker")
+        refusals = []
+
+        def strike(number: int) -> float:
+            flow.progress(2)
+            ground.postgres.stop(immediately=True)
+            for _ in range(3):
+                begun = time.monotonic()
+                answer = client.get("/v1/jobs")
+                refusals.append(time.monotonic() - begun)
+                assert (answer.status_code, answer.json()["code"]) == (503, "database")
+            ground.postgres.start()
+            return flow.until(lambda: client.get("/v1/jobs").is_success, "the API to recover") + flow.progress(10)
+
+        recovery = ground.repeat(dose, strike)
+        return Record(flow.verdict(), recovery, f"503 within {max(refusals):.1f} s")
+
+
+_DAWDLE = """
+    CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.1); RETURN new; END $$;
+    CREATE CONSTRAINT TRIGGER dawdle AFTER UPDATE ON batches DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+        WHEN (old.state <> new.state) EXECUTE FUNCTION dawdle()
+"""
+_TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname <> 'postgres' AND "
+
+
+def kill_backends(ground: Ground, dose: int) -> Record:
+    """A COMMIT is cut off before it takes effect, or after, while it waits for a replica: unknown to its client."""
+    with ground.flow("scaled", workers=2) as flow:
+        flow.made.start("worker")
+        with flow.database.write() as connection:
+            connection.exec_driver_sql(_DAWDLE)
+
+        def strike(number: int) -> float:
+            flow.progress()
+            after = number % 2 == 1
+            condition = "wait_event = 'SyncRep'" if after else "query = 'COMMIT' AND state = 'active'"
+            with _replica_awaited(ground) if after else nullcontext():
+                wait_until(lambda: ground.postgres.execute(_TERMINATE + condition), "a backend in COMMIT")
+            return flow.progress(10)
+
+        recovery = ground.repeat(dose, strike)
+        return Record(flow.verdict(), recovery, f"{dose // 2} had taken effect, unknown to their client")
+
+
+@contextmanager
+def _replica_awaited(ground: Ground) -> Iterator[None]:
+    """Each COMMIT waits for a replica that doesn't exist, when all is on the disk already."""
+    ground.postgres.execute("ALTER SYSTEM SET synchronous_standby_names = 'absent'")
+    ground.postgres.execute("SELECT pg_reload_conf()")
+    try:
+        yield
+    finally:
+        ground.postgres.execute("ALTER SYSTEM RESET synchronous_standby_names")
+        ground.postgres.execute("SELECT pg_reload_conf()")
+
+
+def fill_disk(ground: Ground, dose: int) -> Record:
+    with ground.flow("embedded", workers=2) as flow:
+        client = flow.client = flow.made.up(ground.faces.folder)
+        program = flow.made.programs[-1]
+
+        def strike(number: int) -> float:
+            flow.progress(5)
+            _limit_files(program.pid, 0)
+            with pytest.raises(DatabaseError):
+                flow.submit()
+            for job in flow.acknowledged:
+                assert client.get(f"/v1/jobs/{job}").is_success
+                assert client.get(f"/v1/jobs/{job}/results").is_success
+            _limit_files(program.pid, resource.RLIM_INFINITY)
+            return flow.progress(10)
+
+        recovery = ground.repeat(dose, strike)
+        return Record(flow.verdict(), recovery)
+
+
+def _limit_files(group: int, size: int) -> None:
+    """Has each write behind this size fail, in every process of a program, as on a full disk."""
+    for pid in processes_of(group):
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def stop_workers(ground: Ground, dose: int) -> Record:
+    with ground.flow("scaled", workers=3) as flow:
+        program = flow.made.start("worker")
+        flow.hold(program)
+
+        def strike(number: int) -> float:
+            victim = worker_processes(program.pid)[number % 3]
+            flow.until(lambda: flow.claims({victim}), "the victim to be in the midst of a batch")
+            os.kill(victim, signal.SIGSTOP)
+            held = flow.claims({victim})
+            seconds = flow.reclaimed(held)
+            os.kill(victim, signal.SIGCONT)
+            flow.until(lambda: flow.claims({victim}) - held, "the victim to work again")
+            return seconds
+
+        recovery = ground.repeat(dose, strike)
+        verdict, fenced = flow.verdict(), flow.notes("fenced")
+        assert fenced
+        return Record(verdict, recovery, f"{fenced.count('completion')} completions fenced off")
+
+
+def repeat_hints(ground: Ground, dose: int) -> Record:
+    """Hints of batches that are done, in hand, queued or don't exist, and of scans that have ended."""
+    with ground.flow("scaled", workers=2) as flow, make_app(ground.redis.url) as app:
+        flow.made.start("worker")
+        send = sender(app)
+        flow.progress(2)
+
+        def strike(number: int) -> float:
+            newest = flow.ask("SELECT max(id) FROM batches")[0][0]
+            assert send(SCAN, 1) if number % 20 == 0 else send(CLASSIFY, max(newest + 5 - number % 60, 1))
+            return flow.progress(2) if number % 100 == 99 else 0.0
+
+        ground.repeat(dose, strike)
+        return Record(flow.verdict())
+
+
+def poison_images(ground: Ground, dose: int) -> Record:
+    poison = "face-00017-poison.jpg"
+    with ground.flow("embedded", workers=2) as flow, tempfile.TemporaryDirectory() as scratch:
+        release = releases.resolve(flow.database, None, ground.model)
+        folders = [make_faces(Path(scratch) / str(number), 31) for number in range(dose)]
+        poisoned = []
+        for folder in folders:
+            (folder / poison).write_bytes((folder / "face-00017.jpg").read_bytes())
+            poisoned.append(jobs.submit(flow.database, Submission(str(folder), release, batch_size=32))[0].id)
+            flow.acknowledged[poisoned[-1]] = 32
+        flow.made.start("worker")
+
+        def strike(number: int) -> float:
+            return flow.until(lambda: jobs.get(flow.database, poisoned[number]).status.ended, "the poison to be found")
+
+        ground.repeat(dose, strike)
+        verdict = flow.verdict({**ground.faces.truth, poison: ("failed", ())})
+        deaths = Counter(flow.notes("deaths"))
+        assert sorted(deaths) == sorted(map(str, folders))
+        assert max(deaths.values()) <= 18
+        return Record(verdict, seen=f"at most {max(deaths.values())} workers died of one")
+
+
+def roll(kind: str) -> Callable[[Ground, int], Record]:
+    """A program is asked to end, in the midst of its work, while another works on."""
+
+    def run(ground: Ground, dose: int) -> Record:
+        with ground.flow(kind) as flow:
+            programs = [flow.made.start("worker"), flow.made.start("worker")]
+
+            def strike(number: int) -> float:
+                leaving = programs[number % 2]
+                processes = flow.hold(leaving)
+                leaving.terminate()
+                seconds = flow.until(lambda: leaving.poll() is not None, "the program to end")
+                assert leaving.returncode == 0
+                assert not flow.claims(processes)
+                programs[number % 2] = flow.made.start("worker")
+                return seconds
+
+            recovery = ground.repeat(dose, strike)
+            return Record(flow.verdict(), recovery, "the time is that until its exit")
+
+    return run
+
+
+_POINTS = ("after-claim", "before-predict", "before-commit", "after-commit", "before-publish", "after-publish")
+
+
+def crash_at_points(ground: Ground, dose: int) -> Record:
+    """At the publishing ones it may be the program itself that dies; then it is started again, as its host would."""
+    with ground.flow("scaled", workers=2) as flow:
+        programs = [flow.made.start("worker")]
+
+        def strike(number: int) -> float:
+            flow.progress()
+            armed = flow.faults / _POINTS[number % len(_POINTS)]
+            armed.touch()
+            flow.until(lambda: not armed.exists(), f"a crash {armed.name}")
+            held, goal = flow.claims(), flow.ended() + 5 * BATCH
+
+            def recovered() -> bool:
+                if programs[-1].poll() is not None:
+                    programs.append(flow.made.start("worker"))
+                return not held & flow.claims() and flow.ended() >= goal
+
+            return flow.until(recovered, "work to go on")
+
+        recovery = ground.repeat(dose, strike)
+        return Record(flow.verdict(), recovery, f"{len(programs) - 1} of the program itself")
+
+
+_RECLAIM_S = LEASE_S + SWEEP_S + 5
+
+CAMPAIGNS = {
+    "groups-sqlite": Campaign("kill -9 of a worker group, SQLite", kill_groups("embedded"), 100, 2, _RECLAIM_S),
+    "groups-postgresql": Campaign("kill -9 of a worker group, PostgreSQL", kill_groups("scaled"), 100, 2, _RECLAIM_S),
+    "worker": Campaign("kill -9 of an embedded worker", kill_workers("embedded"), 100, 2, 5),
+    "pool": Campaign("kill -9 of a Celery pool child", kill_workers("scaled"), 100, 2, 5),
+    "redis": Campaign("Redis killed without persistence", kill_redis, 20, 1, 10),
+    "flush": Campaign("FLUSHALL", flush_redis, 20, 1, REHINT_S + SWEEP_S + 5),
+    "half-open": Campaign("half-open broker connections", freeze_broker, 10, 1, 50),
+    "flapping": Campaign("flapping broker connections", flap_broker, 25, 3),
+    "postgresql": Campaign("PostgreSQL immediate restart", restart_postgres, 20, 1, 30),
+    "commit": Campaign("PostgreSQL backend killed in COMMIT", kill_backends, 50, 2, 30),
+    "disk": Campaign("database disk full, then freed", fill_disk, 5, 1),
+    "stop": Campaign("SIGSTOP longer than a lease", stop_workers, 20, 2),
+    "hints": Campaign("duplicate and stale hints", repeat_hints, 1000, 100),
+    "poison": Campaign("poison image in a batch of 32", poison_images, 10, 1),
+    "roll-sqlite": Campaign("SIGTERM rolling restart, SQLite", roll("embedded"), 25, 2, 60),
+    "roll-postgresql": Campaign("SIGTERM rolling restart, PostgreSQL", roll("scaled"), 25, 2, 60),
+    "crash": Campaign("crash around claim, predict, commit, publish", crash_at_points, 120, 6),
+}
+"""By the name that `--only` takes."""

@@ -1,0 +1,107 @@
+"""Faults from within: Python runs this at its start, in programs whose PYTHONPATH a campaign has put this folder into.
+
+The product has no hook for it. Files in FAULTS_FOLDER, a folder, say what is to happen: a file named for a point kills
+the first process that comes to that point, and is gone. Others are written here, for the campaign to read.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(os.environ.get("FAULTS_FOLDER", "/nonexistent"))
+IMAGE_S = 0.01
+"""Added to the reading of each image, so that a worker is in the midst of a batch most of the time."""
+
+
+def reach(point: str) -> None:
+    """Dies here, if it is armed, and if no other process was first."""
+    try:
+        (FOLDER / point).unlink()
+    except FileNotFoundError:
+        return
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def note(file: str, text: str) -> None:
+    with open(FOLDER / file, "a") as notes:
+        notes.write(f"{text}\n")
+
+
+def _wrap(holder: Any, name: str, wrapper: Callable[..., Any]) -> None:
+    """Has `wrapper(real, *arguments)` called in the place of a function."""
+    real = getattr(holder, name)
+    setattr(holder, name, lambda *arguments, **options: wrapper(partial(real, **options), *arguments))
+
+
+def _read_image(real: Callable[..., Any], folder: bytes, path: bytes) -> Any:
+    if b"poison" in path:
+        note("deaths", os.fsdecode(folder))
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(IMAGE_S)
+    return real(folder, path)
+
+
+def _claim(real: Callable[..., Any], *arguments: Any) -> Any:
+    claim = real(*arguments)
+    if claim is not None:
+        reach("after-claim")
+    return claim
+
+
+def _to_input(real: Callable[..., Any], *arguments: Any) -> Any:
+    reach("before-predict")
+    return real(*arguments)
+
+
+def _record(real: Callable[..., Any], *arguments: Any) -> None:
+    real(*arguments)
+    reach("before-commit")
+
+
+def _complete(real: Callable[..., Any], *arguments: Any) -> Any:
+    done = real(*arguments)
+    if done:
+        reach("after-commit")
+    else:
+        note("fenced", "completion")
+    return done
+
+
+def _renew(real: Callable[..., Any], *arguments: Any) -> Any:
+    kept = real(*arguments)
+    if not kept:
+        note("fenced", "renewal")
+    return kept
+
+
+def _sender(real: Callable[..., Any], app: Any) -> Callable[[str, int], bool]:
+    send = real(app)
+
+    def sending(task: str, identity: int) -> bool:
+        reach("before-publish")
+        sent: bool = send(task, identity)
+        reach("after-publish")
+        return sent
+
+    return sending
+
+
+def _inject() -> None:
+    from models import batches, paths, preprocessing, queue
+
+    _wrap(paths, "read_image", _read_image)
+    _wrap(preprocessing.Preprocessing, "to_input", _to_input)
+    _wrap(batches, "claim", _claim)
+    _wrap(batches, "_record", _record)
+    _wrap(batches, "complete", _complete)
+    _wrap(batches, "renew", _renew)
+    _wrap(queue, "sender", _sender)
+
+
+if "FAULTS_FOLDER" in os.environ and not any("_tracker" in word for word in sys.orig_argv):
+    _inject()

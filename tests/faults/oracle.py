@@ -1,0 +1,148 @@
+"""What a database holds after a fault, judged by plain SQL that shares only the tables' names with the program."""
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+
+from models.labels import EMOTIONS
+
+Record = tuple[str, tuple[float, ...]]
+"""An image's outcome, and its 28 scores if it was classified."""
+
+Truth = Mapping[str, Record]
+"""What a run without faults said of each path."""
+
+TOLERANCE = 1e-6
+
+_OUTCOMES = ("classified", "no_face", "unreadable", "failed")
+
+_MOVES = "CREATE TABLE IF NOT EXISTS moves (what TEXT, id BIGINT, before TEXT, after TEXT)"
+_NOTE = "INSERT INTO moves VALUES ('{table}', new.id, old.{column}, new.{column})"
+_TRIGGERS = {
+    "sqlite": (
+        "CREATE TRIGGER note_{table} AFTER UPDATE ON {table} WHEN old.{column} <> new.{column} BEGIN {note}; END",
+    ),
+    "postgresql": (
+        "CREATE FUNCTION note_{table}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {note}; RETURN new; END $$",
+        "CREATE TRIGGER note_{table} AFTER UPDATE ON {table} FOR EACH ROW WHEN (old.{column} <> new.{column})"
+        " EXECUTE FUNCTION note_{table}()",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Nought throughout, if all is well.
+
+    Args:
+        lost: images of acknowledged jobs that have no row.
+        duplicated: rows and commits too many: an image's second row, a face's second prediction, a batch's second end.
+        counter_error: by how much the counts that jobs keep differ from the rows, summed.
+        unfinished: jobs and batches that haven't ended.
+        reopened: moves out of a state that is final.
+        wrong: rows that say something else than a run without faults.
+    """
+
+    lost: int = 0
+    duplicated: int = 0
+    counter_error: int = 0
+    unfinished: int = 0
+    reopened: int = 0
+    wrong: int = 0
+
+
+def watch(url: str) -> None:
+    """Has the database itself note each move of a batch's or a job's state from now on, whoever makes it."""
+    with _connect(url) as connection:
+        connection.execute(_MOVES)
+        for table, column in (("batches", "state"), ("jobs", "status")):
+            note = _NOTE.format(table=table, column=column)
+            for trigger in _TRIGGERS[sa.make_url(url).get_backend_name()]:
+                connection.execute(trigger.format(table=table, column=column, note=note))
+
+
+def judge(url: str, acknowledged: Mapping[int, int], truth: Truth | None = None) -> Verdict:
+    """
+    Args:
+        acknowledged: jobs that were accepted, and how many images each has. None of them was cancelled or tried again.
+        truth: of every path of every job, if known.
+    """
+    with _connect(url) as connection:
+
+        def ask(sql: str) -> list[Any]:
+            found: list[Any] = connection.execute(sql).fetchall()
+            return found
+
+        def count(table_and_condition: str) -> int:
+            return int(ask(f"SELECT count(*) FROM {table_and_condition}")[0][0])
+
+        connection.execute(_MOVES)
+        jobs = {row[0]: row[1:] for row in ask(f"SELECT id, total, cancelled, {', '.join(_OUTCOMES)} FROM jobs")}
+        expected = {job: kept[0] for job, kept in jobs.items()} | dict(acknowledged)
+        paths = dict(ask("SELECT job_id, count(DISTINCT path) FROM images GROUP BY job_id"))
+        rows = {
+            (job, outcome): n for job, outcome, n in ask("SELECT job_id, outcome, count(*) FROM images GROUP BY 1, 2")
+        }
+        commits_too_many = ask(
+            "SELECT coalesce(sum(n - 1), 0) FROM"
+            " (SELECT count(*) AS n FROM moves WHERE what = 'batches' AND after = 'done' GROUP BY id) AS ends"
+        )
+        counter_error = sum(
+            abs(total - expected[job])
+            + cancelled
+            + sum(abs(kept - rows.get((job, outcome), 0)) for outcome, kept in zip(_OUTCOMES, counts, strict=True))
+            for job, (total, cancelled, *counts) in jobs.items()
+        )
+        return Verdict(
+            lost=sum(max(n - paths.get(job, 0), 0) for job, n in expected.items()),
+            duplicated=count("images")
+            - sum(paths.values())
+            + abs(count("predictions") - count("images WHERE outcome = 'classified'"))
+            + int(commits_too_many[0][0]),
+            counter_error=counter_error,
+            unfinished=count("batches WHERE state <> 'done'") + count("jobs WHERE status <> 'completed'"),
+            reopened=count("moves WHERE before NOT IN ('queued', 'running')"),
+            wrong=0
+            if truth is None
+            else sum(truth.get(path) is None or not _agree(truth[path], said) for path, said in _records(connection)),
+        )
+
+
+def read_truth(url: str) -> Truth:
+    """What a run without faults recorded."""
+    with _connect(url) as connection:
+        return dict(_records(connection))
+
+
+def _agree(one: Record, other: Record) -> bool:
+    (outcome, scores), (other_outcome, other_scores) = one, other
+    if outcome != other_outcome or len(scores) != len(other_scores):
+        return False
+    return all(abs(a - b) <= TOLERANCE for a, b in zip(scores, other_scores, strict=True))
+
+
+def _records(connection: Any) -> Iterator[tuple[str, Record]]:
+    columns = ", ".join(f"p.{emotion}" for emotion in EMOTIONS)
+    for path, outcome, *scores in connection.execute(
+        f"SELECT i.path, i.outcome, {columns} FROM images i"
+        " LEFT JOIN predictions p ON p.job_id = i.job_id AND p.number = i.number"
+    ):
+        yield path, (outcome, tuple(score for score in scores if score is not None))
+
+
+@contextmanager
+def _connect(url: str) -> Iterator[Any]:
+    made = sa.make_url(url)
+    if made.get_backend_name() == "sqlite":
+        connection: Any = sqlite3.connect(str(made.database), isolation_level=None)
+    else:
+        connection = psycopg.connect(url.replace("+psycopg", "", 1), autocommit=True)
+    try:
+        yield connection
+    finally:
+        connection.close()
