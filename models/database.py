@@ -172,7 +172,7 @@ def _sqlite(url: URL) -> sa.Engine:
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, record: object) -> None:
         connection.isolation_level = None  # Transactions begin below, where we say how.
-        # What is deleted is overwritten: it is about people's faces (docs/decisions/0008).
+        # What is deleted is overwritten: it is about people's faces (docs/decisions/0010).
         for pragma in ("journal_mode = WAL", "busy_timeout = 30000", "foreign_keys = ON", "secure_delete = ON"):
             connection.execute(f"PRAGMA {pragma}")
 

@@ -22,7 +22,7 @@ from worker.files import Files
 from worker.lease import ClaimLostError, keeper
 
 TOGETHER = 64
-"""Images decoded, then predicted, at a time: more ran no faster, and took more memory (docs/decisions/0009)."""
+"""Images decoded, then predicted, at a time: more ran no faster, and took more memory (docs/decisions/0011)."""
 
 _log = logging.getLogger(__name__)
 
