@@ -8,6 +8,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from models import jobs, pickles
+from models.tables import Job
 from tests.integration.deployment import Deployment, audit, make_faces
 from tests.services import wait_until
 from tests.tiny import tiny_release
@@ -89,7 +90,7 @@ def test_a_job_past_its_retention_is_deleted_by_the_sweep_of_running_workers(
     with database.write() as connection:
         for job in (kept, gone):
             moment = jobs.get(database, int(job)).queued_at.replace(year=2020 if job == gone else 2026)
-            connection.execute(sa.update(jobs.Job).where(jobs.Job.id == int(job)).values(completed_at=moment))
+            connection.execute(sa.update(Job).where(Job.id == int(job)).values(completed_at=moment))
     wait_until(lambda: [job.id for job in jobs.newest(database)] == [int(kept)], "the job to be deleted")
     either.run("status", gone, exit_code=2)
     audit(database, int(kept), 30)
