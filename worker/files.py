@@ -28,6 +28,7 @@ class Files:
         self._sources = sources
         self._folder = to_bytes(claim.folder)
         self._kept: dict[str, tuple[bytes, Origin]] = {}
+        self._room = KEPT_BYTES
 
     def reused(self, keep_alive: Callable[[], None]) -> list[Row]:
         """Rows of the images whose prediction is an earlier job's."""
@@ -68,7 +69,8 @@ class Files:
 
     def _recognize(self, path: str) -> Origin:
         data, origin = self._read(path)
-        if sum(len(kept) for kept, _ in self._kept.values()) + len(data) <= KEPT_BYTES:
+        if len(data) <= self._room:
+            self._room -= len(data)
             self._kept[path] = data, origin
         return origin
 

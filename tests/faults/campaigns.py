@@ -295,7 +295,9 @@ def poison_images(ground: Ground, dose: int) -> Record:
         poisoned = []
         for folder in folders:
             (folder / poison).write_bytes((folder / "face-00017.jpg").read_bytes())
-            poisoned.append(jobs.submit(flow.database, Submission(str(folder), release, batch_size=32))[0].id)
+            poisoned.append(
+                jobs.submit(flow.database, Submission(str(folder), release, batch_size=32, fresh=True))[0].id
+            )
             flow.acknowledged[poisoned[-1]] = 32
         flow.made.start("worker")
 

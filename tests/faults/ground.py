@@ -117,15 +117,17 @@ class Flow:
         return self.client
 
     def submit(self) -> None:
-        """
+        """Every other job may use the predictions of earlier ones again.
+
         Raises:
             DatabaseError: the database is away.
         """
+        fresh = len(self.acknowledged) % 2 == 0
         if self.client is None:
-            asked = Submission(str(self.faces.folder), self._release, batch_size=BATCH)
+            asked = Submission(str(self.faces.folder), self._release, batch_size=BATCH, fresh=fresh)
             self.acknowledged[jobs.submit(self.database, asked)[0].id] = IMAGES
             return
-        answer = self.client.post("/v1/jobs", json={"folder": str(self.faces.folder)})
+        answer = self.client.post("/v1/jobs", json={"folder": str(self.faces.folder), "fresh": fresh})
         if answer.status_code == 503 and answer.json()["code"] == "database":
             raise DatabaseError(answer.json()["detail"])
         assert answer.status_code == 202, answer.text

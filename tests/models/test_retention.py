@@ -40,10 +40,8 @@ def finished(db: Database, release_id: int, count: int = 10, days_ago: float = 0
 
 def rows(db: Database, job_id: int) -> int:
     """All rows that a job has, in all tables, in sight or not."""
-    counts = [
-        sa.select(sa.func.count()).where(column == job_id)
-        for column in (Job.id, Batch.job_id, Image.job_id, Prediction.job_id)
-    ]
+    columns = (Job.id, Batch.job_id, Image.job_id, Prediction.job_id)
+    counts = [sa.select(sa.func.count()).where(column == job_id) for column in columns]
     with db.read() as connection:
         return sum(connection.scalar(query) or 0 for query in counts)
 

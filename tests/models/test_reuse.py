@@ -176,7 +176,9 @@ def test_the_first_job_of_a_release_looks_nothing_up(db: Database, run: Run, rel
 def test_as_many_fingerprints_as_a_batch_can_have_are_looked_up_at_once(db: Database, run: Run) -> None:
     first = run()
     with db.read() as connection:
-        known = [row for row in connection.scalars(sa.select(Image.fingerprint).where(Image.job_id == first.id)) if row]
+        found = connection.scalars(sa.select(Image.fingerprint).where(Image.job_id == first.id))
+        known = [fingerprint for fingerprint in found if fingerprint is not None]
+    assert len(known) == 10
     unknown = [i.to_bytes(reuse.DIGEST_BYTES, "big") for i in range(1024)]
     assert set(reuse.by_fingerprint(db, first.id + 1, [*unknown, *known])) == set(known)
     assert reuse.by_fingerprint(db, first.id, known) == {}
