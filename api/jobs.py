@@ -39,6 +39,7 @@ def submit(
             request.fresh,
             request.trust_mtime,
             request.retention_days,
+            request.model,
         ),
     )
     if new:

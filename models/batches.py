@@ -167,7 +167,11 @@ def sweep(db: Database) -> int:
 
 def _requeue(connection: Connection, db: Database, which: sa.ColumnElement[bool]) -> int:
     query = sa.select(Batch).where(Batch.state == BatchState.RUNNING, which).order_by(Batch.id)
-    found = connection.execute(query if db.is_sqlite else query.with_for_update(skip_locked=True)).all()
+    if not db.is_sqlite:  # Jobs before their batches, as in `complete`, or the two could deadlock.
+        mine = sa.select(Batch.job_id).where(Batch.state == BatchState.RUNNING, which)
+        connection.execute(sa.select(Job.id).where(Job.id.in_(mine)).order_by(Job.id).with_for_update())
+        query = query.with_for_update(skip_locked=True)
+    found = connection.execute(query).all()
     for row in found:
         this = sa.update(Batch).where(Batch.id == row.id)
         items = [(number, path) for number, path in row.items]

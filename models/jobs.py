@@ -110,6 +110,7 @@ class Submission:
         fresh: classify every image, also those whose prediction an earlier job has.
         trust_mtime: take files whose size and time are those of the folder's last job as the same, unread.
         retention_days: how long the job is kept after its end, 0 = for ever; None = as the setting says.
+        model: the release as it was asked for; None = the default, whichever it was at the time.
     """
 
     folder: str
@@ -121,14 +122,13 @@ class Submission:
     fresh: bool = False
     trust_mtime: bool = False
     retention_days: int | None = None
+    model: str | None = None
 
     @property
     def sha256(self) -> str:
         """Of what is asked, so that a key used again for something else is found."""
-        asked: list[Any] = [self.folder, self.model_release_id, self.recursive, self.metadata]
-        added = {"fresh": self.fresh, "trust_mtime": self.trust_mtime, "retention_days": self.retention_days}
-        if any(value is not False and value is not None for value in added.values()):  # Older keys' digests stay.
-            asked.append(added)
+        ours = ("model_release_id", "batch_size")
+        asked = {name: value for name, value in asdict(self).items() if name not in ours}
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
