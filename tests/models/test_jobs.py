@@ -29,8 +29,7 @@ def scan_whole(db: Database, job: JobView, count: int, size: int = 4) -> None:
     claim = scans.claim(db, job.id, "scanner", LEASE_S)
     assert claim is not None
     items = [(i, f"{i:03}.jpg") for i in range(count)]
-    for start in range(0, count, size):
-        assert scans.record(db, claim, items[start : start + size], LEASE_S)
+    assert scans.record(db, replace(claim, batch_size=size), items, LEASE_S)
     assert scans.finish(db, claim)
 
 
