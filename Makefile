@@ -39,7 +39,7 @@ services: ## Install Redis and PostgreSQL from Debian, if they are missing
 			redis-server postgresql >/dev/null; \
 	fi
 
-bench: $(VENV)/development services ## Measure what the README quotes: the whole way against the bare network
+bench: $(VENV)/development services ## Measure the whole way against the bare network and a plain script
 	$(BIN)/python -m benchmarks.end_to_end
 
 clean: ## Remove the virtual environment and caches, and with it the demo's database
