@@ -182,7 +182,7 @@ def restart_postgres(ground: Ground, dose: int) -> Record:
             return flow.until(lambda: client.get("/v1/jobs").is_success, "the API to recover") + flow.progress(10)
 
         recovery = ground.repeat(dose, strike)
-        return Record(flow.verdict(), recovery, f"503 within {max(refusals):.1f} s")
+        return Record(flow.verdict(), recovery, f"503 within {max(refusals):.2f} s")
 
 
 _DAWDLE = """
@@ -366,7 +366,7 @@ _RECLAIM_S = LEASE_S + SWEEP_S + 5
 CAMPAIGNS = {
     "groups-sqlite": Campaign("kill -9 of a worker group, SQLite", kill_groups("embedded"), 100, 2, _RECLAIM_S),
     "groups-postgresql": Campaign("kill -9 of a worker group, PostgreSQL", kill_groups("scaled"), 100, 2, _RECLAIM_S),
-    "worker": Campaign("kill -9 of an embedded worker", kill_workers("embedded"), 100, 2, 5),
+    "worker": Campaign("kill -9 of an embedded worker", kill_workers("embedded"), 25, 2, 5),
     "pool": Campaign("kill -9 of a Celery pool child", kill_workers("scaled"), 100, 2, 5),
     "redis": Campaign("Redis killed without persistence", kill_redis, 20, 1, 10),
     "flush": Campaign("FLUSHALL", flush_redis, 20, 1, REHINT_S + SWEEP_S + 5),
