@@ -78,7 +78,7 @@ def finish(db: Database, job: JobView) -> None:
     """The last lines on stderr, and the exit code."""
     if job.error is not None:
         complain(job.error["message"])
-    if found := results.uncertain(db, job.id):
+    if (found := results.uncertain(db, job.id)) and found[0]:
         err.print(
             f"{found[0]:,} are uncertain: below a score of {found[1]:.2f}, from which on four in five were right."
         )
