@@ -29,7 +29,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=CAMPAIGNS, default=[*CAMPAIGNS], metavar="NAME")
     parser.add_argument("--dose-scale", type=float, default=1.0, help="of the full doses, such as 0.1")
     chosen = parser.parse_args()
-    log = Path(tempfile.gettempdir()) / "cuemill-faults.log"
+    log = Path(tempfile.mkstemp(prefix="cuemill-faults-", suffix=".log")[1])
     console = _redirect(log)
     console.print(f"What the programs say goes to {log}.")
     table = Table("fault", "dose", "lost", "duplicated", "counter error", "recovery", "besides")

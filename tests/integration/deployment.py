@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,9 +118,13 @@ def deployment(kind: str, environment: dict[str, str]) -> Iterator[Deployment]:
 
 
 def worker_processes(parent: int) -> list[int]:
-    """The processes that classify: children of a worker program that run our code for it."""
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    """The processes that classify: children of a worker program, whichever of its threads started them."""
+    found = []
+    for thread in Path(f"/proc/{parent}/task").iterdir():
+        with suppress(FileNotFoundError):
+            children = (thread / "children").read_text().split()
+            found += [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return found
 
 
 def make_faces(folder: Path, count: int, size: int = 48) -> Path:
