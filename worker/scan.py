@@ -20,6 +20,8 @@ COMMIT_S = 0.1
 """What is found meanwhile is committed together; the first batch is at once."""
 COMMIT_PATHS = 4096
 """And no more than this, so that no transaction is long."""
+CLASSIFY_AFTER_S = 1.0
+"""Until then a scan only lists: most folders are known whole by then, and the other workers wait for their batches."""
 
 
 def scan(
@@ -36,8 +38,8 @@ def scan(
 
     Args:
         announce: called after each commit that left batches due.
-        classify: works on a batch. It is called between commits, for up to half of the time, so that results come
-            while a large folder is still being listed even if this worker is the only one.
+        classify: works on a batch. It is called between commits, in a long listing for up to half of the time, so that
+            results come while a large folder is still being listed even if this worker is the only one.
 
     Raises:
         DatabaseError: the scan stays claimed until its lease runs out, and is then gone on with.
@@ -75,7 +77,7 @@ def _list(
         number += len(items)
         announce()
         before = time.monotonic()
-        if classifying_s <= (before - begun) / 2:
+        if before > begun + CLASSIFY_AFTER_S and classifying_s <= (before - begun) / 2:
             classify()
             classifying_s += time.monotonic() - before
     if number == 0:

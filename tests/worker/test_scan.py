@@ -35,6 +35,7 @@ def submit(db: Database, release_id: int, folder: Path, images: int) -> JobView:
 @pytest.fixture(autouse=True)
 def _commits_come_by_count_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scanning, "COMMIT_S", 1e9)
+    monkeypatch.setattr(scanning, "CLASSIFY_AFTER_S", 0.0)
 
 
 def found_in(db: Database, job: JobView) -> list[tuple[int, str]]:
