@@ -1,5 +1,6 @@
 """Fixtures for all tests: real services, databases made by the migrations, and a tiny model."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,3 +54,13 @@ def db(database_url: str) -> Iterator[Database]:
 @pytest.fixture
 def release_id(db: Database, tiny_model: Path) -> int:
     return releases.resolve(db, None, tiny_model)
+
+
+@pytest.fixture
+def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A file system of the size asked for (indirectly), such as "4m"."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={request.param}", "tmpfs", str(disk)], check=True)
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)

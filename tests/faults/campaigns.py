@@ -23,7 +23,7 @@ from models.jobs import Submission
 from models.queue import CLASSIFY, SCAN, make_app, sender
 from tests.faults.ground import BATCH, LEASE_S, REHINT_S, SWEEP_S, Ground
 from tests.faults.oracle import Verdict
-from tests.faults.proxy import run_proxy
+from tests.faults.proxy import Proxy, run_proxy
 from tests.integration.deployment import make_faces, processes_of, worker_processes
 from tests.services import run_redis, wait_until
 
@@ -133,35 +133,25 @@ def flush_redis(ground: Ground, dose: int) -> Record:
         return Record(flow.verdict(), recovery, f"{len(flow.acknowledged)} submits answered 202")
 
 
-def freeze_broker(ground: Ground, dose: int) -> Record:
-    with run_proxy(ground.redis.port) as proxy, ground.flow("scaled", workers=2, broker_port=proxy.port) as flow:
-        flow.serve()
-        flow.made.start("worker")
+def disturb_broker(disturb: Callable[[Proxy], None]) -> Callable[[Ground, int], Record]:
+    """What goes through the proxy to Redis stops or is cut."""
 
-        def strike(number: int) -> float:
-            flow.progress(2)
-            proxy.freeze()
-            flow.submit()
-            return flow.progress(10)
+    def run(ground: Ground, dose: int) -> Record:
+        with run_proxy(ground.redis.port) as proxy, ground.flow("scaled", workers=2, broker_port=proxy.port) as flow:
+            flow.serve()
+            flow.made.start("worker")
 
-        recovery = ground.repeat(dose, strike)
-        return Record(flow.verdict(), recovery)
+            def strike(number: int) -> float:
+                flow.progress(1 + number % 5)
+                disturb(proxy)
+                flow.submit()
+                proxy.restore()
+                return flow.progress(10)
 
+            recovery = ground.repeat(dose, strike)
+            return Record(flow.verdict(), recovery)
 
-def flap_broker(ground: Ground, dose: int) -> Record:
-    with run_proxy(ground.redis.port) as proxy, ground.flow("scaled", workers=2, broker_port=proxy.port) as flow:
-        flow.serve()
-        flow.made.start("worker")
-
-        def strike(number: int) -> float:
-            flow.progress(1 + number % 5)
-            proxy.cut()
-            flow.submit()
-            proxy.restore()
-            return flow.progress(10)
-
-        recovery = ground.repeat(dose, strike)
-        return Record(flow.verdict(), recovery)
+    return run
 
 
 def restart_postgres(ground: Ground, dose: int) -> Record:
@@ -370,8 +360,8 @@ CAMPAIGNS = {
     "pool": Campaign("kill -9 of a Celery pool child", kill_workers("scaled"), 100, 2, 5),
     "redis": Campaign("Redis killed without persistence", kill_redis, 20, 1, 10),
     "flush": Campaign("FLUSHALL", flush_redis, 20, 1, REHINT_S + SWEEP_S + 5),
-    "half-open": Campaign("half-open broker connections", freeze_broker, 10, 1, 50),
-    "flapping": Campaign("flapping broker connections", flap_broker, 25, 3),
+    "half-open": Campaign("half-open broker connections", disturb_broker(Proxy.freeze), 10, 1, 50),
+    "flapping": Campaign("flapping broker connections", disturb_broker(Proxy.cut), 25, 3),
     "postgresql": Campaign("PostgreSQL immediate restart", restart_postgres, 20, 1, 30),
     "commit": Campaign("PostgreSQL backend killed in COMMIT", kill_backends, 50, 2, 30),
     "disk": Campaign("database disk full, then freed", fill_disk, 5, 1),

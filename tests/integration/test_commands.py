@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -161,16 +160,7 @@ def test_up_serves_and_works_in_one_command(embedded: Deployment, tmp_path: Path
     assert client.get(f"/v1/jobs/{job['id']}").json()["counts"]["classified"] == 30
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 4 MB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], check=True)
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
-
-
+@pytest.mark.parametrize("small_disk", ["4m"], indirect=True)
 def test_a_full_disk_under_the_database_loses_nothing_and_the_job_goes_on_when_there_is_room(
     embedded: Deployment, tmp_path: Path, small_disk: Path
 ) -> None:

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -200,16 +199,7 @@ def test_a_database_that_hangs_or_is_gone_is_named_and_found_again(
         assert "can't be used" in ready(client)["checks"]["database"]
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 24 MB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(disk)], check=True)
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
-
-
+@pytest.mark.parametrize("small_disk", ["24m"], indirect=True)
 def test_a_disk_that_fills_up_is_named_and_makes_the_api_unready_until_there_is_room(
     embedded: Deployment, tmp_path: Path, small_disk: Path
 ) -> None:

@@ -2,7 +2,6 @@
 
 import subprocess
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -185,16 +184,7 @@ def test_a_database_out_of_reach_or_of_another_revision_is_a_problem_without_its
     assert "of revision 0003" in check_database(db, SETTINGS)[0].message
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 24 MB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(disk)], check=True)
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
-
-
+@pytest.mark.parametrize("small_disk", ["24m"], indirect=True)
 def test_a_disk_is_told_full_before_sqlite_runs_into_its_end(small_disk: Path, tmp_path: Path) -> None:
     assert check_disk(tmp_path).state is State.OK
     nearly = check_disk(small_disk)
