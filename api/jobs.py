@@ -8,7 +8,7 @@ from fastapi import APIRouter, BackgroundTasks, Header, Query, Response
 
 from api.context import Context, Injected
 from api.schemas import Job, JobId, JobPage, JobRequest, Limit, Retried, Summary, cursor
-from models import jobs, releases, results
+from models import deletion, jobs, releases, results, retries
 from models.jobs import JobView, Submission
 from models.paths import check_folder, to_text
 from models.states import JobStatus
@@ -87,7 +87,7 @@ def retry(
     that one. Each image keeps its old result until it has a new one, and for good if it can't be read any more.
     """
     present = releases.choose(context.db, None, context.settings.model) if stale else None
-    job, count = jobs.retry(context.db, job_id, code, present)
+    job, count = retries.retry(context.db, job_id, code, present)
     background.add_task(context.announce)
     return {**_shown(context, job), "retried": count}
 
@@ -95,7 +95,7 @@ def retry(
 @router.delete("/{job_id}", status_code=HTTPStatus.NO_CONTENT)
 def delete(job_id: JobId, context: Injected) -> None:
     """Delete a job and all its results. The images themselves are not touched."""
-    jobs.delete(context.db, job_id)
+    deletion.delete(context.db, job_id)
 
 
 @router.get("/{job_id}/summary", response_model=Summary)

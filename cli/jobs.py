@@ -20,8 +20,8 @@ from cli.output import (
     write_results,
 )
 from cli.run import finish, watch
+from models import deletion, releases, retries
 from models import jobs as store
-from models import releases
 from models.database import Database
 from models.errors import DatabaseError, UsageError
 from models.health import State, Watch, worst
@@ -154,7 +154,7 @@ def retry(
     """
     settings, db = connect()
     present = releases.resolve(db, None, settings.model) if stale else None
-    view, count = store.retry(db, job, tuple(code or ()), present)
+    view, count = retries.retry(db, job, tuple(code or ()), present)
     announce(settings, db)
     err.print(f"{count:,} images are queued again.")
     _show(settings, view, as_json)
@@ -171,5 +171,5 @@ def delete(
         typer.confirm(
             f"Delete job {view.id} and {view.counts.total:,} results of {printable(view.folder)}?", abort=True, err=True
         )
-    store.delete(db, job)
+    deletion.delete(db, job)
     err.print(f"Job {job} is deleted.")

@@ -1,4 +1,4 @@
-"""Jobs: submitted, scanned, cancelled, retried, deleted. Each move of a job's state is one guarded statement."""
+"""Jobs: submitted, seen, completed, cancelled, failed. Each move of a job's state is one guarded statement."""
 
 import hashlib
 import json
@@ -12,12 +12,9 @@ from sqlalchemy.engine import Connection, Row
 
 from models.database import Database
 from models.errors import CuemillError, IdempotencyError, NotFoundError
-from models.states import LIVE, BatchState, JobStatus, Outcome
-from models.tables import Batch, Image, Job, ModelRelease, Prediction
+from models.states import LIVE, BatchState, JobStatus
+from models.tables import Batch, Job, ModelRelease
 
-DELETE_STEP = 5_000
-"""Rows deleted in one transaction, or a few more where the last image has many faces."""
-RERUN_STEP = 10_000
 _ENDED = Job.classified + Job.no_face + Job.unreadable + Job.failed + Job.cancelled
 
 
@@ -147,7 +144,7 @@ def submit(db: Database, submission: Submission) -> tuple[JobView, bool]:
             if same is not None:
                 if same.request_sha256 != submission.sha256:
                     raise IdempotencyError(f"The idempotency key {key!r} was used for another request; take a new one.")
-                return _view(connection, same.id), False
+                return view(connection, same.id), False
         made = connection.execute(
             sa.insert(Job)
             .values(
@@ -166,7 +163,7 @@ def submit(db: Database, submission: Submission) -> tuple[JobView, bool]:
             )
             .returning(Job.id)
         )
-        return _view(connection, made.scalar_one()), True
+        return view(connection, made.scalar_one()), True
 
 
 def get(db: Database, job_id: int) -> JobView:
@@ -175,7 +172,7 @@ def get(db: Database, job_id: int) -> JobView:
         NotFoundError: no such job.
     """
     with db.read() as connection:
-        return _view(connection, job_id)
+        return view(connection, job_id)
 
 
 def newest(
@@ -238,23 +235,23 @@ def totals(db: Database) -> Totals:
 def cancel(db: Database, job_id: int) -> JobView:
     """Ends a job at once: what is finished stays, what is not counts as cancelled. On an ended job it does nothing."""
     with db.write() as connection:
-        _end(connection, job_id, status=JobStatus.CANCELLED, cancelled_at=datetime.now(UTC))
-        return _view(connection, job_id)
+        end(connection, job_id, status=JobStatus.CANCELLED, cancelled_at=datetime.now(UTC))
+        return view(connection, job_id)
 
 
 def fail(db: Database, job_id: int, error: CuemillError) -> bool:
     """Ends a job that can't run; what is finished stays, what is not counts as cancelled. False on an ended job."""
     why = {"error_code": error.code, "error_message": str(error)}
     with db.write() as connection:
-        return _end(connection, job_id, status=JobStatus.FAILED, failed_at=datetime.now(UTC), **why)
+        return end(connection, job_id, status=JobStatus.FAILED, failed_at=datetime.now(UTC), **why)
 
 
-def _end(connection: Connection, job_id: int, **values: Any) -> bool:
+def end(connection: Connection, job_id: int, **values: Any) -> bool:
     """Ends a live job early: what it has left over counts as cancelled. False on an ended one."""
     moved = connection.execute(sa.update(Job).where(Job.id == job_id, Job.status.in_(LIVE)).values(values))
     if not moved.rowcount:
         return False
-    _keep_old_results(connection, job_id)
+    keep_old_results(connection, job_id)
     connection.execute(sa.update(Job).where(Job.id == job_id).values(cancelled=Job.cancelled + Job.total - _ENDED))
     connection.execute(sa.update(Batch).where(*_unfinished(job_id)).values(state=BatchState.CANCELLED))
     return True
@@ -264,95 +261,7 @@ def _unfinished(job_id: int) -> tuple[sa.ColumnElement[bool], ...]:
     return (Batch.job_id == job_id, Batch.state.in_((BatchState.QUEUED, BatchState.RUNNING)))
 
 
-def retry(
-    db: Database, job_id: int, codes: tuple[str, ...] = (), present_release: int | None = None
-) -> tuple[JobView, int]:
-    """Queues again the images that failed, were unreadable, or were left when the job ended early; no others.
-
-    Args:
-        codes: only images with one of these error codes.
-        present_release: the job goes over to this release, and the images whose prediction is by another are queued
-            again; those of `codes` too, but nothing else. Each keeps its old result until it has a new one: if the job
-            is cancelled or fails before, or the image can't be read any more, the old one stays.
-
-    Returns:
-        The job, and how many images are queued again.
-
-    Raises:
-        NotFoundError: no such job.
-    """
-    with db.write() as connection:
-        job = _view(connection, job_id, lock=not db.is_sqlite)
-        count = 0
-        if present_release is not None:
-            count += _queue_stale(connection, job, present_release)
-        if codes or present_release is None:
-            count += _queue_bad(connection, job, codes)
-        if not codes and present_release is None:
-            count += _queue_left(connection, job)
-        if job.status.ended and (count or job.scanned_at is None):
-            _reopen(connection, job)
-        return _view(connection, job_id), count
-
-
-def _queue_bad(connection: Connection, job: JobView, codes: tuple[str, ...]) -> int:
-    """Queues again what failed or was unreadable; its rows go."""
-    chosen = [Image.job_id == job.id, Image.outcome.in_((Outcome.FAILED, Outcome.UNREADABLE))]
-    if codes:
-        chosen.append(Image.error_code.in_(codes))
-    images = connection.execute(
-        sa.select(Image.number, Image.path, Image.outcome).where(*chosen).order_by(Image.number)
-    ).all()
-    connection.execute(sa.delete(Image).where(*chosen))
-    _add_items(connection, job.id, [(row.number, row.path) for row in images])
-    failed = sum(row.outcome == Outcome.FAILED for row in images)
-    connection.execute(
-        sa.update(Job)
-        .where(Job.id == job.id)
-        .values(failed=Job.failed - failed, unreadable=Job.unreadable - (len(images) - failed))
-    )
-    return len(images)
-
-
-def _queue_left(connection: Connection, job: JobView) -> int:
-    """Queues again the batches that were left when the job ended early."""
-    connection.execute(
-        sa.update(Batch)
-        .where(Batch.job_id == job.id, Batch.state == BatchState.CANCELLED)
-        .values(state=BatchState.QUEUED, hinted_at=None)
-    )
-    connection.execute(sa.update(Job).where(Job.id == job.id).values(cancelled=Job.cancelled - job.counts.cancelled))
-    return job.counts.cancelled
-
-
-def _queue_stale(connection: Connection, job: JobView, release_id: int) -> int:
-    """Moves a job to a release, and queues again the images whose prediction is by another; their rows stay."""
-    _keep_old_results(connection, job.id)  # A re-run that is still going on is begun anew: it is found again below.
-    if job.model_release_id != release_id:
-        connection.execute(sa.update(Job).where(Job.id == job.id).values(model_release_id=release_id))
-        # What is in hand is by the old release: whoever has it loses it.
-        running = sa.update(Batch).where(Batch.job_id == job.id, Batch.state == BatchState.RUNNING)
-        connection.execute(running.values(state=BatchState.QUEUED, lease_until=None, hinted_at=None))
-    mine = Image.job_id == job.id
-    stale = sa.exists().where(
-        Prediction.job_id == Image.job_id,
-        Prediction.number == Image.number,
-        Prediction.model_release_id != release_id,
-    )
-    page = sa.select(Image.number, Image.path).where(mine, stale).order_by(Image.number).limit(RERUN_STEP)
-    count, after = 0, -1
-    while found := connection.execute(page.where(Image.number > after)).all():
-        _add_items(connection, job.id, [(row.number, row.path) for row in found], rerun=True)
-        count, after = count + len(found), found[-1].number
-    # Their mark falls now, or it would have to be known which of them come back if the re-run is cancelled.
-    unmarked = connection.execute(sa.update(Image).where(mine, Image.reused, stale).values(reused=False)).rowcount
-    connection.execute(
-        sa.update(Job).where(Job.id == job.id).values(classified=Job.classified - count, reused=Job.reused - unmarked)
-    )
-    return count
-
-
-def _keep_old_results(connection: Connection, job_id: int) -> None:
+def keep_old_results(connection: Connection, job_id: int) -> None:
     """Ends what is unfinished of a re-run: the results that it was to replace count again."""
     unfinished = (*_unfinished(job_id), Batch.rerun)
     kept = connection.execute(sa.select(sa.func.coalesce(sa.func.sum(Batch.size), 0)).where(*unfinished)).scalar_one()
@@ -360,67 +269,6 @@ def _keep_old_results(connection: Connection, job_id: int) -> None:
         connection.execute(sa.update(Job).where(Job.id == job_id).values(classified=Job.classified + kept))
         done = {"state": BatchState.DONE, "items": None, "lease_until": None}
         connection.execute(sa.update(Batch).where(*unfinished).values(done))
-
-
-def _reopen(connection: Connection, job: JobView) -> None:
-    scanned = job.scanned_at is not None
-    connection.execute(
-        sa.update(Job)
-        .where(Job.id == job.id)
-        .values(
-            status=JobStatus.RUNNING if scanned else JobStatus.QUEUED,
-            running_at=datetime.now(UTC) if scanned else None,
-            completed_at=None,
-            cancelled_at=None,
-            failed_at=None,
-            error_code=None,
-            error_message=None,
-            scan_lease_until=None,
-            scan_hinted_at=None,
-        )
-    )
-
-
-def delete(db: Database, job_id: int) -> None:
-    """Removes a job and all its rows. Nobody sees it from the first moment on; its rows go in pieces, so that nobody
-    waits long. A crash in between is gone on with by the sweep (`models.retention`), or by deleting again.
-
-    Raises:
-        NotFoundError: no such job.
-    """
-    with db.write() as connection:
-        _end(connection, job_id, status=JobStatus.CANCELLED, cancelled_at=datetime.now(UTC))
-        if not hide(connection, Job.id == job_id):
-            raise NotFoundError(f"No job {job_id}.")
-    while delete_piece(db, job_id):
-        pass
-
-
-def hide(connection: Connection, *which: sa.ColumnElement[bool]) -> bool:
-    """Takes an ended job out of sight, to be deleted; its idempotency key is free again. False when there is none."""
-    values = {"deleted_at": sa.func.coalesce(Job.deleted_at, datetime.now(UTC)), "idempotency_key": None}
-    return bool(connection.execute(sa.update(Job).where(*which).values(values)).rowcount)
-
-
-def delete_piece(db: Database, job_id: int) -> int:
-    """Deletes some rows of a job that is out of sight, at last its own. Returns how many; 0 when nothing is left."""
-    mine = sa.select(Job.id).where(Job.id == job_id, Job.deleted_at.is_not(None))
-    with db.write() as connection:
-        # Whoever else deletes the same job waits here, or the two could wait for one another's rows.
-        if connection.scalar(mine.with_for_update()) is None:
-            return 0
-        # Predictions before their images: nothing but its image's row says whose a prediction is.
-        for table in (Prediction, Image):
-            numbers = sa.select(table.number).where(table.job_id == job_id).order_by(table.number)
-            last = connection.scalar(numbers.offset(DELETE_STEP - 1).limit(1))
-            piece = sa.delete(table).where(table.job_id == job_id, *([] if last is None else [table.number <= last]))
-            if deleted := connection.execute(piece).rowcount:
-                return deleted
-        some = sa.select(Batch.id).where(Batch.job_id == job_id).limit(DELETE_STEP)
-        return (
-            connection.execute(sa.delete(Batch).where(Batch.id.in_(some))).rowcount
-            or connection.execute(sa.delete(Job).where(Job.id == job_id)).rowcount
-        )
 
 
 def add_batch(
@@ -443,12 +291,6 @@ def add_batches(
         connection.execute(sa.insert(Batch), [{**new, "size": len(items), "items": items} for items in batches])
 
 
-def _add_items(connection: Connection, job_id: int, items: list[tuple[int, str]], rerun: bool = False) -> None:
-    size = connection.execute(sa.select(Job.batch_size).where(Job.id == job_id)).scalar_one()
-    batches = [items[start : start + size] for start in range(0, len(items), size)]
-    add_batches(connection, job_id, batches, rerun=rerun)
-
-
 def complete_if_ended(connection: Connection, job_id: int) -> None:
     """Completes a job when its folder has been listed and every image found has ended."""
     connection.execute(
@@ -462,7 +304,7 @@ def _select() -> sa.Select[*tuple[Any, ...]]:
     return sa.select(Job, ModelRelease.name.label("model")).join(ModelRelease).where(Job.deleted_at.is_(None))
 
 
-def _view(connection: Connection, job_id: int, lock: bool = False) -> JobView:
+def view(connection: Connection, job_id: int, lock: bool = False) -> JobView:
     query = _select().where(Job.id == job_id)
     row = connection.execute(query.with_for_update(of=Job) if lock else query).one_or_none()
     if row is None:

@@ -10,9 +10,9 @@ A job::
     move       by function              who                        only while
     claim      scans.claim              a worker that will list    queued or running, not listed, nobody's lease
     complete   jobs.complete_if_ended   who ended its last image   running, listed, nothing pending
-    cancel     jobs.cancel, .delete     a user                     queued or running
+    cancel     jobs.cancel, deletion    a user                     queued or running
     fail       jobs.fail                a worker                   queued or running: no folder, or no model
-    retry      jobs.retry               a user, and nobody else    ended
+    retry      retries.retry            a user, and nobody else    ended
 
 A batch::
 
@@ -22,14 +22,14 @@ A batch::
             └──────cancel────────┴──▶ cancelled ──retry──▶ queued
 
     move       by function                      who                   only while
-    add        scans.record, jobs.retry         a worker, a user      the scan's claim holds; asked
+    add        scans.record, retries.retry      a worker, a user      the scan's claim holds; asked
     claim      batches.claim (attempt + 1)      a worker              queued
     complete   batches.complete                 its worker            running, and attempt is still mine
     requeue    batches.sweep, batches.release   any worker program    running, lease over or worker dead
     halve      the same; two new batches        the same              the same, for the MAX_ATTEMPTS-th time
     give up    the same; the image has its row  the same              the same, for an image alone
     cancel     jobs.cancel, jobs.fail           as its job is ended   queued or running; of a re-run: done
-    retry      jobs.retry                       a user                cancelled
+    retry      retries.retry                    a user                cancelled
 
 A training, which has a job's states::
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from celery import signals
 
-from models import batches, retention
+from models import batches, deletion
 from models.database import Database
 from models.errors import DatabaseError
 from models.queue import make_app, sender
@@ -72,7 +72,7 @@ def sweep_forever(settings: Settings, db: Database, app: Any, stop: threading.Ev
         try:
             batches.sweep(db)
             batches.dispatch(db, send, settings)
-            retention.sweep(db, settings.retention_days)
+            deletion.sweep(db, settings.retention_days)
         except DatabaseError as error:
             _log.warning("sweep put off: %s", error)
         stop.wait(settings.sweep_s)

@@ -12,7 +12,7 @@ from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import Self
 
-from models import batches, retention
+from models import batches, deletion
 from models.database import Database
 from models.errors import DatabaseError
 from models.settings import Settings
@@ -137,7 +137,7 @@ class Supervisor:
     def _guarded_sweep(self) -> None:
         try:
             batches.sweep(self._db)
-            retention.sweep(self._db, self._settings.retention_days)
+            deletion.sweep(self._db, self._settings.retention_days)
         except DatabaseError as error:
             _log.warning("sweep put off: %s", error)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from models import batches, jobs, results, scans
+from models import batches, deletion, jobs, results, retries, scans
 from models.batches import Claim
 from models.database import Database
 from models.errors import FolderError, IdempotencyError, NotFoundError
@@ -179,8 +179,8 @@ def test_retry_runs_only_what_was_unreadable_or_failed(db: Database, release_id:
     batches.complete(db, first, rows_of(first))
     second = claim_one(db)
     batches.complete(db, second, rows_of(second, Outcome.UNREADABLE))
-    assert jobs.retry(db, job.id, ("other_code",))[1] == 0
-    again, retried = jobs.retry(db, job.id)
+    assert retries.retry(db, job.id, ("other_code",))[1] == 0
+    again, retried = retries.retry(db, job.id)
     assert (retried, again.status, again.counts.pending, again.counts.unreadable) == (4, JobStatus.RUNNING, 4, 0)
     claim = claim_one(db)
     assert claim.items == second.items
@@ -196,7 +196,7 @@ def test_retry_runs_what_a_cancelled_job_left(db: Database, release_id: int) -> 
     batches.complete(db, first, rows_of(first))
     stale = claim_one(db)
     jobs.cancel(db, job.id)
-    again, retried = jobs.retry(db, job.id)
+    again, retried = retries.retry(db, job.id)
     assert (retried, again.status, again.counts.pending, again.counts.cancelled) == (4, JobStatus.RUNNING, 4, 0)
     claim = claim_one(db)
     assert not batches.complete(db, stale, rows_of(stale))
@@ -214,7 +214,7 @@ def test_a_job_that_failed_can_be_tried_again(db: Database, release_id: int) -> 
         JobStatus.FAILED,
         {"code": "folder", "message": "/photos doesn't exist."},
     )
-    assert jobs.retry(db, job.id)[0].status is JobStatus.QUEUED
+    assert retries.retry(db, job.id)[0].status is JobStatus.QUEUED
     scan_whole(db, job, 1)
 
 
@@ -248,13 +248,13 @@ def test_a_scan_whose_worker_died_goes_on_behind_the_last_path(db: Database, rel
 def test_delete_removes_every_row_of_the_job_and_no_other(
     db: Database, release_id: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "DELETE_STEP", 3)
+    monkeypatch.setattr(deletion, "DELETE_STEP", 3)
     kept, gone = submit(db, release_id), submit(db, release_id)
     for job in (kept, gone):
         scan_whole(db, job, 10)
     while (claim := batches.claim(db, None, "worker", LEASE_S)) is not None:
         batches.complete(db, claim, rows_of(claim))
-    jobs.delete(db, gone.id)
+    deletion.delete(db, gone.id)
     with pytest.raises(NotFoundError):
         jobs.get(db, gone.id)
     assert jobs.get(db, kept.id).counts.classified == 10
@@ -444,7 +444,7 @@ def test_a_jobs_counts_are_those_of_its_images_and_batches_after_every_move(db: 
         check()
     jobs.cancel(db, job.id)
     check()
-    jobs.retry(db, job.id)
+    retries.retry(db, job.id)
     check()
     while (next_claim := batches.claim(db, None, "worker", LEASE_S)) is not None:
         batches.complete(db, next_claim, rows_of(next_claim))

@@ -1,7 +1,6 @@
 """Names as bytes, the walk, and files that are not what they seem."""
 
 import os
-import tempfile
 import socket
 import tempfile
 from collections.abc import Iterator

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from models import batches, jobs, retention, reuse
+from models import batches, deletion, jobs, reuse
 from models.database import Database
 from models.labels import EMOTIONS
 from models.results import Filter, page
@@ -163,11 +163,11 @@ def test_predictions_to_use_again_are_found_by_index(filled: Database, release_i
 
 
 def test_a_job_is_deleted_by_index(filled: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "DELETE_STEP", 500)
+    monkeypatch.setattr(deletion, "DELETE_STEP", 500)
 
     def work() -> None:
-        jobs.delete(filled, 2)
-        retention.sweep(filled, 30)
+        deletion.delete(filled, 2)
+        deletion.sweep(filled, 30)
 
     found = plans(filled, work)
     assert len(found) >= 30

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from models import jobs, pickles, releases, results, reuse
+from models import deletion, jobs, pickles, releases, results, reuse
 from models.database import Database
 from models.jobs import JobView, Submission
 from models.results import Filter, Record
@@ -126,7 +126,7 @@ def test_another_release_predicts_for_itself(db: Database, run: Run, tmp_path: P
 def test_predictions_outlive_the_job_that_made_them(db: Database, run: Run) -> None:
     first = run()
     run()
-    jobs.delete(db, first.id)
+    deletion.delete(db, first.id)
     assert run().reused == 10
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from models import batches, jobs, results
+from models import batches, jobs, results, retries
 from models.database import Database
 from models.errors import PickleError
 from models.jobs import JobView
@@ -67,7 +67,7 @@ def made_by(db: Database, job: JobView) -> list[str | None]:
 
 
 def test_only_what_another_release_predicted_is_run_again(db: Database, done: JobView, newer: int) -> None:
-    again, count = jobs.retry(db, done.id, present_release=newer)
+    again, count = retries.retry(db, done.id, present_release=newer)
     assert (count, again.status, again.counts.pending, again.counts.unreadable) == (8, JobStatus.RUNNING, 8, 2)
     assert (again.model, again.reused) == ("newer", 0)
     assert made_by(db, done) == 8 * ["tiny"]
@@ -79,19 +79,19 @@ def test_only_what_another_release_predicted_is_run_again(db: Database, done: Jo
     assert made_by(db, done) == 8 * ["newer"]
     ended = jobs.get(db, done.id)
     assert (ended.status, ended.counts.classified, ended.counts.unreadable) == (JobStatus.COMPLETED, 8, 2)
-    assert jobs.retry(db, done.id, present_release=newer)[1] == 0
+    assert retries.retry(db, done.id, present_release=newer)[1] == 0
     assert jobs.get(db, done.id).status is JobStatus.COMPLETED
 
 
 def test_codes_come_on_top(db: Database, done: JobView, newer: int) -> None:
-    assert jobs.retry(db, done.id, ("truncated", "empty"), newer)[1] == 10
+    assert retries.retry(db, done.id, ("truncated", "empty"), newer)[1] == 10
     work(db)
     assert made_by(db, done) == 8 * ["newer"]
 
 
 @pytest.mark.parametrize("end", ["cancel", "fail"])
 def test_a_rerun_that_is_ended_early_loses_no_result(db: Database, done: JobView, newer: int, end: str) -> None:
-    jobs.retry(db, done.id, present_release=newer)
+    retries.retry(db, done.id, present_release=newer)
     first = claim_one(db)
     batches.complete(db, first, rows_of(first))
     in_hand = claim_one(db)
@@ -104,13 +104,13 @@ def test_a_rerun_that_is_ended_early_loses_no_result(db: Database, done: JobView
     ended = jobs.get(db, done.id)
     assert (ended.counts.classified, ended.counts.cancelled) == (8, 0)
     assert made_by(db, done) == 4 * ["newer"] + 4 * ["tiny"]
-    assert jobs.retry(db, done.id, present_release=newer)[1] == 4
+    assert retries.retry(db, done.id, present_release=newer)[1] == 4
     work(db)
     assert made_by(db, done) == 8 * ["newer"]
 
 
 def test_an_image_that_is_gone_keeps_its_old_result(db: Database, done: JobView, newer: int) -> None:
-    jobs.retry(db, done.id, present_release=newer)
+    retries.retry(db, done.id, present_release=newer)
     work(db, Outcome.UNREADABLE)
     ended = jobs.get(db, done.id)
     assert (ended.status, ended.counts.classified, ended.counts.unreadable) == (JobStatus.COMPLETED, 8, 2)
@@ -118,7 +118,7 @@ def test_an_image_that_is_gone_keeps_its_old_result(db: Database, done: JobView,
 
 
 def test_an_image_that_kills_its_worker_keeps_its_old_result(db: Database, done: JobView, newer: int) -> None:
-    jobs.retry(db, done.id, present_release=newer)
+    retries.retry(db, done.id, present_release=newer)
     while (claim := batches.claim(db, None, "worker", LEASE_S)) is not None:
         if 5 in [number for number, _ in claim.items]:
             lose_leases(db)
@@ -132,7 +132,7 @@ def test_an_image_that_kills_its_worker_keeps_its_old_result(db: Database, done:
 
 def test_asked_twice_it_runs_once(db: Database, done: JobView, newer: int) -> None:
     for _ in range(2):
-        jobs.retry(db, done.id, present_release=newer)
+        retries.retry(db, done.id, present_release=newer)
         check(db, done.id)
     with db.read() as connection:
         due = connection.execute(sa.select(Batch.items).where(Batch.state == BatchState.QUEUED)).scalars().all()
@@ -145,7 +145,7 @@ def test_what_a_running_job_has_in_hand_is_done_by_the_new_release(db: Database,
     first = claim_one(db)
     batches.complete(db, first, rows_of(first))
     in_hand = claim_one(db)
-    assert jobs.retry(db, job.id, present_release=newer)[1] == 4
+    assert retries.retry(db, job.id, present_release=newer)[1] == 4
     assert not batches.complete(db, in_hand, rows_of(in_hand))
     work(db)
     assert made_by(db, job) == 8 * ["newer"]

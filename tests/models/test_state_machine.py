@@ -23,7 +23,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from models import batches, jobs, scans
+from models import batches, deletion, jobs, retries, scans
 from models.batches import Claim
 from models.database import Database
 from models.errors import FolderError
@@ -209,10 +209,10 @@ class Moves(RuleBasedStateMachine):
             jobs.fail(self.db, job, FolderError("/photos doesn't exist."))
         elif what == "delete":
             self.asked = job
-            jobs.delete(self.db, job)
+            deletion.delete(self.db, job)
         else:
             self.asked = job
-            jobs.retry(self.db, job, () if what == "retry" else ("worker_died",))
+            retries.retry(self.db, job, () if what == "retry" else ("worker_died",))
 
     @invariant()
     def all_holds(self) -> None:

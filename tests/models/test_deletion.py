@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from models import batches, jobs, releases, results, retention
+from models import batches, deletion, jobs, releases, results, retries
 from models.database import Database
 from models.errors import NotFoundError
 from models.jobs import JobView, Submission
@@ -52,7 +52,7 @@ def ids(db: Database) -> set[int]:
 
 def test_jobs_are_kept_for_ever_unless_somebody_says_how_long(db: Database, release_id: int) -> None:
     job = finished(db, release_id, days_ago=5_000)
-    assert retention.sweep(db, 0) == 0
+    assert deletion.sweep(db, 0) == 0
     assert (ids(db), job.expires_at(0)) == ({job.id}, None)
 
 
@@ -65,14 +65,14 @@ def test_what_ended_longer_ago_than_its_retention_is_deleted(
     short = finished(db, release_id, days_ago=3, retention_days=2)
     live = submit(db, release_id)
     with caplog.at_level(logging.WARNING):
-        assert retention.sweep(db, 30) == 2 * (10 + 10 + 3 + 1)
+        assert deletion.sweep(db, 30) == 2 * (10 + 10 + 3 + 1)
     assert ids(db) == {young.id, kept.id, live.id}
     assert [rows(db, job.id) for job in (old, short)] == [0, 0]
     assert [r.getMessage() for r in caplog.records] == [f"job={j.id} rows=24 deleted" for j in (old, short)]
     assert young.completed_at is not None
     assert young.expires_at(30) == young.completed_at + timedelta(days=30)
     assert (kept.expires_at(30), live.expires_at(30)) == (None, None)
-    assert retention.sweep(db, 30) == 0
+    assert deletion.sweep(db, 30) == 0
 
 
 def test_a_job_that_is_tried_again_is_kept(db: Database, release_id: int) -> None:
@@ -80,23 +80,23 @@ def test_a_job_that_is_tried_again_is_kept(db: Database, release_id: int) -> Non
     jobs.cancel(db, job.id)
     with db.write() as connection:
         connection.execute(sa.update(Job).values(cancelled_at=job.queued_at - timedelta(days=2)))
-    jobs.retry(db, job.id)
-    assert retention.sweep(db, 1) == 0
+    retries.retry(db, job.id)
+    assert deletion.sweep(db, 1) == 0
     assert jobs.get(db, job.id).status is JobStatus.QUEUED
 
 
 def test_a_sweep_deletes_a_bounded_number_of_pieces_and_the_next_goes_on(
     db: Database, release_id: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "DELETE_STEP", 3)
-    monkeypatch.setattr(retention, "PIECES", 2)
+    monkeypatch.setattr(deletion, "DELETE_STEP", 3)
+    monkeypatch.setattr(deletion, "PIECES", 2)
     job = finished(db, release_id, days_ago=2)
-    assert retention.sweep(db, 1) == 6
+    assert deletion.sweep(db, 1) == 6
     with pytest.raises(NotFoundError):
         jobs.get(db, job.id)
     assert rows(db, job.id) == 24 - 6
     sizes = []
-    while deleted := retention.sweep(db, 1):
+    while deleted := deletion.sweep(db, 1):
         sizes.append(deleted)
     assert sum(sizes) == 18
     assert max(sizes) <= 6
@@ -104,7 +104,7 @@ def test_a_sweep_deletes_a_bounded_number_of_pieces_and_the_next_goes_on(
 
 
 def test_sweeps_and_deletes_at_once_do_no_harm(db: Database, release_id: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "DELETE_STEP", 7)
+    monkeypatch.setattr(deletion, "DELETE_STEP", 7)
     gone = finished(db, release_id, 200, days_ago=2)
     kept = finished(db, release_id, 20)
     start = threading.Barrier(4)
@@ -112,13 +112,13 @@ def test_sweeps_and_deletes_at_once_do_no_harm(db: Database, release_id: int, mo
 
     def sweep() -> None:
         start.wait()
-        while n := retention.sweep(db, 1):
+        while n := deletion.sweep(db, 1):
             deleted.append(n)
 
     def delete() -> None:
         start.wait()
         try:
-            jobs.delete(db, gone.id)
+            deletion.delete(db, gone.id)
         except NotFoundError:
             deleted.append(0)
 
@@ -149,7 +149,7 @@ def in_threads(*works: object) -> None:
 def test_a_job_is_deleted_while_it_is_scanned_and_worked_on_and_others_go_on(
     db: Database, release_id: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "DELETE_STEP", 10)
+    monkeypatch.setattr(deletion, "DELETE_STEP", 10)
     gone, kept = submit(db, release_id), submit(db, release_id)
     scan_whole(db, kept, 200)
     deleted = threading.Event()
@@ -185,7 +185,7 @@ def test_a_job_is_deleted_while_it_is_scanned_and_worked_on_and_others_go_on(
     def delete() -> None:
         assert listed.wait(60)
         try:
-            jobs.delete(db, gone.id)
+            deletion.delete(db, gone.id)
         finally:
             deleted.set()
 
@@ -201,27 +201,27 @@ def test_a_job_is_deleted_while_it_is_scanned_and_worked_on_and_others_go_on(
 def test_a_job_is_out_of_sight_from_the_moment_its_deletion_begins(
     db: Database, release_id: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "DELETE_STEP", 3)
+    monkeypatch.setattr(deletion, "DELETE_STEP", 3)
     asked = Submission("/photos", release_id, idempotency_key="k")
     job, _ = jobs.submit(db, asked)
     scan_whole(db, job, 10)
     other = finished(db, release_id)
     with db.write() as connection:
-        jobs.hide(connection, Job.id == job.id)
-    assert jobs.delete_piece(db, job.id) == 3
+        deletion.hide(connection, Job.id == job.id)
+    assert deletion.delete_piece(db, job.id) == 3
     assert ids(db) == {other.id}
     assert {r.job_id for r in results.every(db, Filter())} == {other.id}
     assert jobs.totals(db).images["classified"] == 10
     assert jobs.find_live(db, asked) is None
-    for look in (jobs.get, jobs.cancel, jobs.retry):
+    for look in (jobs.get, jobs.cancel, retries.retry):
         with pytest.raises(NotFoundError):
             look(db, job.id)
     again, new = jobs.submit(db, asked)
     assert (new, again.id != job.id) == (True, True)
-    jobs.delete(db, job.id)
+    deletion.delete(db, job.id)
     assert rows(db, job.id) == 0
     with pytest.raises(NotFoundError):
-        jobs.delete(db, job.id)
+        deletion.delete(db, job.id)
 
 
 @pytest.mark.parametrize("by", ["sweep", "delete"])
@@ -230,8 +230,8 @@ def test_a_deletion_that_was_killed_half_way_is_gone_on_with(
 ) -> None:
     job = finished(db, release_id, 400)
     script = (
-        "from models import jobs; from models.database import Database; jobs.DELETE_STEP = 1;"
-        f"jobs.delete(Database({db.url.render_as_string(hide_password=False)!r}), {job.id})"
+        "from models import deletion; from models.database import Database; deletion.DELETE_STEP = 1;"
+        f"deletion.delete(Database({db.url.render_as_string(hide_password=False)!r}), {job.id})"
     )
     process = subprocess.Popen([sys.executable, "-c", script])
     before = rows(db, job.id)
@@ -242,10 +242,10 @@ def test_a_deletion_that_was_killed_half_way_is_gone_on_with(
     with pytest.raises(NotFoundError):
         jobs.get(db, job.id)
     if by == "sweep":
-        while retention.sweep(db, 0):
+        while deletion.sweep(db, 0):
             pass
     else:
-        jobs.delete(db, job.id)
+        deletion.delete(db, job.id)
     assert rows(db, job.id) == 0
 
 
@@ -262,6 +262,6 @@ def test_what_is_deleted_from_sqlite_is_overwritten(tmp_path: Path, tiny_model: 
         return [text in file.read_bytes() for text in (b"photos-of-somebody", b"042.jpg")]
 
     assert holds() == [True, True]
-    jobs.delete(db, job.id)
+    deletion.delete(db, job.id)
     assert holds() == [False, False]
     db.close()
