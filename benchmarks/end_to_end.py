@@ -67,7 +67,14 @@ def _in_processes(work: Callable[..., Any], shares: list[list[bytes]]) -> float:
     return total
 
 
-def _pixels(paths: list[bytes], preprocessing: Preprocessing) -> NDArray[np.uint8]:
+def folder_paths(folder: Path) -> list[bytes]:
+    """Of all pictures in a folder."""
+    root = os.fsencode(folder.resolve())
+    return [os.path.join(root, path) for path in walk(root, True)]
+
+
+def pixels(paths: list[bytes], preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """Pictures decoded and resized as a worker does: uint8 (n, height, width, 3)."""
     files = (read_image(os.path.dirname(path), os.path.basename(path)) for path in paths)
     return np.stack([preprocessing.resize(decode(data, preprocessing.size)) for data in files])
 
@@ -75,7 +82,7 @@ def _pixels(paths: list[bytes], preprocessing: Preprocessing) -> NDArray[np.uint
 def bare_engine(paths: list[bytes], start: Barrier, speeds: "Queue[float]") -> None:
     """The network alone on one core, as a worker has it: inputs ready in memory."""
     release = pickles.load(SHIPPED_MODEL)
-    inputs = release.preprocessing.to_input(_pixels(paths, release.preprocessing))
+    inputs = release.preprocessing.to_input(pixels(paths, release.preprocessing))
     engine = load_engine(release, Settings())
     engine.predict(inputs[:BATCH])
     start.wait()
@@ -93,7 +100,7 @@ def without_queue(paths: list[bytes], start: Barrier, speeds: "Queue[float]") ->
     start.wait()
     begun = time.perf_counter()
     for i in range(0, len(paths), BATCH):
-        engine.predict(release.preprocessing.to_input(_pixels(paths[i : i + BATCH], release.preprocessing)))
+        engine.predict(release.preprocessing.to_input(pixels(paths[i : i + BATCH], release.preprocessing)))
     speeds.put(len(paths) / (time.perf_counter() - begun))
 
 
@@ -103,7 +110,7 @@ def keras_predict(paths: list[bytes], start: Barrier, speeds: "Queue[float]") ->
 
     release = pickles.load(SHIPPED_MODEL)
     network = to_keras(release)
-    inputs = release.preprocessing.to_input(_pixels(paths, release.preprocessing))
+    inputs = release.preprocessing.to_input(pixels(paths, release.preprocessing))
     network.predict(inputs[: 2 * KERAS_BATCH], batch_size=KERAS_BATCH, verbose=0)
     start.wait()
     begun = time.perf_counter()
@@ -185,8 +192,7 @@ ONE, TWO = "embedded, one worker on one core", "embedded, two workers on two cor
 
 def ways(folder: Path) -> Iterator[Figure]:
     """Every way of classifying the folder, one after another, each alone on the machine."""
-    root = os.fsencode(folder.resolve())
-    paths = [os.path.join(root, path) for path in walk(root, True)]
+    paths = folder_paths(folder)
     shares = [paths[i :: len(CORES)] for i in range(len(CORES))]
     yield Figure(BARE, _in_processes(bare_engine, shares))
     yield Figure(KERAS, _in_processes(keras_predict, [paths]))

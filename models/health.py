@@ -203,14 +203,18 @@ def check_progress(found: Snapshot, settings: Settings) -> Check:
 
 
 def check_writes(db: Database) -> Check:
-    """Whether SQLite lets us write: a process that is stopped within a transaction keeps all others out.
+    """Whether the database lets us write, by doing so and leaving nothing behind.
 
-    Nothing is written; PostgreSQL, which has no such lock, shows by its workers' heartbeats that it can be written.
+    In SQLite, a process that is stopped within a transaction keeps all others out. PostgreSQL's disk can't be looked at
+    from here, but a new table, if only a temporary one, takes room on it.
     """
     try:
-        with db.write():
-            pass
+        with db.write() as connection:
+            if not db.is_sqlite:
+                connection.execute(sa.text("CREATE TEMPORARY TABLE cuemill_probe ON COMMIT DROP AS SELECT 1"))
     except DatabaseError as error:
+        if "permission denied" in str(error):
+            return Check("writes", State.OK, "Not looked at: the user may not make temporary tables.")
         return Check("writes", State.PROBLEM, str(error))
     return Check("writes", State.OK, "The database can be written.")
 
@@ -275,6 +279,8 @@ def check_database(db: Database, settings: Settings) -> list[Check]:
             check_workers(found),
             check_progress(found, settings),
         ]
+        if not db.is_sqlite:  # There it may hang, and is asked apart.
+            checks.append(check_writes(db))
         images = found.served.images + found.unserved.images
     except DatabaseError as error:
         checks = [Check("database", State.PROBLEM, str(error))]

@@ -1,6 +1,7 @@
 """Fixtures for all tests: real services, databases made by the migrations, and a tiny model."""
 
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,10 +58,9 @@ def release_id(db: Database, tiny_model: Path) -> int:
 
 
 @pytest.fixture
-def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+def small_disk(request: pytest.FixtureRequest) -> Iterator[Path]:
     """A file system of the size asked for (indirectly), such as "4m"."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={request.param}", "tmpfs", str(disk)], check=True)
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are root's alone, and PostgreSQL doesn't run as root.
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={request.param}", "tmpfs", folder], check=True)
+        yield Path(folder)
+        subprocess.run(["umount", "--lazy", folder], check=True)

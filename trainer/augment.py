@@ -17,7 +17,7 @@ class Augmentation:
     Attributes:
         degrees: turned to either side.
         zoom: magnified or shrunk, as a share.
-        shift: moved, in pixels along each axis.
+        shift: moved, in whole pixels along each axis; what is neither turned nor zoomed stays as sharp as it was.
         contrast: made stronger or weaker, as a share.
         brightness: made lighter or darker, in grey levels of 255.
         erase: the share of images of which a rectangle of 2 to 15 % is filled with one random grey.
@@ -29,7 +29,7 @@ class Augmentation:
 
     degrees: float = 12.0
     zoom: float = 0.12
-    shift: float = 4.0
+    shift: int = 4
     contrast: float = 0.25
     brightness: float = 20.0
     erase: float = 0.25
@@ -60,7 +60,7 @@ class Augmentation:
         mirror = random.choice((-1.0, 1.0))
         a, b = scale * mirror * np.cos(angle), scale * np.sin(angle)
         d, e = -scale * mirror * np.sin(angle), scale * np.cos(angle)
-        x, y = (side / 2 + random.uniform(-self.shift, self.shift) for side in (image.shape[1], image.shape[0]))
+        x, y = (side / 2 + random.integers(-self.shift, self.shift, endpoint=True) for side in image.shape[1::-1])
         coefficients = (a, b, x - (a + b) * size / 2, d, e, y - (d + e) * size / 2)
         moved = Image.fromarray(image).transform(
             (size, size), Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR

@@ -2,6 +2,7 @@
 
 import subprocess
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from models.health import (
     check_images,
     check_progress,
     check_workers,
+    check_writes,
     snapshot,
     worst,
 )
@@ -25,7 +27,7 @@ from models.results import Row
 from models.settings import Settings
 from models.states import Outcome
 from models.tables import Job, Worker
-from tests.services import free_port, wait_until
+from tests.services import Postgres, free_port, wait_until
 
 SETTINGS = Settings(_env_file=None)
 HOUR_S = 3600.0
@@ -197,6 +199,41 @@ def test_a_disk_is_told_full_before_sqlite_runs_into_its_end(small_disk: Path, t
     assert "can't be written" in check_disk(small_disk).message
 
 
+@pytest.mark.parametrize("small_disk", ["100m"], indirect=True)
+def test_a_full_disk_of_postgresql_is_told_and_so_is_that_there_is_room_again(small_disk: Path) -> None:
+    server = Postgres(small_disk)
+    server.start()
+    try:
+        db = Database(server.create_database())
+        db.upgrade()
+        assert check_writes(db).state is State.OK
+        ballast = small_disk / "ballast"
+        with suppress(OSError), ballast.open("wb") as file:
+            while file.write(bytes(4096)):
+                file.flush()
+        found = {check.name: check for check in check_database(db, SETTINGS)}
+        assert found["database"].state is State.OK
+        assert found["writes"].state is State.PROBLEM
+        assert "The disk of the database" in found["writes"].message
+        assert "is full" in found["writes"].message
+        ballast.unlink()
+        assert check_writes(db).state is State.OK
+        db.close()
+    finally:
+        server.stop(immediately=True)
+
+
+def test_a_user_who_may_make_no_temporary_tables_is_no_problem(postgres_server: Postgres) -> None:
+    url = postgres_server.create_database()
+    name = url.rpartition("/")[2]
+    postgres_server.execute(f"REVOKE TEMPORARY ON DATABASE {name} FROM PUBLIC")
+    postgres_server.execute(f"CREATE ROLE humble_{name} LOGIN")
+    db = Database(url.replace("cuemill@", f"humble_{name}@"))
+    found = check_writes(db)
+    assert (found.state, found.message[:14]) == (State.OK, "Not looked at:")
+    db.close()
+
+
 def test_a_disk_too_small_for_what_waits_is_told_before_it_is_full(tmp_path: Path) -> None:
     found = check_disk(tmp_path, images=10**12)
     assert found.state is State.WARNING
@@ -244,7 +281,7 @@ def test_a_writer_that_never_ends_keeps_others_out_of_sqlite_and_is_told(
         if db.is_sqlite:
             assert "Some process keeps the database locked" in found["writes"].message
         else:
-            assert "writes" not in found
+            assert found["writes"].state is State.OK
     wait_until(lambda: worst(watch.look()) is State.OK, "the database to be free again")
 
 

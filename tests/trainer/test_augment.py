@@ -33,7 +33,7 @@ def test_without_any_change_an_image_is_itself_or_its_mirror_image_about_as_ofte
 
 @pytest.mark.parametrize(
     "options",
-    [{"degrees": 20.0}, {"zoom": 0.3}, {"shift": 4.0}, {"contrast": 0.5}, {"brightness": 60.0}, {"erase": 1.0}],
+    [{"degrees": 20.0}, {"zoom": 0.3}, {"shift": 4}, {"contrast": 0.5}, {"brightness": 60.0}, {"erase": 1.0}],
 )
 def test_each_change_alone_makes_images_differ_and_keeps_their_form(options: dict[str, Any]) -> None:
     images = np.random.default_rng(1).integers(0, 256, (32, 16, 16, 3), np.uint8)
@@ -45,9 +45,17 @@ def test_each_change_alone_makes_images_differ_and_keeps_their_form(options: dic
     assert differs.any(axis=(1, 2, 3)).mean() > 0.9
 
 
+def test_an_image_that_is_only_shifted_and_mirrored_keeps_its_pixels() -> None:
+    images = np.random.default_rng(1).integers(0, 256, (32, 16, 16, 3), np.uint8)
+    for image, moved in zip(images, change(images, shift=4), strict=True):
+        middle = moved[6:10, 6:10]
+        places = [image[y : y + 4, x : x + 4] for y in range(2, 11) for x in range(2, 11)]
+        assert any((middle == place).all() or (middle == place[:, ::-1]).all() for place in places)
+
+
 def test_turning_and_shifting_leave_no_black_edge() -> None:
     white = np.full((32, 16, 16, 3), 255, np.uint8)
-    assert (change(white, degrees=12.0, shift=4.0, zoom=0.12) > 250).all()
+    assert (change(white, degrees=12.0, shift=4, zoom=0.12) > 250).all()
 
 
 def test_a_smaller_size_holds_the_whole_face() -> None:
