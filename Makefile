@@ -19,7 +19,6 @@ test: $(VENV)/development services ## Run all tests, with a private Redis and Po
 	$(BIN)/python -m pytest
 
 faults: $(VENV)/development services ## Kill, stop, cut and fill everything, in full doses, and print what was lost: nothing
-	EXAMPLES=200 $(BIN)/python -m pytest tests/models/test_state_machine.py
 	$(BIN)/python -m tests.faults
 
 check: $(VENV)/development ## Check format, lint, types and the direction of imports

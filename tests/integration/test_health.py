@@ -5,7 +5,7 @@ import os
 import signal
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +167,8 @@ class Stoppable:
     def signal(self, number: signal.Signals) -> None:
         children = Path(f"/proc/{self._main}/task/{self._main}/children").read_text().split()
         for process in [self._main, *map(int, children)]:
-            os.kill(process, number)
+            with suppress(ProcessLookupError):  # A child ends with its connection.
+                os.kill(process, number)
 
 
 @pytest.fixture

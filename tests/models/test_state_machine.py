@@ -3,7 +3,6 @@
 Hypothesis chooses the moves; after each one, what must hold is asked of the tables. `make faults` tries more of them.
 """
 
-import os
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -284,7 +283,7 @@ def test_no_order_of_moves_loses_doubles_or_miscounts_an_image(db: Database, rel
     run_state_machine_as_test(
         lambda: Moves(db, release_id),  # type: ignore[arg-type]  # Any factory will do, it says.
         settings=settings(
-            max_examples=int(os.environ.get("EXAMPLES", "50")),
+            max_examples=200,
             stateful_step_count=50,
             deadline=None,
             suppress_health_check=list(HealthCheck),
