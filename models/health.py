@@ -23,7 +23,7 @@ from models.errors import DatabaseError, FolderError
 from models.paths import check_folder
 from models.settings import Settings
 from models.states import LIVE, BatchState
-from models.tables import REVISION, Batch, Job, Worker
+from models.tables import REVISION, Batch, Job, Training, Worker
 from models.workers import SILENT_S
 
 DISK_FULL_BYTES: Final = 16 * 2**20
@@ -33,6 +33,8 @@ IMAGE_BYTES: Final = 600
 """What an image's rows and their indexes take in SQLite: 557 bytes were measured, with paths of 42 characters."""
 ANSWER_S: Final = 4.0
 """Whoever asks is told within this, and so within the 5 s that monitors usually wait."""
+
+_TRAINER: Final = "`cuemill worker --queue training` is one."
 
 _log = logging.getLogger(__name__)
 
@@ -202,6 +204,32 @@ def check_progress(found: Snapshot, settings: Settings) -> Check:
     return Check("progress", State.OK, f"{left}; work moves on.")
 
 
+def check_trainings(db: Database, settings: Settings) -> Check:
+    """Trainings that no training worker takes up, or whose worker is gone.
+
+    Their worker renews a lease every second, so the rows themselves say whether it lives.
+
+    Raises:
+        DatabaseError: out of reach.
+    """
+    with db.read() as connection:
+        now = connection.execute(sa.select(now_s())).scalar_one()
+        live = connection.execute(
+            sa.select(Training.id, Training.queued_at, Training.lease_until)
+            .where(Training.status.in_(LIVE))
+            .order_by(Training.id)
+        ).all()
+    lost = [row for row in live if row.lease_until is not None and row.lease_until < now]
+    if lost:
+        one = f"The worker of training {lost[0].id} died or hangs."
+        return Check("trainings", State.PROBLEM, f"{one} Start one: it goes on from the last epoch. {_TRAINER}")
+    waits_s = now - min((row.queued_at.timestamp() for row in live), default=now)
+    if live and all(row.lease_until is None for row in live) and waits_s > settings.rehint_s + 2 * settings.sweep_s:
+        waiting = f"{_count(len(live), 'training')} {'waits' if len(live) == 1 else 'wait'}, and no worker trains."
+        return Check("trainings", State.PROBLEM, f"{waiting} {_TRAINER}")
+    return Check("trainings", State.OK, f"{_count(len(live), 'training')} under way or waiting.")
+
+
 def check_writes(db: Database) -> Check:
     """Whether the database lets us write, by doing so and leaving nothing behind.
 
@@ -268,7 +296,7 @@ def check_queue(settings: Settings, ping: Callable[[], bool]) -> Check:
 
 
 def check_database(db: Database, settings: Settings) -> list[Check]:
-    """The database, what its tables say of workers, and, of SQLite, its disk."""
+    """The database, what its tables say of work and workers, and, of SQLite, its disk."""
     images = 0
     try:
         db.check_revision()
@@ -278,6 +306,7 @@ def check_database(db: Database, settings: Settings) -> list[Check]:
             Check("database", State.OK, f"{where} answers; its tables are of revision {REVISION}."),
             check_workers(found),
             check_progress(found, settings),
+            check_trainings(db, settings),
         ]
         if not db.is_sqlite:  # There it may hang, and is asked apart.
             checks.append(check_writes(db))

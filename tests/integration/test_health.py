@@ -225,7 +225,7 @@ def test_a_folder_that_the_api_should_read_and_that_is_gone_is_named(embedded: D
     assert ready(client) == {
         "status": "degraded",
         "checks": {
-            **dict.fromkeys(("database", "writes", "workers", "progress", "disk", "queue"), "ok"),
+            **dict.fromkeys(("database", "writes", "workers", "progress", "trainings", "disk", "queue"), "ok"),
             "images": f"{images} doesn't exist. Mount it, or change CUEMILL_IMAGE_ROOTS.",
         },
     }

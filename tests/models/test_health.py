@@ -3,12 +3,13 @@
 import subprocess
 import threading
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from models import batches, jobs, scans, workers
+from models import batches, jobs, scans, trainings, workers
 from models.database import Database
 from models.health import (
     Check,
@@ -18,6 +19,7 @@ from models.health import (
     check_disk,
     check_images,
     check_progress,
+    check_trainings,
     check_workers,
     check_writes,
     snapshot,
@@ -26,7 +28,7 @@ from models.health import (
 from models.results import Row
 from models.settings import Settings
 from models.states import Outcome
-from models.tables import Job, Worker
+from models.tables import Job, Training, Worker
 from tests.services import Postgres, free_port, wait_until
 
 SETTINGS = Settings(_env_file=None)
@@ -184,6 +186,23 @@ def test_a_database_out_of_reach_or_of_another_revision_is_a_problem_without_its
     with db.write() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '0003'"))
     assert "of revision 0003" in check_database(db, SETTINGS)[0].message
+
+
+def test_a_training_that_waits_for_a_worker_or_has_lost_it_is_told(db: Database) -> None:
+    assert check_trainings(db, SETTINGS).state is State.OK
+    first = trainings.submit(db, {"candidates": ["model1"]}).id
+    assert check_trainings(db, SETTINGS).state is State.OK
+    with db.write() as connection:
+        connection.execute(sa.update(Training).values(queued_at=datetime.now(UTC) - timedelta(hours=1)))
+    found = check_trainings(db, SETTINGS)
+    assert found.state is State.PROBLEM
+    assert found.message.startswith("1 training waits, and no worker trains. `cuemill worker --queue training`")
+    assert trainings.claim(db, first, "h:1", lease_s=30)
+    trainings.submit(db, {"candidates": ["model1"]})  # It waits for its turn, which is no problem.
+    assert check_trainings(db, SETTINGS).state is State.OK
+    with db.write() as connection:
+        connection.execute(sa.update(Training).where(Training.id == first).values(lease_until=1.0))
+    assert f"The worker of training {first} died or hangs." in check_trainings(db, SETTINGS).message
 
 
 @pytest.mark.parametrize("small_disk", ["24m"], indirect=True)
