@@ -1,7 +1,7 @@
 """Training images made different each time they are seen, so that a network learns faces and not files."""
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ class Augmentation:
             2018, arXiv:1710.09412); 0 = never.
         sizes: up to which share of the epochs faces are shrunk to how many pixels, which costs less; after, they are
             whole.
+        sharp: the share of the epochs, at the end, in which images are neither turned, zoomed nor blended. These blur,
+            and a network that ends on blurred images reads sharp ones worse (EXPERIMENTS.md).
     """
 
     degrees: float = 12.0
@@ -35,6 +37,13 @@ class Augmentation:
     erase: float = 0.25
     mixup: float = 0.2
     sizes: tuple[tuple[float, int], ...] = ()
+    sharp: float = 0.0
+
+    def at(self, epoch: int, epochs: int) -> Self:
+        """What is done in an epoch (counted from 1) of so many."""
+        if epoch > (1 - self.sharp) * epochs:
+            return replace(self, degrees=0.0, zoom=0.0, mixup=0.0)
+        return self
 
     def size(self, whole: int, epoch: int, epochs: int) -> int:
         """The side, in pixels, of what is fitted in an epoch (counted from 1) of so many."""

@@ -303,13 +303,14 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
         images, targets = self._data.images[chosen], self._data.targets(chosen)
         if self._epoch is None:
             return self._run.preprocessing.to_input(images), targets
-        random, augmentation = self._random(index), self._run.candidate.augmentation
+        random, candidate = self._random(index), self._run.candidate
         if self._data.soft is None:
-            smoothing = self._run.candidate.label_smoothing
+            smoothing = candidate.label_smoothing
             targets = targets * (1 - smoothing) + smoothing * self._data.prior()
-        if augmentation is None:
+        if candidate.augmentation is None:
             return self._run.preprocessing.to_input(images), targets
-        side = augmentation.size(self._run.preprocessing.height, self._epoch, self._run.candidate.epochs)
+        augmentation = candidate.augmentation.at(self._epoch, candidate.epochs)
+        side = augmentation.size(self._run.preprocessing.height, self._epoch, candidate.epochs)
         inputs = self._run.preprocessing.to_input(augmentation.apply(images, side, random))
         return mix(inputs, targets, augmentation.mixup, random) if augmentation.mixup else (inputs, targets)
 

@@ -80,6 +80,13 @@ def test_sizes_go_by_the_share_of_the_epochs() -> None:
     assert Augmentation().size(48, 1, 10) == 48
 
 
+def test_the_last_epochs_are_sharp() -> None:
+    ending = Augmentation(sharp=0.1)
+    assert [ending.at(epoch, 20) == ending for epoch in (1, 18, 19, 20)] == [True, True, False, False]
+    assert ending.at(20, 20) == replace(ending, degrees=0, zoom=0, mixup=0)
+    assert Augmentation().at(20, 20) == Augmentation()
+
+
 def test_mixup_blends_inputs_and_targets_alike() -> None:
     inputs = np.linspace(0, 1, 8, dtype=np.float32).reshape(8, 1)
     targets = np.eye(8, dtype=np.float32)
