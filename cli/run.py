@@ -15,7 +15,6 @@ from cli.output import Format, choose_format, complain, counts_line, err, print_
 from models import jobs, results
 from models.database import Database
 from models.jobs import JobView
-from models.settings import Settings
 from models.states import JobStatus
 
 POLL_S = 0.1
@@ -64,13 +63,16 @@ def classify(
         err.print(f"Going on with job {job.id}, which hasn't ended.")
     else:
         job, _ = jobs.submit(db, asked)
+    from worker.process import Supervisor
+
     try:
-        job = _run_embedded(db, settings, job)
+        with Supervisor(db, settings, job.id):
+            job = watch(db, job.id)
+            if job.status is JobStatus.COMPLETED:  # Before the workers are seen off, which takes a moment.
+                write_results(results.every(db, results.Filter(job_id=job.id)), chosen, output)
     except KeyboardInterrupt:
         err.print(f"Interrupted. Run the same command again to go on with job {job.id}.")
         raise typer.Exit(130) from None
-    if job.status is JobStatus.COMPLETED:
-        write_results(results.every(db, results.Filter(job_id=job.id)), chosen, output)
     finish(db, job)
 
 
@@ -85,13 +87,6 @@ def finish(db: Database, job: JobView) -> None:
     err.print(counts_line(job))
     if job.status is not JobStatus.COMPLETED:
         raise typer.Exit(1)
-
-
-def _run_embedded(db: Database, settings: Settings, job: JobView) -> JobView:
-    from worker.process import Supervisor
-
-    with Supervisor(db, settings, job.id):
-        return watch(db, job.id)
 
 
 def watch(db: Database, job_id: int) -> JobView:
