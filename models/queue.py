@@ -1,6 +1,9 @@
 """The queue's configuration: what is sent, and how Celery and Redis are told to treat it (durability.md, measured)."""
 
 import logging
+import os
+import sys
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +18,7 @@ QUEUE: Final = "cuemill"
 TRAINING_QUEUE: Final = "training"
 
 TASK_TIME_LIMIT_S: Final = 600
+RESTART_S: Final = 1.0
 
 Send = Callable[[str, int], bool]
 """Sends a task's name and an id; False when the queue is out of reach, and then the sweep will send it again."""
@@ -64,6 +68,35 @@ def make_app(broker_url: str, tasks: str = "worker.tasks") -> "Celery":
         imports=(tasks,),
     )
     return app
+
+
+def work(app: "Celery", *options: str) -> None:
+    """Runs a worker until it is told to stop, by SIGTERM or Ctrl-C.
+
+    At an error that it doesn't know, Celery gives up: kombu 5.7 raises one when a connection breaks at a bad moment.
+    The program then starts anew, with the same process id.
+
+    Args:
+        options: of `celery worker`.
+    """
+    from celery import signals
+
+    ready, told = threading.Event(), threading.Event()
+
+    def on_ready(**_: object) -> None:
+        ready.set()
+
+    def on_shutdown(**_: object) -> None:
+        told.set()
+
+    signals.worker_ready.connect(on_ready, weak=False)
+    signals.worker_shutting_down.connect(on_shutdown, weak=False)
+    # Workers learn all they need of one another from the database.
+    alone = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+    app.worker_main(["--quiet", "worker", "--loglevel=WARNING", *alone, *options])
+    if ready.is_set() and not told.wait(RESTART_S):
+        _log.error("Celery gave up, for the reason above; this worker starts anew.")
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  # As it was started.
 
 
 def sender(app: "Celery") -> Send:

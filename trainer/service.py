@@ -20,7 +20,7 @@ from celery import signals
 from models import releases, trainings
 from models.database import Database
 from models.errors import DatabaseError
-from models.queue import TRAINING_QUEUE, make_app, sender
+from models.queue import TRAINING_QUEUE, make_app, sender, work
 from models.settings import Settings
 from models.trainings import TrainingClaim
 from trainer.progress import Silent
@@ -78,9 +78,7 @@ def _run_celery(settings: Settings, db: Database, serving: Serving, stop: thread
     signals.worker_shutting_down.connect(on_shutdown, weak=False)
     app.conf.training = lambda training_id: run_one(settings, db, serving, stop, training_id)
     # A thread in this very process: it sees `stop`, and no time limit of the pool's ends a training.
-    options = ["--pool=threads", "--concurrency=1", f"--queues={TRAINING_QUEUE}", "--loglevel=WARNING"]
-    apart = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-    app.worker_main(["--quiet", "worker", *options, *apart])
+    work(app, "--pool=threads", "--concurrency=1", f"--queues={TRAINING_QUEUE}")
 
 
 def run_one(

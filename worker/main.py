@@ -12,7 +12,7 @@ from celery import signals
 from models import batches, deletion
 from models.database import Database
 from models.errors import DatabaseError
-from models.queue import make_app, sender
+from models.queue import make_app, sender, work
 from models.settings import Settings
 from worker.heartbeat import Heartbeat
 from worker.process import Supervisor, worker_name
@@ -48,18 +48,7 @@ def _run_celery(settings: Settings, db: Database) -> None:
 
     signals.worker_ready.connect(on_ready, weak=False)
     try:
-        app.worker_main(
-            [
-                "--quiet",
-                "worker",
-                f"--concurrency={settings.worker_count}",
-                "--loglevel=WARNING",
-                # Workers learn all they need of one another from the database.
-                "--without-gossip",
-                "--without-mingle",
-                "--without-heartbeat",
-            ]
-        )
+        work(app, f"--concurrency={settings.worker_count}")
     finally:
         stop.set()
         alive.close()

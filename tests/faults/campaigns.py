@@ -118,6 +118,25 @@ def kill_redis(ground: Ground, dose: int) -> Record:
         return Record(flow.verdict(), recovery, f"{len(flow.acknowledged)} submits answered 202")
 
 
+def fail_consumer(ground: Ground, dose: int) -> Record:
+    """Celery ends itself at an error that it doesn't know, when it loses the broker."""
+    with run_redis(persistent=False) as redis, ground.flow("scaled", workers=2, broker_port=redis.port) as flow:
+        program = flow.made.start("worker")
+
+        def strike(number: int) -> float:
+            flow.progress(2)
+            armed = flow.faults / "consumer"
+            armed.touch()
+            redis.kill()
+            redis.start()
+            flow.until(lambda: not armed.exists(), "Celery to lose the broker")
+            return flow.progress(10)
+
+        recovery = ground.repeat(dose, strike)
+        assert program.poll() is None
+        return Record(flow.verdict(), recovery)
+
+
 def flush_redis(ground: Ground, dose: int) -> Record:
     with ground.flow("scaled", workers=2) as flow:
         flow.serve()
@@ -359,6 +378,7 @@ CAMPAIGNS = {
     "worker": Campaign("kill -9 of an embedded worker", kill_workers("embedded"), 25, 2, 5),
     "pool": Campaign("kill -9 of a Celery pool child", kill_workers("scaled"), 100, 2, 5),
     "redis": Campaign("Redis killed without persistence", kill_redis, 20, 1, 10),
+    "consumer": Campaign("Celery gives up at a lost broker", fail_consumer, 20, 1, 15),
     "flush": Campaign("FLUSHALL", flush_redis, 20, 1, REHINT_S + SWEEP_S + 5),
     "half-open": Campaign("half-open broker connections", disturb_broker(Proxy.freeze), 10, 1, 50),
     "flapping": Campaign("flapping broker connections", disturb_broker(Proxy.cut), 25, 3),

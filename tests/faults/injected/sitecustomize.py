@@ -91,6 +91,13 @@ def _sender(real: Callable[..., Any], app: Any) -> Callable[[str, int], bool]:
     return sending
 
 
+def _lost_broker(real: Callable[..., Any], *arguments: Any) -> None:
+    real(*arguments)
+    if (FOLDER / "consumer").exists():
+        (FOLDER / "consumer").unlink()
+        raise AttributeError("what kombu raised here, at times")
+
+
 def _inject() -> None:
     from models import batches, paths, preprocessing, queue
 
@@ -101,6 +108,10 @@ def _inject() -> None:
     _wrap(batches, "complete", _complete)
     _wrap(batches, "renew", _renew)
     _wrap(queue, "sender", _sender)
+    if "worker" in sys.argv and "CUEMILL_BROKER_URL" in os.environ:
+        from celery.worker.consumer import Consumer
+
+        _wrap(Consumer, "on_connection_error_after_connected", _lost_broker)
 
 
 if "FAULTS_FOLDER" in os.environ and not any("_tracker" in word for word in sys.orig_argv):
