@@ -41,7 +41,7 @@ from worker.engines.load import load_engine
 BATCH = 64
 KERAS_BATCH = 32  # The reference's, and Keras' own default.
 CORES = sorted(os.sched_getaffinity(0))
-COUNTS = {"48x48": (4_000, FACE), "640x480": (800, VIDEO), "12 megapixels": (60, PHOTOGRAPH)}
+COUNTS = {"48x48": (20_000, FACE), "640x480": (2_000, VIDEO), "12 megapixels": (60, PHOTOGRAPH)}
 
 
 @dataclass(frozen=True)
@@ -162,15 +162,16 @@ def through(way: str, made: Deployment, folder: Path, cores: list[int] = CORES) 
     made.start("worker")
     os.sched_setaffinity(0, CORES)
     with tempfile.TemporaryDirectory() as warm:
-        _run(made, database, draw(Path(warm), 8 * BATCH, FACE))
-    job_id = _run(made, database, folder)
+        run_job(made, database, draw(Path(warm), 8 * BATCH, FACE))
+    job_id = run_job(made, database, folder)
     job = jobs.get(database, job_id)
     if job.status is not JobStatus.COMPLETED or job.counts.classified != job.counts.total or not job.images_per_second:
         raise RuntimeError(f"Expected every image to be classified; the job ended as {job}.")
     return Figure(way, job.images_per_second, _accuracy(database, job_id))
 
 
-def _run(made: Deployment, database: Database, folder: Path) -> int:
+def run_job(made: Deployment, database: Database, folder: Path) -> int:
+    """Has a folder classified; the job's id, once it has ended."""
     job_id = int(made.run("enqueue", folder).stdout)
     wait_until(lambda: jobs.get(database, job_id).status.ended, "the job to end", 3600, pause_s=0.5)
     return job_id
