@@ -46,7 +46,7 @@ def multiply_adds(model: openvino.Model) -> int:
 def large_convolutions(*, int8: bool) -> openvino.Model:
     """A network that does little but multiply."""
 
-    def rounded(values: Any, least: float, levels: int) -> Any:
+    def rounded(values: Any, least: np.float32, levels: int) -> Any:
         return ops.fake_quantize(values, least, np.float32(1), least, np.float32(1), levels) if int8 else values
 
     images = ops.parameter([-1, CHANNELS, SIDE, SIDE], np.float32)
