@@ -161,16 +161,19 @@ def sweep(db: Database) -> int:
         )
     if not late:
         return 0
+    db.end_frozen()
     with db.write() as connection:
         return _requeue(connection, db, Batch.lease_until < now_s())
 
 
 def _requeue(connection: Connection, db: Database, which: sa.ColumnElement[bool]) -> int:
     query = sa.select(Batch).where(Batch.state == BatchState.RUNNING, which).order_by(Batch.id)
-    if not db.is_sqlite:  # Jobs before their batches, as in `complete`, or the two could deadlock.
+    if not db.is_sqlite:
+        # Jobs before their batches, as in `complete`, or the two could deadlock. A job whose row is held is left to the
+        # next sweep: the holder may be frozen, and then only a sweep ends it.
         mine = sa.select(Batch.job_id).where(Batch.state == BatchState.RUNNING, which)
-        connection.execute(sa.select(Job.id).where(Job.id.in_(mine)).order_by(Job.id).with_for_update())
-        query = query.with_for_update(skip_locked=True)
+        held = connection.scalars(sa.select(Job.id).where(Job.id.in_(mine)).with_for_update(skip_locked=True))
+        query = query.where(Batch.job_id.in_(held.all())).with_for_update(skip_locked=True)
     found = connection.execute(query).all()
     for row in found:
         this = sa.update(Batch).where(Batch.id == row.id)

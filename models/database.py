@@ -19,6 +19,7 @@ from models.tables import REVISION
 
 FROZEN_S = 30
 """A PostgreSQL transaction in which nothing happens for so long is rolled back; ours are idle for milliseconds."""
+APPLICATION = "cuemill"
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 _MIGRATION_LOCK = 0x63_75_65_6D  # An advisory lock's number: "cuem".
 
@@ -119,6 +120,24 @@ class Database:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
+    def end_frozen(self) -> None:
+        """Ends our connections to PostgreSQL whose program stopped in the midst of a COPY: others wait for its locks.
+
+        The server itself ends those that are idle in a transaction, but takes this for work, and waits for more rows.
+
+        Raises:
+            DatabaseError: out of reach.
+        """
+        if self.is_sqlite:
+            return
+        query = sa.text(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND usename = current_user AND application_name = :application AND state = 'active' "
+            "AND wait_event = 'ClientRead' AND query_start < clock_timestamp() - make_interval(secs => :frozen_s)"
+        )
+        with self.read() as connection:
+            connection.execute(query, {"application": APPLICATION, "frozen_s": FROZEN_S})
+
     def check_revision(self) -> None:
         """
         Raises:
@@ -189,7 +208,8 @@ def _sqlite(url: URL) -> sa.Engine:
 def _postgresql(url: URL) -> sa.Engine:
     # The server itself ends what a program that is frozen, or cut off, left open: others wait for its locks.
     options = f"-c idle_in_transaction_session_timeout={FROZEN_S}s"
-    return sa.create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 5, "options": options})
+    arguments = {"connect_timeout": 5, "options": options, "application_name": APPLICATION}
+    return sa.create_engine(url, pool_pre_ping=True, connect_args=arguments)
 
 
 def _explain(url: URL, error: Exception) -> str:

@@ -55,7 +55,7 @@ def make_app(broker_url: str, tasks: str = "worker.tasks") -> "Celery":
             "visibility_timeout": 3 * TASK_TIME_LIMIT_S,
             "unacked_restore_interval": 10,
             "unacked_restore_throttle": 1,
-            "socket_timeout": 20,
+            "socket_timeout": 10,
             "socket_connect_timeout": 5,
             "socket_keepalive": True,
             "health_check_interval": 10,

@@ -1,13 +1,17 @@
 """The state machine over real SQLite and PostgreSQL."""
 
 import threading
+import time
+from contextlib import suppress
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
+import psycopg
 import pytest
 import sqlalchemy as sa
 
-from models import batches, deletion, jobs, results, retries, scans
+from models import batches, deletion, jobs, releases, results, retries, scans
 from models.batches import Claim
 from models.database import Database
 from models.errors import FolderError, IdempotencyError, NotFoundError
@@ -16,6 +20,7 @@ from models.results import Filter, Row
 from models.settings import Settings
 from models.states import JobStatus, Outcome
 from models.tables import Batch, Image, Job, Prediction
+from tests.services import Postgres, wait_until
 
 LEASE_S = 30.0
 SCORES = np.linspace(0, 2 / 28, 28, dtype=np.float32)
@@ -111,6 +116,28 @@ def test_a_dead_workers_batch_is_queued_again_at_once_when_its_death_is_known(db
     assert batches.claim(db, None, "worker", LEASE_S) is None
     batches.release(db, "dead")
     assert claim_one(db).attempt == 2
+
+
+def test_a_worker_frozen_while_it_sends_rows_to_postgresql_is_ended_by_the_sweep(
+    postgres_server: Postgres, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.database.FROZEN_S", 1)
+    url = postgres_server.create_database()
+    db = Database(url.replace("postgresql", "postgresql+psycopg"))
+    db.upgrade()
+    scan_whole(db, submit(db, releases.resolve(db, None, tiny_model)), 4)
+    claim = claim_one(db)
+    frozen = psycopg.connect(url, application_name="cuemill")
+    frozen.execute("SELECT id FROM jobs FOR UPDATE")
+    with suppress(psycopg.Error), frozen.cursor().copy("COPY images FROM STDIN") as copy:
+        lose_leases(db)
+        assert batches.sweep(db) == 0
+        time.sleep(1.5)
+        wait_until(lambda: batches.sweep(db) == 1, "the batch to be queued again")
+        copy.write_row([1])
+    frozen.close()
+    assert claim_one(db).attempt == claim.attempt + 1
+    db.close()
 
 
 def test_an_image_that_kills_its_worker_is_found_by_halving_and_gets_its_row(db: Database, release_id: int) -> None:
