@@ -21,7 +21,7 @@ from trainer.augment import Augmentation
 from trainer.candidates import Candidate, Shape
 from trainer.data import Dataset
 from trainer.evaluate import measure, predict_all
-from trainer.fit import Run, _Batches, fit
+from trainer.fit import Run, _Batches, fit, fuse_normalization
 from trainer.progress import Silent
 
 SIZE = Preprocessing(height=8, width=8)
@@ -345,3 +345,18 @@ def test_layers_are_named_alike_however_often_a_process_fits(tmp_path: Path) -> 
     ]
     names = [[layer.name for layer in model.layers] for model in models]
     assert names[0] == names[1] == ["conv2d", "batch_normalization", "flatten", "dropout", "dense"]
+
+
+def test_fused_normalization_fits_as_keras_own_does() -> None:
+    images = np.random.default_rng(0).normal(3, 2, (64, 12, 12, 3)).astype(np.float32)
+    fitted = []
+    for fused in (False, True):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((12, 12, 3)), keras.layers.BatchNormalization(), keras.layers.Flatten()])
+        if fused:
+            fuse_normalization(model)
+        model.compile("sgd", "mse", jit_compile=False)
+        model.fit(images, np.zeros((64, 432)), batch_size=32, epochs=3, shuffle=False, verbose=0)
+        fitted.append([*model.get_weights(), model.predict(images, verbose=0)])
+    for own, ours in zip(*fitted, strict=True):
+        np.testing.assert_allclose(ours, own, rtol=1e-3, atol=1e-3)
