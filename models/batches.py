@@ -200,6 +200,12 @@ def _requeue(connection: Connection, db: Database, which: sa.ColumnElement[bool]
     return len(found)
 
 
+def waiting(db: Database) -> bool:
+    """Whether a batch is queued, for any worker to take."""
+    with db.read() as connection:
+        return connection.scalar(sa.select(Batch.id).where(Batch.state == BatchState.QUEUED).limit(1)) is not None
+
+
 def dispatch(db: Database, send: Send, settings: Settings) -> int:
     """Announces due scans and batches to the queue, so that about `dispatch_window` batches are announced at a time.
 

@@ -193,6 +193,12 @@ def sweep(db: Database) -> int:
         return int(failed.rowcount + queued.rowcount)
 
 
+def waiting(db: Database) -> bool:
+    """Whether a training is queued, for any worker to take."""
+    with db.read() as connection:
+        return connection.scalar(sa.select(Training.id).where(Training.status == JobStatus.QUEUED).limit(1)) is not None
+
+
 def dispatch(db: Database, send: Send, rehint_s: float) -> int:
     """Announces queued trainings to the queue, again where a message went unanswered; returns how many."""
     due = (

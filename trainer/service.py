@@ -59,26 +59,19 @@ def _run_celery(settings: Settings, db: Database, serving: Serving, stop: thread
     app = make_app(settings.broker_url, tasks="trainer.tasks")
     send = sender(app)
 
-    def sweep_forever() -> None:
-        while not stop.is_set():
-            try:
-                trainings.sweep(db)
-                trainings.dispatch(db, send, settings.rehint_s)
-            except DatabaseError as error:
-                _log.warning("sweep put off: %s", error)
-            stop.wait(settings.sweep_s)
-
-    def on_ready(**_: Any) -> None:
-        threading.Thread(target=sweep_forever, name="sweep", daemon=True).start()
+    def sweep() -> bool:
+        trainings.sweep(db)
+        trainings.dispatch(db, send, settings.rehint_s)
+        return trainings.waiting(db)
 
     def on_shutdown(**_: Any) -> None:
         stop.set()
 
-    signals.worker_ready.connect(on_ready, weak=False)
     signals.worker_shutting_down.connect(on_shutdown, weak=False)
     app.conf.training = lambda training_id: run_one(settings, db, serving, stop, training_id)
     # A thread in this very process: it sees `stop`, and no time limit of the pool's ends a training.
-    work(app, "--pool=threads", "--concurrency=1", f"--queues={TRAINING_QUEUE}")
+    options = ("--pool=threads", "--concurrency=1", f"--queues={TRAINING_QUEUE}")
+    work(app, *options, sweep=sweep, settings=settings)
 
 
 def run_one(
