@@ -67,6 +67,7 @@ def make_app(broker_url: str, tasks: str = "worker.tasks") -> "Celery":
             "socket_keepalive": True,
             "health_check_interval": 10,
         },
+        worker_pool="worker.pool:TaskPool",
         worker_pool_start_method="spawn",
         worker_proc_alive_timeout=120,
         worker_cancel_long_running_tasks_on_connection_loss=False,
