@@ -291,11 +291,11 @@ CANDIDATES = {
         Candidate(
             "cuemill1_tune",  # To go on from a fitted cuemill1 (--start): a low rate, sharp images.
             cuemill1,
-            _sgd(epochs=6, peak=0.01, weight_decay=5e-3),
-            epochs=6,
-            patience=6,
+            _sgd(epochs=8, peak=0.02, weight_decay=5e-3),
+            epochs=8,
+            patience=8,
             batch_size=128,
-            augmentation=Augmentation(contrast=0.15, brightness=12.0, erase=0.15, sharp=1.0),
+            augmentation=Augmentation(contrast=0.15, brightness=12.0, sharp=1.0),
             label_smoothing=0.1,
             averaging=0.998,
         ),

@@ -18,26 +18,26 @@ from worker.engines.openvino import OpenVinoEngine
 SAMPLES = Path(__file__).parents[2] / "samples"
 TRAINED = SHIPPED_MODEL.parent
 PARAMETERS = {"Cuemill1": 2_695_420, "Model3": 3_265_372}
-LEAST_ACCURACY = {"Cuemill1": 0.65, "Model3": 0.60}
+LEAST_ACCURACY = {"Cuemill1": 0.67, "Model3": 0.60}
 # In f32; new ones when a model changes: print what `scores` returns.
 GOLDEN = {
     "Cuemill1": {
-        "anger.bmp": ("anger", 0.626),
-        "anger.webp": ("anger", 0.871),
-        "disgust.gif": ("sadness", 0.372),
-        "disgust.pgm": ("sadness", 0.427),
-        "fear.ppm": ("fear", 0.931),
-        "fear.tif": ("fear", 0.948),
-        "happiness-grey48.jpg": ("happiness", 0.825),
-        "happiness-palette.png": ("happiness", 0.859),
-        "happiness-rotated.jpg": ("happiness", 0.924),
-        "happiness.jpg": ("happiness", 0.851),
-        "more/neutral.webp": ("surprise", 0.266),
-        "neutral-transparent.png": ("neutral", 0.498),
-        "sadness-cmyk.jpg": ("fear", 0.781),
-        "sadness.png": ("sadness", 0.741),
-        "surprise-16bit.png": ("surprise", 0.956),
-        "surprise.jpeg": ("surprise", 0.93),
+        "anger.bmp": ("anger", 0.699),
+        "anger.webp": ("anger", 0.831),
+        "disgust.gif": ("sadness", 0.384),
+        "disgust.pgm": ("disgust", 0.391),
+        "fear.ppm": ("fear", 0.872),
+        "fear.tif": ("fear", 0.911),
+        "happiness-grey48.jpg": ("happiness", 0.856),
+        "happiness-palette.png": ("happiness", 0.865),
+        "happiness-rotated.jpg": ("happiness", 0.895),
+        "happiness.jpg": ("happiness", 0.859),
+        "more/neutral.webp": ("surprise", 0.461),
+        "neutral-transparent.png": ("neutral", 0.502),
+        "sadness-cmyk.jpg": ("fear", 0.798),
+        "sadness.png": ("sadness", 0.689),
+        "surprise-16bit.png": ("surprise", 0.967),
+        "surprise.jpeg": ("surprise", 0.947),
     },
     "Model3": {
         "anger.bmp": ("anger", 0.752),
