@@ -227,7 +227,8 @@ def check_trainings(db: Database, settings: Settings) -> Check:
     if live and all(row.lease_until is None for row in live) and waits_s > settings.rehint_s + 2 * settings.sweep_s:
         waiting = f"{_count(len(live), 'training')} {'waits' if len(live) == 1 else 'wait'}, and no worker trains."
         return Check("trainings", State.PROBLEM, f"{waiting} {_TRAINER}")
-    return Check("trainings", State.OK, f"{_count(len(live), 'training')} under way or waiting.")
+    under_way = f"{_count(len(live), 'training')} under way or waiting." if live else "Nothing is being trained."
+    return Check("trainings", State.OK, under_way)
 
 
 def check_writes(db: Database) -> Check:
