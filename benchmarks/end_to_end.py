@@ -27,7 +27,6 @@ from benchmarks.hardware import describe
 from benchmarks.pictures import FACE, PHOTOGRAPH, VIDEO, draw
 from models import jobs, pickles, results
 from models.database import Database
-from models.images import decode
 from models.labels import FER2013
 from models.paths import read_image, walk
 from models.preprocessing import Preprocessing
@@ -76,7 +75,7 @@ def folder_paths(folder: Path) -> list[bytes]:
 def pixels(paths: list[bytes], preprocessing: Preprocessing) -> NDArray[np.uint8]:
     """Pictures decoded and resized as a worker does: uint8 (n, height, width, 3)."""
     files = (read_image(os.path.dirname(path), os.path.basename(path)) for path in paths)
-    return np.stack([preprocessing.resize(decode(data, preprocessing.size)) for data in files])
+    return np.stack([preprocessing.read(data) for data in files])
 
 
 def bare_engine(paths: list[bytes], start: Barrier, speeds: "Queue[float]") -> None:

@@ -57,11 +57,14 @@ _START_OF_SCAN, _END = b"\xda", b"\xd9"
 _WIDE = ("I", "I;16", "I;16B", "I;16L", "F")
 
 
-def decode(data: bytes, target: tuple[int, int]) -> Image.Image:
+def decode(data: bytes, target: tuple[int, int], *, grey: bool = False) -> Image.Image:
     """The first frame of an image file, upright, as RGB.
 
     JPEGs much larger than `target` (width, height) are decoded at reduced scale, which saves most of the time and
     memory of a photograph; never below twice the target, from where it is resampled as ever.
+
+    Args:
+        grey: give of a JPEG the luminance alone ("L"), which it stores beside its colours: that costs half.
 
     Raises:
         ImageError: `empty`, `not_an_image`, `too_many_pixels`, `truncated` or `undecodable`.
@@ -69,7 +72,7 @@ def decode(data: bytes, target: tuple[int, int]) -> Image.Image:
     if not data:
         raise ImageError(ImageCode.EMPTY, "The file is empty.")
     _check_cost(data)
-    if (plain := _plain_jpeg(data, target)) is not None:
+    if (plain := _plain_jpeg(data, target, grey)) is not None:
         return plain
     try:
         with warnings.catch_warnings():
@@ -78,10 +81,10 @@ def decode(data: bytes, target: tuple[int, int]) -> Image.Image:
                 width, height = image.size
                 if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
                     raise Image.DecompressionBombError
-                image.draft("RGB", (2 * target[0], 2 * target[1]))
+                image.draft("L" if grey else "RGB", (2 * target[0], 2 * target[1]))
                 image.load()
                 ImageOps.exif_transpose(image, in_place=True)
-                return _to_rgb(image)
+                return image if grey and image.mode == "L" else _to_rgb(image)
     except Image.DecompressionBombError:
         message = f"The image has more than {MAX_PIXELS:,} pixels, or more than {MAX_SIDE:,} on a side."
         raise ImageError(ImageCode.TOO_MANY_PIXELS, message) from None
@@ -117,7 +120,7 @@ def _scans(data: bytes) -> int:
     return found
 
 
-def _plain_jpeg(data: bytes, target: tuple[int, int]) -> Image.Image | None:
+def _plain_jpeg(data: bytes, target: tuple[int, int], grey: bool) -> Image.Image | None:
     """A small, sound JPEG of grey or YCbCr that needs no turning, as `decode` gives it; None for any other file.
 
     Pillow decodes with the same library to the same pixels, but spends three times as long on a small file around it;
@@ -135,6 +138,8 @@ def _plain_jpeg(data: bytes, target: tuple[int, int]) -> Image.Image | None:
             or any(m in data for m in _TURNED)
         ):
             return None
+        if grey:
+            return Image.fromarray(simplejpeg.decode_jpeg(data, "GRAY")[..., 0])
         return Image.fromarray(simplejpeg.decode_jpeg(data, "RGB"))
     except Exception:  # Whatever is wrong with it, Pillow names it; one image never fails a batch.
         return None

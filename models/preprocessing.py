@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.errors import PickleCorruptError
+from models.images import decode
 
 
 @dataclass(frozen=True)
@@ -39,16 +40,23 @@ class Preprocessing:
         """(width, height), as Pillow has it."""
         return self.width, self.height
 
+    def read(self, data: bytes) -> NDArray[np.uint8]:
+        """An image file's bytes to uint8 (height, width, 3) in `channel_order`.
+
+        Raises:
+            ImageError: as `decode`.
+        """
+        return self.resize(decode(data, self.size, grey=self.channel_order == "grey"))
+
     def resize(self, image: Image.Image) -> NDArray[np.uint8]:
-        """An RGB picture of any size to uint8 (height, width, 3) in `channel_order`."""
+        """A picture of any size, RGB or L, to uint8 (height, width, 3) in `channel_order`."""
         if self.channel_order == "grey":
-            image = image.convert("L").convert("RGB")
-        if self.antialias:
-            if image.size != self.size:
-                image = image.resize(self.size, Image.Resampling.BICUBIC)
-            pixels = np.asarray(image)
-        else:
-            pixels = _resize_like_opencv(np.asarray(image), self.height, self.width)
+            image = image.convert("L")
+        if self.antialias and image.size != self.size:
+            image = image.resize(self.size, Image.Resampling.BICUBIC)
+        pixels = np.asarray(image.convert("RGB"))
+        if not self.antialias:
+            pixels = _resize_like_opencv(pixels, self.height, self.width)
         return pixels[..., ::-1] if self.channel_order == "bgr" else pixels
 
     def to_input(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -69,7 +69,7 @@ def _load_folder(source: Source, preprocessing: Preprocessing, progress: Read) -
     root = source.path.resolve()
     files = _list(root)
     images = np.empty((len(files), preprocessing.height, preprocessing.width, 3), np.uint8)
-    read = _in_threads(lambda file: preprocessing.resize(_decode(file[0], preprocessing.size)), files)
+    read = _in_threads(lambda file: _read(file[0], preprocessing.read), files)
     for i, pixels in enumerate(read):
         images[i] = pixels
         progress(i + 1, len(files))
@@ -82,9 +82,9 @@ def _in_threads(function: Callable[[A], B], items: Sequence[A]) -> Iterator[B]:
         yield from threads.map(function, items)
 
 
-def _decode(path: Path, target: tuple[int, int]) -> Image.Image:
+def _read(path: Path, decoded: Callable[[bytes], A]) -> A:
     try:
-        return decode(path.read_bytes(), target)
+        return decoded(path.read_bytes())
     except (ImageError, OSError) as error:
         raise DataError(f"{path} can't be trained on: {error} Remove it or mend it.") from error
 
@@ -274,7 +274,7 @@ def _find(roots: Sequence[Path], name: str, annotations: Path) -> Path:
 
 def _crops(people: Sequence[_Person], preprocessing: Preprocessing) -> list[NDArray[np.uint8]]:
     """The people of one picture, decoded whole: at a reduced scale their boxes wouldn't fit."""
-    picture = _decode(people[0].file, (MAX_PIXELS, MAX_PIXELS))
+    picture = _read(people[0].file, lambda data: decode(data, (MAX_PIXELS, MAX_PIXELS)))
     crops = []
     for person in people:
         left, top, right, bottom = person.box

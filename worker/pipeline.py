@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from models import batches, jobs, pickles, releases, reuse
 from models.database import Database
 from models.errors import EngineError, ImageCode, ImageError, PickleError
-from models.images import decode
 from models.preprocessing import Preprocessing
 from models.results import Origin, Row
 from models.settings import Settings
@@ -94,7 +93,7 @@ def _predict(
         keep_alive()
         try:
             data, origin = files.read(path)
-            pixels.append(preprocessing.resize(decode(data, preprocessing.size)))
+            pixels.append(preprocessing.read(data))
             readable.append((number, path, origin))
         except ImageError as error:
             rows.append(Row(number, path, Outcome.UNREADABLE, error.code, str(error)))

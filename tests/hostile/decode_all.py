@@ -11,13 +11,16 @@ import sys
 import warnings
 
 from models.errors import ImageError
-from models.images import decode
 from models.paths import read_image, to_text, walk
 from models.preprocessing import Preprocessing
 
 MEMORY = 1 << 30
 SECONDS = 60
-NETWORKS = (Preprocessing(), Preprocessing(antialias=False, channel_order="bgr"))
+NETWORKS = (
+    Preprocessing(),
+    Preprocessing(antialias=False, channel_order="bgr"),
+    Preprocessing(channel_order="grey"),
+)
 
 
 def main(folder: bytes) -> None:
@@ -27,14 +30,13 @@ def main(folder: bytes) -> None:
     found: dict[str, list[str] | None] = {}
     for path in walk(folder, recursive=True):
         try:
-            image = decode(read_image(folder, path), NETWORKS[0].size)
+            data = read_image(folder, path)
+            shapes = {network.read(data).shape for network in NETWORKS}
         except ImageError as error:
             found[to_text(path)] = [error.code, str(error)]
             continue
-        for network in NETWORKS:
-            pixels = network.resize(image)
-            if pixels.shape != (48, 48, 3):
-                raise ValueError(f"{to_text(path)} became {pixels.shape}")
+        if shapes != {(48, 48, 3)}:
+            raise ValueError(f"{to_text(path)} became {shapes}")
         found[to_text(path)] = None
     json.dump(found, sys.stdout)
 

@@ -89,19 +89,31 @@ def test_a_large_jpeg_is_decoded_at_reduced_scale_but_never_below_twice_the_targ
 
 @pytest.mark.parametrize("size", [(48, 48), (1, 1), (33, 47), (191, 700), (97, 3000)])
 @pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("grey", [False, True])
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"quality": 30}])
 def test_the_short_way_for_plain_jpegs_gives_pillows_pixels(
-    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], mode: str, options: dict[str, Any]
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], mode: str, grey: bool, options: dict[str, Any]
 ) -> None:
     waves = [np.sin(np.arange(side) / 5)[:, None] for side in size]
     field = np.rint(127 + 100 * waves[1] * waves[0].T).astype(np.uint8)
     data = encode(
         Image.merge("RGB", [Image.fromarray(field + 9 * i) for i in range(3)]).convert(mode), "JPEG", **options
     )
-    short = images._plain_jpeg(data, TARGET)
+    short = images._plain_jpeg(data, TARGET, grey)
     assert short is not None
     monkeypatch.setattr(images, "_plain_jpeg", lambda *_: None)
-    np.testing.assert_array_equal(np.asarray(short), pixels(data))
+    long = decode(data, TARGET, grey=grey)
+    assert (short.mode, long.mode) == (("L", "L") if grey else ("RGB", "RGB"))
+    np.testing.assert_array_equal(np.asarray(short), np.asarray(long))
+
+
+@pytest.mark.parametrize("size", [(60, 50), (900, 700)])
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_a_jpeg_asked_for_in_grey_is_as_grey_as_its_colours(size: tuple[int, int], mode: str) -> None:
+    patches = Image.fromarray(np.random.default_rng(0).integers(60, 200, (4, 5, 3), np.uint8))
+    data = encode(patches.resize(size, Image.Resampling.BICUBIC).convert(mode), "JPEG", quality=95)
+    grey, colours = (np.asarray(decode(data, TARGET, grey=g).convert("L"), int) for g in (True, False))
+    assert np.abs(grey - colours).max() <= 2
 
 
 def test_no_other_jpeg_goes_the_short_way() -> None:
@@ -112,7 +124,7 @@ def test_no_other_jpeg_goes_the_short_way() -> None:
     turned, ink = encode(picture, "JPEG", exif=exif), encode(Image.new("CMYK", (60, 50)), "JPEG")
     large = encode(picture.resize((192, 192)), "JPEG")
     for data in (turned, xmp, ink, large, whole[:-20], whole[:30], b"\xff\xd8\xff", encode(picture, "PNG")):
-        assert images._plain_jpeg(data, TARGET) is None
+        assert images._plain_jpeg(data, TARGET, False) is None
 
 
 def test_whatever_the_short_way_runs_into_pillow_decides(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,6 @@ import pytest
 
 from models import pickles
 from models.errors import ImageError
-from models.images import decode
 from models.labels import EMOTIONS, FER2013
 from models.paths import read_image, walk
 from models.pickles import Release
@@ -71,10 +70,10 @@ def scores(release: Release) -> dict[str, tuple[str, float]]:
     root = os.fsencode(SAMPLES)
     for path in walk(root, recursive=True):
         try:
-            picture = decode(read_image(root, path), preprocessing.size)
+            pixels = preprocessing.read(read_image(root, path))
         except ImageError:
             continue
-        (row,) = engine.predict(preprocessing.to_input(preprocessing.resize(picture)[None]))
+        (row,) = engine.predict(preprocessing.to_input(pixels[None]))
         found[path.decode()] = (EMOTIONS[int(np.argmax(row))], round(float(row.max()), 3))
     return found
 
