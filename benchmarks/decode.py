@@ -39,29 +39,35 @@ def _jpeg(picture: Image.Image, size: tuple[int, int]) -> bytes:
     return file.getvalue()
 
 
-def _microseconds(data: bytes, count: int) -> float:
-    decode(data, TARGET)
+def _microseconds(data: bytes, count: int, *, grey: bool = False) -> float:
+    decode(data, TARGET, grey=grey)
     begun = time.perf_counter()
     for _ in range(count):
-        decode(data, TARGET)
+        decode(data, TARGET, grey=grey)
     return (time.perf_counter() - begun) / count * 1e6
 
 
 def costs() -> Table:
     """Against Pillow as it is used by default, at full scale."""
-    table = Table("pixels", "Pillow, us", "ours, us", "ratio", box=None)
+    table = Table("pixels", "Pillow, us", "ours, us", "ratio", "ours in grey, us", "ratio", box=None)
     rough = Image.fromarray(np.random.default_rng(0).integers(0, 255, (12, 16, 3), np.uint8))
     for size, count in COUNTS.items():
         data = _jpeg(rough, size)
-        ours = _microseconds(data, count)
+        ours, grey = (_microseconds(data, count, grey=grey) for grey in (False, True))
         with patch("models.images._plain_jpeg", return_value=None), _full_scale():
             pillow = _microseconds(data, count)
-        table.add_row("x".join(map(str, size)), f"{pillow:,.0f}", f"{ours:,.0f}", f"{pillow / ours:.2f}")
+        table.add_row(
+            "x".join(map(str, size)),
+            f"{pillow:,.0f}",
+            f"{ours:,.0f}",
+            f"{pillow / ours:.2f}",
+            *(f"{grey:,.0f}", f"{pillow / grey:.2f}"),
+        )
     return table
 
 
 def effect(folder: Path) -> Table:
-    """What decoding at reduced scale does to float32 scores."""
+    """What decoding at reduced scale, and luminance alone, does to float32 scores."""
     release = pickles.load(SHIPPED_MODEL)
     engine, preprocessing = OpenVinoEngine(release, "f32"), release.preprocessing
     faces = list(_faces(folder))
@@ -70,8 +76,8 @@ def effect(folder: Path) -> Table:
         ways = []
         for data in (_jpeg(face, (side, side)) for face in faces):
             with _full_scale():
-                whole = preprocessing.resize(decode(data, preprocessing.size))
-            ways.append((whole, preprocessing.resize(decode(data, preprocessing.size))))
+                whole = preprocessing.read(data)
+            ways.append((whole, preprocessing.read(data)))
         full, reduced = (engine.predict(preprocessing.to_input(np.stack(way))) for way in zip(*ways, strict=True))
         same = (full.argmax(axis=1) == reduced.argmax(axis=1)).mean()
         off = np.abs(full - reduced).max(axis=1)
