@@ -29,6 +29,13 @@ _IMAGE = (
 _PREDICTION = ("job_id", "number", "face", "model_release_id", "emotion", "score", *EMOTIONS)
 
 
+_SCAN_DUE = (
+    Job.status.in_(LIVE),
+    Job.scanned_at.is_(None),
+    sa.or_(Job.scan_lease_until.is_(None), Job.scan_lease_until < now_s()),
+)
+
+
 @dataclass(frozen=True)
 class Claim:
     """The right to classify a batch, until the lease runs out. `items` are (number, path)."""
@@ -201,9 +208,11 @@ def _requeue(connection: Connection, db: Database, which: sa.ColumnElement[bool]
 
 
 def waiting(db: Database) -> bool:
-    """Whether a batch is queued, for any worker to take."""
+    """Whether there is a batch or a scan for any worker to take."""
+    batch = sa.select(Batch.id).where(Batch.state == BatchState.QUEUED)
+    scan = sa.select(Job.id).where(*_SCAN_DUE)
     with db.read() as connection:
-        return connection.scalar(sa.select(Batch.id).where(Batch.state == BatchState.QUEUED).limit(1)) is not None
+        return bool(connection.scalar(sa.select(sa.or_(batch.exists(), scan.exists()))))
 
 
 def dispatch(db: Database, send: Send, settings: Settings) -> int:
@@ -232,9 +241,7 @@ def _due(connection: Connection, stale: sa.ColumnElement[float], window: int) ->
     scans = connection.scalars(
         sa.select(Job.id)
         .where(
-            Job.status.in_(LIVE),
-            Job.scanned_at.is_(None),
-            sa.or_(Job.scan_lease_until.is_(None), Job.scan_lease_until < now_s()),
+            *_SCAN_DUE,
             sa.or_(Job.scan_hinted_at.is_(None), Job.scan_hinted_at < stale),
         )
         .order_by(Job.id)

@@ -18,9 +18,10 @@ from typing import Any, Final
 from celery import signals
 
 from models import releases, trainings
+from models.consumer import work
 from models.database import Database
 from models.errors import DatabaseError
-from models.queue import TRAINING_QUEUE, make_app, sender, work
+from models.queue import TRAINING_QUEUE, make_app, sender
 from models.settings import Settings
 from models.trainings import TrainingClaim
 from trainer.progress import Silent

@@ -9,8 +9,9 @@ from typing import Any
 from celery import signals
 
 from models import batches, deletion
+from models.consumer import work
 from models.database import Database
-from models.queue import make_app, sender, work
+from models.queue import make_app, sender
 from models.settings import Settings
 from worker.heartbeat import Heartbeat
 from worker.process import Supervisor, worker_name

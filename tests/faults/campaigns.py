@@ -137,6 +137,24 @@ def fail_consumer(ground: Ground, dose: int) -> Record:
         return Record(flow.verdict(), recovery)
 
 
+def deafen(ground: Ground, dose: int) -> Record:
+    """A message that can't be acknowledged counts as in hand for ever; Celery takes only so many at a time."""
+    with ground.flow("scaled", workers=2) as flow:
+        program = flow.made.start("worker")
+
+        def strike(number: int) -> float:
+            flow.progress(2)
+            known, armed = len(flow.notes("unacknowledged")), flow.faults / "deaf"
+            armed.touch()
+            flow.until(lambda: len(flow.notes("unacknowledged")) >= known + 2, "two messages to be kept")
+            armed.unlink()
+            return flow.progress(10)
+
+        recovery = ground.repeat(dose, strike)
+        assert program.poll() is None
+        return Record(flow.verdict(), recovery)
+
+
 def flush_redis(ground: Ground, dose: int) -> Record:
     with ground.flow("scaled", workers=2) as flow:
         flow.serve()
@@ -379,6 +397,7 @@ CAMPAIGNS = {
     "pool": Campaign("kill -9 of a Celery pool child", kill_workers("scaled"), 100, 2, 5),
     "redis": Campaign("Redis killed without persistence", kill_redis, 20, 1, 10),
     "consumer": Campaign("Celery gives up at a lost broker", fail_consumer, 20, 1, 15),
+    "deaf": Campaign("messages that can't be acknowledged", deafen, 10, 1, 30),
     "flush": Campaign("FLUSHALL", flush_redis, 20, 1, REHINT_S + SWEEP_S + 5),
     "half-open": Campaign("half-open broker connections", disturb_broker(Proxy.freeze), 10, 1, 50),
     "flapping": Campaign("flapping broker connections", disturb_broker(Proxy.cut), 25, 3),

@@ -383,6 +383,19 @@ def test_dispatch_announces_a_bounded_window_and_again_what_went_unanswered(db: 
     assert sent[-2:] == [sent[1], sent[3]]
 
 
+def test_work_waits_while_a_scan_or_a_batch_can_be_taken(db: Database, release_id: int) -> None:
+    assert not batches.waiting(db)
+    job = submit(db, release_id)
+    assert batches.waiting(db)
+    claim = scans.claim(db, job.id, "scanner", LEASE_S)
+    assert claim is not None
+    assert not batches.waiting(db)
+    scans.record(db, claim, [(0, "a.jpg")], LEASE_S)
+    assert batches.waiting(db)
+    claim_one(db)
+    assert not batches.waiting(db)
+
+
 def test_a_scan_whose_lease_ran_out_is_announced_again_at_once(db: Database, release_id: int) -> None:
     job = submit(db, release_id)
     assert batches.dispatch(db, lambda task, identity: True, Settings()) == 1

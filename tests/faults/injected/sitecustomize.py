@@ -98,6 +98,13 @@ def _lost_broker(real: Callable[..., Any], *arguments: Any) -> None:
         raise AttributeError("what kombu raised here, at times")
 
 
+def _acknowledge(real: Callable[..., Any], *arguments: Any) -> None:
+    if (FOLDER / "deaf").exists():
+        note("unacknowledged", "message")
+    else:
+        real(*arguments)
+
+
 def _inject() -> None:
     from models import batches, paths, preprocessing, queue
 
@@ -110,8 +117,10 @@ def _inject() -> None:
     _wrap(queue, "sender", _sender)
     if "worker" in sys.argv and "CUEMILL_BROKER_URL" in os.environ:
         from celery.worker.consumer import Consumer
+        from kombu.message import Message
 
         _wrap(Consumer, "on_connection_error_after_connected", _lost_broker)
+        _wrap(Message, "ack_log_error", _acknowledge)
 
 
 if "FAULTS_FOLDER" in os.environ and not any("_tracker" in word for word in sys.orig_argv):
