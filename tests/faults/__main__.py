@@ -48,10 +48,10 @@ def main() -> int:
             ground = Ground(scratch / "tiny.pkl", faces, postgres, redis, partial(progress.advance, task))
             try:
                 record = campaign.run(ground, dose)
-            except (AssertionError, TimeoutError) as error:
+            except Exception as error:  # Whatever it is, the other campaigns are to be had all the same.
                 traceback.print_exc()
                 sound = False
-                table.add_row(campaign.fault, str(dose), "", "", "", "", f"[red]{error}")
+                table.add_row(campaign.fault, str(dose), "", "", "", "", f"[red]{type(error).__name__}: {error}")
                 continue
             print(campaign.fault, dose, record, flush=True)  # To the log, with every recovery.
             sound &= record.verdict == Verdict()

@@ -121,9 +121,13 @@ def worker_processes(parent: int) -> list[int]:
     """The processes that classify: children of a worker program, whichever of its threads started them."""
     found = []
     for thread in Path(f"/proc/{parent}/task").iterdir():
-        with suppress(FileNotFoundError):
+        children = []
+        with suppress(FileNotFoundError, ProcessLookupError):
             children = (thread / "children").read_text().split()
-            found += [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        for child in children:
+            with suppress(FileNotFoundError, ProcessLookupError):
+                if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    found.append(int(child))
     return found
 
 
