@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from models.errors import DatabaseError
+from models.errors import DatabaseError, QueueError
 from models.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ def work(app: "Celery", *options: str, sweep: Callable[[], bool], settings: Sett
     Args:
         options: of `celery worker`.
         sweep: done every `settings.sweep_s`; whether work waits for a worker.
+
+    Raises:
+        QueueError: Celery ended before it was ready.
     """
     from celery import signals
     from celery.worker import state
@@ -71,9 +74,12 @@ def work(app: "Celery", *options: str, sweep: Callable[[], bool], settings: Sett
     app.worker_main(["--quiet", "worker", "--loglevel=WARNING", *alone, *options])
     if deaf.is_set():
         _start_anew()
-    if ready.is_set() and not told.wait(RESTART_S):
-        _log.error("Celery gave up, for the reason above; this worker starts anew.")
-        _start_anew()
+    if told.wait(RESTART_S):
+        return
+    if not ready.is_set():
+        raise QueueError("Celery ended before it was ready, for the reason above.")
+    _log.error("Celery gave up, for the reason above; this worker starts anew.")
+    _start_anew()
 
 
 def _start_anew() -> NoReturn:

@@ -10,6 +10,7 @@ CuemillError
 │   ├── PickleMissingError, PickleCorruptError, PickleTamperedError, PickleVersionError, PickleHostileError
 ├── DataError             training data that can't be trained on
 ├── DatabaseError         the database can't be reached, is full, or is newer than this program
+├── QueueError            the queue can't be used
 ├── EngineError           an inference engine that isn't installed or can't run the network
 └── ImageError            one image that can't be classified; carries the outcome's stable code
 
@@ -75,6 +76,10 @@ class DataError(CuemillError):
 
 class DatabaseError(CuemillError):
     code = "database"
+
+
+class QueueError(CuemillError):
+    code = "queue"
 
 
 class EngineError(CuemillError):

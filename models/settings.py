@@ -1,6 +1,7 @@
 """Settings: environment variables or `.env`, prefix `CUEMILL_`; built at the entry point, passed down."""
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +11,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from models.errors import UsageError
 
 SHIPPED_MODEL = Path(__file__).parent / "trained" / "Cuemill1_trained.pkl"
+
+_REDIS = re.compile(r"rediss?://[^/?]+(/\d*)?(\?.*)?")
 
 Precision = Literal["auto", "f32", "bf16", "int8"]
 
@@ -50,6 +53,13 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return tuple(part for part in value.split(os.pathsep) if part) if isinstance(value, str) else value
 
+    @field_validator("broker_url")
+    @classmethod
+    def _redis(cls, value: str) -> str:
+        if value and not _REDIS.fullmatch(value):
+            raise ValueError("expected redis://host:6379/0, or rediss:// for TLS; /0 is the number of Redis' database")
+        return value
+
     @property
     def database(self) -> str:
         """The database's URL, with our driver named."""
@@ -73,5 +83,7 @@ def load_settings(**overrides: object) -> Settings:
     try:
         return Settings(**{k: v for k, v in overrides.items() if v is not None})  # type: ignore[arg-type]
     except ValidationError as error:
-        wrong = "; ".join(f"CUEMILL_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
+        wrong = "; ".join(
+            f"CUEMILL_{str(e['loc'][0]).upper()}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()
+        )
         raise UsageError(f"A setting is wrong. {wrong}.") from error

@@ -45,3 +45,16 @@ def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUEMILL_BATCH_SIZE", "many")
     with pytest.raises(UsageError, match=r"CUEMILL_BATCH_SIZE: .*integer"):
         load_settings()
+
+
+@pytest.mark.parametrize("url", ["redis://host", "redis://host:6379/0", "rediss://:p%40ss@host/1?ssl_cert_reqs=none"])
+def test_a_broker_is_redis(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("CUEMILL_BROKER_URL", url)
+    assert load_settings().broker_url == url
+
+
+@pytest.mark.parametrize("url", ["amqp://host", "host:6379", "redis://host/name", "redis://"])
+def test_any_other_broker_is_refused_with_what_is_expected(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("CUEMILL_BROKER_URL", url)
+    with pytest.raises(UsageError, match=r"CUEMILL_BROKER_URL: expected redis://host:6379/0"):
+        load_settings()
