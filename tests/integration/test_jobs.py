@@ -123,7 +123,7 @@ def wait_for_end(database: Database, job_id: int) -> None:
 
 
 def test_cancel_stops_a_running_job_and_keeps_what_is_finished(either: Deployment, tmp_path: Path) -> None:
-    folder = make_faces(tmp_path / "faces", 3000)
+    folder = make_faces(tmp_path / "faces", 6000)
     database = either.database()
     either.start("worker")
     job_id = int(either.run("enqueue", folder).stdout)
