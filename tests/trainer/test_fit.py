@@ -6,12 +6,14 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 from models.errors import DataError
@@ -355,6 +357,8 @@ def test_fused_normalization_fits_as_keras_own_does() -> None:
         model = keras.Sequential([keras.Input((12, 12, 3)), keras.layers.BatchNormalization(), keras.layers.Flatten()])
         if fused:
             fuse_normalization(model)
+        graph = tf.function(partial(model, training=True)).get_concrete_function(images).graph
+        assert fused == any(operation.type.startswith("FusedBatchNorm") for operation in graph.get_operations())
         model.compile("sgd", "mse", jit_compile=False)
         model.fit(images, np.zeros((64, 432)), batch_size=32, epochs=3, shuffle=False, verbose=0)
         fitted.append([*model.get_weights(), model.predict(images, verbose=0)])
