@@ -1,5 +1,6 @@
 """Fixtures for all tests: real services, databases made by the migrations, and a tiny model."""
 
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +12,9 @@ from models import pickles, releases
 from models.database import Database
 from tests.services import Postgres, Redis, run_postgres, run_redis
 from tests.tiny import tiny_release
+
+# A shell has what it runs in the background ignore Ctrl-C, and so all that the tests start: some of it must hear it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
