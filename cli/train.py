@@ -1,9 +1,10 @@
 """The commands of the trainer: train, evaluate, dataset build. They need cuemill[trainer]."""
 
+import signal
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -204,7 +205,11 @@ def _print_comparison(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 class Bars(Progress):
-    """Shows a training's progress: a bar for reading, one for a candidate's epochs, one for the epoch."""
+    """Shows a training's progress: a bar for reading, one for a candidate's epochs, one for the epoch.
+
+    Once Ctrl-C is pressed the next batch is the last one, even where Python drops KeyboardInterrupt (in a `__del__`, of
+    which TensorFlow has many).
+    """
 
     def __init__(self) -> None:
         super().__init__(
@@ -213,6 +218,19 @@ class Bars(Progress):
         self._rows: dict[str, TaskID] = {}
         self._name = ""
         self._epochs = 0
+        self._interrupted = False
+
+    def start(self) -> None:
+        signal.signal(signal.SIGINT, self._interrupt)
+        super().start()
+
+    def stop(self) -> None:
+        super().stop()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def _interrupt(self, *_: object) -> NoReturn:
+        self._interrupted = True
+        raise KeyboardInterrupt
 
     def _show(self, description: str, done: int, total: int) -> None:
         if description not in self._rows:
@@ -240,6 +258,8 @@ class Bars(Progress):
         self._name, self._epochs = name, epochs
 
     def batch(self, epoch: int, done: int, total: int) -> None:
+        if self._interrupted:
+            raise KeyboardInterrupt
         # Batches of all epochs, so that the time remaining is the candidate's.
         self._show(self._name, (epoch - 1) * total + done, self._epochs * total)
 
