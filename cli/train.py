@@ -219,14 +219,16 @@ class Bars(Progress):
         self._name = ""
         self._epochs = 0
         self._interrupted = False
+        self._before = signal.getsignal(signal.SIGINT)
 
     def start(self) -> None:
-        signal.signal(signal.SIGINT, self._interrupt)
+        if self._before is not signal.SIG_IGN:  # As it is for what a script runs in the background.
+            signal.signal(signal.SIGINT, self._interrupt)
         super().start()
 
     def stop(self) -> None:
         super().stop()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, self._before)
 
     def _interrupt(self, *_: object) -> NoReturn:
         self._interrupted = True

@@ -1,7 +1,6 @@
 """The state machine over real SQLite and PostgreSQL."""
 
 import threading
-import time
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -132,7 +131,6 @@ def test_a_worker_frozen_while_it_sends_rows_to_postgresql_is_ended_by_the_sweep
     with suppress(psycopg.Error), frozen.cursor().copy("COPY images FROM STDIN") as copy:
         lose_leases(db)
         assert batches.sweep(db) == 0
-        time.sleep(1.5)
         wait_until(lambda: batches.sweep(db) == 1, "the batch to be queued again")
         copy.write_row([1])
     frozen.close()
