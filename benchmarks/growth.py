@@ -35,7 +35,7 @@ from models.scans import ScanClaim
 from models.settings import SHIPPED_MODEL
 from models.states import BatchState, Outcome
 from models.tables import Batch, Image, Job, Prediction
-from tests.integration.deployment import CUEMILL, Deployment, _answers, deployment, make_faces
+from tests.integration.deployment import CUEMILL, Deployment, _answers, deployment, make_faces, usage
 from tests.services import free_port, run_postgres, wait_until
 
 SIZE, LEASE_S, PAGE = 64, 600.0, 100
@@ -226,19 +226,6 @@ def _write(url: str, ready: Barrier, seconds: float) -> None:
     db.close()
 
 
-@dataclass(frozen=True)
-class Sample:
-    """An embedded worker program at one moment."""
-
-    classified: int
-    rss_mb: float  # Of its largest process.
-    processor_s: float  # Of its processes.
-
-    def per_image(self, later: "Sample") -> float:
-        """Milliseconds of a processor."""
-        return 1000 * (later.processor_s - self.processor_s) / (later.classified - self.classified)
-
-
 def folder_of_many(sizes: Sizes) -> Iterator[Line]:
     """Embedded workers with the shipped network, on a folder of many names, until some are classified."""
     with tempfile.TemporaryDirectory() as place:
@@ -258,9 +245,9 @@ def _followed(made: Deployment, sizes: Sizes, warm: Path, folder: Path) -> Itera
     worker = made.start("worker").pid
     warmed = jobs.submit(db, Submission(str(warm), release))[0].id
     wait_until(lambda: jobs.get(db, warmed).status.ended, "the workers to be warm", 300)
-    loaded = _sample(worker, 0)
+    loaded = usage(worker, 0)
 
-    job = jobs.submit(db, Submission(str(folder), release))[0]
+    job = jobs.submit(db, Submission(str(folder), release, fresh=True))[0]
     wait_until(lambda: jobs.get(db, job.id).counts.classified, "the first results", 300, 0.01)
     first_s = (datetime.now(UTC) - job.queued_at).total_seconds()
     if jobs.get(db, job.id).scanned_at is not None:
@@ -270,11 +257,11 @@ def _followed(made: Deployment, sizes: Sizes, warm: Path, folder: Path) -> Itera
     yield _line(f"{sizes.folder:,} names: first result and all listed", "s", (first_s, listed_s), "3 s, the first")
 
     done = jobs.get(db, job.id).counts.classified
-    seen = [_sample(worker, done)]
+    seen = [usage(worker, done)]
     for aim in range(done, done + sizes.classified + 1, sizes.classified // 10)[1:]:
         while (now := jobs.get(db, job.id).counts.classified) < aim:
             time.sleep(0.05)
-        seen.append(_sample(worker, now))
+        seen.append(usage(worker, now))
     jobs.cancel(db, job.id)
     per_image = seen[0].per_image(seen[3]), seen[-4].per_image(seen[-1])
     span = f"{seen[0].classified:,} to {seen[-1].classified:,} images"
@@ -284,14 +271,6 @@ def _followed(made: Deployment, sizes: Sizes, warm: Path, folder: Path) -> Itera
     yield _line(
         "a worker's memory, in the first and last tenth of that", "MB", (seen[1].rss_mb, seen[-1].rss_mb), "1.1"
     )
-
-
-def _sample(worker: int, classified: int) -> Sample:
-    children = Path(f"/proc/{worker}/task/{worker}/children").read_text().split()
-    pids = [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    rss = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6 for pid in pids]
-    ticks = [sum(map(int, Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13])) for pid in pids]
-    return Sample(classified, max(rss), sum(ticks) / os.sysconf("SC_CLK_TCK"))
 
 
 def lines(sizes: Sizes) -> Iterator[Line]:

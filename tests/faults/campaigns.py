@@ -21,10 +21,10 @@ from models import jobs, releases
 from models.errors import DatabaseError
 from models.jobs import Submission
 from models.queue import CLASSIFY, SCAN, make_app, sender
-from tests.faults.ground import BATCH, LEASE_S, REHINT_S, SWEEP_S, Ground
+from tests.faults.ground import BATCH, LEASE_S, PATIENCE_S, REHINT_S, SWEEP_S, Ground
 from tests.faults.oracle import Verdict
 from tests.faults.proxy import Proxy, run_proxy
-from tests.integration.deployment import make_faces, processes_of, worker_processes
+from tests.integration.deployment import Usage, make_faces, processes_of, usage, worker_processes
 from tests.services import run_redis, wait_until
 
 
@@ -389,6 +389,45 @@ def crash_at_points(ground: Ground, dose: int) -> Record:
         return Record(flow.verdict(), recovery, f"{len(programs) - 1} of the program itself")
 
 
+def soak(ground: Ground, dose: int) -> Record:
+    """Nothing dies; one long job. Neither an image's cost nor a worker's memory may grow."""
+    with ground.flow("embedded", workers=2, injected=False) as flow:
+        folder, faces = flow.faults.parent / "many", sorted(ground.faces.truth)
+        folder.mkdir()
+        names = {f"{number:06}.jpg": faces[number % len(faces)] for number in range(dose)}
+        for name, face in names.items():
+            os.link(ground.faces.folder / face, folder / name)
+        program = flow.made.start("worker")
+        flow.progress()
+        wait_until(lambda: flow.live() == 0, "the workers to be warm")
+        asked = Submission(str(folder), releases.resolve(flow.database, None, ground.model), batch_size=256, fresh=True)
+        job = jobs.submit(flow.database, asked)[0].id
+        flow.acknowledged[job] = dose
+
+        def reach(images: int) -> Usage:
+            wait_until(
+                lambda: jobs.get(flow.database, job).counts.classified >= images, f"{images:,} images", PATIENCE_S
+            )
+            ground.struck(dose // 10)
+            return usage(program.pid, jobs.get(flow.database, job).counts.classified)
+
+        seen = [reach(dose * tenth // 10) for tenth in range(1, 11)]
+        truth = {name: ground.faces.truth[face] for name, face in names.items()}
+        verdict = flow.verdict({**ground.faces.truth, **truth})
+        # Fewer images say little of what grows.
+        return Record(verdict, seen=_growth(seen) if dose >= 100_000 else "")
+
+
+def _growth(seen: list[Usage]) -> str:
+    """From the second tenth on, and from the first half of that to the second."""
+    first, middle, last = seen[1], seen[5], seen[9]
+    grown_mb = 10_000 * (last.rss_mb - first.rss_mb) / (last.classified - first.classified)
+    drift = middle.per_image(last) / first.per_image(middle) - 1
+    assert grown_mb < 1, f"memory grew by {grown_mb:.2f} MB in 10,000 images"
+    assert drift < 0.05, f"an image's cost grew by {drift:.1%}"
+    return f"memory {grown_mb:+.2f} MB in 10,000 images, cost of one {drift:+.1%}"
+
+
 _RECLAIM_S = LEASE_S + SWEEP_S + 5
 
 CAMPAIGNS = {
@@ -411,5 +450,6 @@ CAMPAIGNS = {
     "roll-sqlite": Campaign("SIGTERM rolling restart, SQLite", roll("embedded"), 25, 2, 60),
     "roll-postgresql": Campaign("SIGTERM rolling restart, PostgreSQL", roll("scaled"), 25, 2, 60),
     "crash": Campaign("crash around claim, predict, commit, publish", crash_at_points, 120, 6),
+    "soak": Campaign("no fault: images of one long job", soak, 200_000, 2_000),
 }
 """By the name that `--only` takes."""

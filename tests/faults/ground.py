@@ -51,13 +51,13 @@ def make_ground_truth(folder: Path, model: Path) -> Faces:
 
 @dataclass
 class Ground:
-    """What a campaign is given. `struck` is called after each dose."""
+    """What a campaign is given. `struck` is called after each dose, or with how many."""
 
     model: Path
     faces: Faces
     postgres: Postgres
     redis: Redis
-    struck: Callable[[], object] = lambda: None
+    struck: Callable[..., object] = lambda _doses=1: None
 
     def repeat(self, dose: int, strike: Callable[[int], float]) -> list[float]:
         """Strikes so many times; what each gave."""
@@ -68,11 +68,16 @@ class Ground:
         return given
 
     @contextmanager
-    def flow(self, kind: str, *, workers: int = 1, broker_port: int | None = None) -> Iterator["Flow"]:
-        """A deployment of its own, with work flowing, over SQLite ("embedded") or PostgreSQL and Redis ("scaled")."""
+    def flow(
+        self, kind: str, *, workers: int = 1, broker_port: int | None = None, injected: bool = True
+    ) -> Iterator["Flow"]:
+        """A deployment of its own, with work flowing, over SQLite ("embedded") or PostgreSQL and Redis ("scaled").
+
+        With `injected` code, which holds each image up so that most strikes find a batch in hand, and can be armed.
+        """
         with tempfile.TemporaryDirectory(prefix="cuemill-faults-") as name:
             folder = Path(name)
-            injected = Path(__file__).parent / "injected"
+            within = [str(Path(__file__).parent / "injected")] if injected else []
             environment = {
                 "CUEMILL_DATA_DIR": str(folder / "data"),
                 "CUEMILL_MODEL": str(self.model),
@@ -82,7 +87,7 @@ class Ground:
                 "CUEMILL_SWEEP_S": str(SWEEP_S),
                 "CUEMILL_REHINT_S": str(REHINT_S),
                 "FAULTS_FOLDER": str(folder / "faults"),
-                "PYTHONPATH": os.pathsep.join([str(injected), os.environ.get("PYTHONPATH", "")]),
+                "PYTHONPATH": os.pathsep.join([*within, os.environ.get("PYTHONPATH", "")]),
             }
             (folder / "faults").mkdir()
             if kind == "scaled":

@@ -131,6 +131,26 @@ def worker_processes(parent: int) -> list[int]:
     return found
 
 
+@dataclass(frozen=True)
+class Usage:
+    """What the processes of an embedded worker program have taken up to one moment."""
+
+    classified: int
+    rss_mb: float  # Of the largest.
+    processor_s: float  # Of all.
+
+    def per_image(self, later: "Usage") -> float:
+        """Milliseconds of a processor."""
+        return 1000 * (later.processor_s - self.processor_s) / (later.classified - self.classified)
+
+
+def usage(program: int, classified: int) -> Usage:
+    pids = worker_processes(program)
+    rss = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6 for pid in pids]
+    ticks = [sum(map(int, Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13])) for pid in pids]
+    return Usage(classified, max(rss), sum(ticks) / os.sysconf("SC_CLK_TCK"))
+
+
 def make_faces(folder: Path, count: int, size: int = 48) -> Path:
     """A folder of small, distinct grey JPEGs."""
     folder.mkdir(parents=True, exist_ok=True)
