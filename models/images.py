@@ -72,8 +72,10 @@ def decode(data: bytes, target: tuple[int, int], *, grey: bool = False) -> Image
     if not data:
         raise ImageError(ImageCode.EMPTY, "The file is empty.")
     _check_cost(data)
-    if (plain := _plain_jpeg(data, target, grey)) is not None:
-        return plain
+    size = _plain_size(data)
+    reduced = size is not None and size[0] >= 4 * target[0] and size[1] >= 4 * target[1]
+    if size and not reduced and (pixels := _plain_pixels(data, grey)) is not None:
+        return Image.fromarray(pixels[..., 0] if grey else pixels)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # What Pillow warns of (odd metadata, large pictures) is checked below.
@@ -98,6 +100,20 @@ def decode(data: bytes, target: tuple[int, int], *, grey: bool = False) -> Image
         raise ImageError(ImageCode.UNDECODABLE, f"The image can't be decoded: {type(error).__name__}.") from None
 
 
+def decode_fitting(data: bytes, size: tuple[int, int], *, grey: bool = False) -> NDArray[np.uint8] | None:
+    """A plain JPEG of just this size (width, height), as cut-out faces are: uint8 (height, width, 1 if grey, else 3).
+
+    The pixels are those of `decode`, without the cost of a Pillow image around them. None for any other file.
+
+    Raises:
+        ImageError: `undecodable`.
+    """
+    if _plain_size(data) != size:
+        return None
+    _check_cost(data)
+    return _plain_pixels(data, grey)
+
+
 def _check_cost(data: bytes) -> None:
     """Refuses what would take minutes to decode, whatever its size in bytes or pixels.
 
@@ -120,29 +136,29 @@ def _scans(data: bytes) -> int:
     return found
 
 
-def _plain_jpeg(data: bytes, target: tuple[int, int], grey: bool) -> Image.Image | None:
-    """A small, sound JPEG of grey or YCbCr that needs no turning, as `decode` gives it; None for any other file.
+def _plain_size(data: bytes) -> tuple[int, int] | None:
+    """(width, height) of a JPEG of grey or YCbCr that needs no turning; None of any other file.
 
-    Pillow decodes with the same library to the same pixels, but spends three times as long on a small file around it;
-    on one to be decoded at reduced scale it is as fast (`benchmarks/decode.py`).
+    Pillow decodes those with the same library to the same pixels, but spends three times as long on a small file around
+    it; on one to be decoded at reduced scale it is as fast (`benchmarks/decode.py`).
     """
     if not data.startswith(b"\xff\xd8\xff"):
         return None
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-        reduced = width >= 4 * target[0] and height >= 4 * target[1]
-        if (
-            reduced
-            or width * height > MAX_PIXELS
-            or colours not in ("YCbCr", "Gray")
-            or any(m in data for m in _TURNED)
-        ):
-            return None
-        if grey:
-            return Image.fromarray(simplejpeg.decode_jpeg(data, "GRAY")[..., 0])
-        return Image.fromarray(simplejpeg.decode_jpeg(data, "RGB"))
     except Exception:  # Whatever is wrong with it, Pillow names it; one image never fails a batch.
         return None
+    plain = width * height <= MAX_PIXELS and colours in ("YCbCr", "Gray") and not any(m in data for m in _TURNED)
+    return (width, height) if plain else None
+
+
+def _plain_pixels(data: bytes, grey: bool) -> NDArray[np.uint8] | None:
+    """uint8 (height, width, 1 if grey, else 3); None if they aren't sound."""
+    try:
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "GRAY" if grey else "RGB")
+    except Exception:  # As above.
+        return None
+    return pixels
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

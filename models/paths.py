@@ -205,7 +205,7 @@ def read_image(folder: bytes, path: bytes) -> bytes:
                 ImageCode.TOO_LARGE, f"The file has {status.st_size:,} bytes; at most {MAX_BYTES:,} are read."
             )
         try:
-            return file.read(MAX_BYTES + 1)
+            return file.read(status.st_size)  # No more: a buffer is made for all that is asked for.
         except OSError as error:
             raise ImageError(ImageCode.READ_ERROR, f"The file can't be read: {error.strerror}.") from None
 

@@ -99,12 +99,13 @@ def _predict(
             rows.append(Row(number, path, Outcome.UNREADABLE, error.code, str(error)))
     if pixels:
         scores = engine.predict(preprocessing.to_input(np.stack(pixels)))
-        rows += [_row(*item, score) for item, score in zip(readable, scores, strict=True)]
+        sound = np.isfinite(scores).all(axis=1)
+        rows += [_row(*item, *found) for item, *found in zip(readable, scores, sound, strict=True)]
     return rows
 
 
-def _row(number: int, path: str, origin: Origin, scores: NDArray[np.float32]) -> Row:
-    if not np.isfinite(scores).all():
+def _row(number: int, path: str, origin: Origin, scores: NDArray[np.float32], sound: bool) -> Row:
+    if not sound:
         return _failed(number, path, ImageCode.NOT_FINITE, "The network gave scores that are no numbers.")
     return Row(number, path, Outcome.CLASSIFIED, scores=scores, origin=origin)
 

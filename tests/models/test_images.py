@@ -12,7 +12,7 @@ from PIL import Image
 
 from models import images
 from models.errors import ImageError
-from models.images import MAX_PIXELS, MAX_SCANS, decode
+from models.images import MAX_PIXELS, MAX_SCANS, decode, decode_fitting
 
 TARGET = (48, 48)
 RED = (200, 30, 30)
@@ -99,12 +99,13 @@ def test_the_short_way_for_plain_jpegs_gives_pillows_pixels(
     data = encode(
         Image.merge("RGB", [Image.fromarray(field + 9 * i) for i in range(3)]).convert(mode), "JPEG", **options
     )
-    short = images._plain_jpeg(data, TARGET, grey)
-    assert short is not None
-    monkeypatch.setattr(images, "_plain_jpeg", lambda *_: None)
+    short, fitting = decode(data, TARGET, grey=grey), decode_fitting(data, size, grey=grey)
+    monkeypatch.setattr(images, "_plain_size", lambda _: None)
     long = decode(data, TARGET, grey=grey)
     assert (short.mode, long.mode) == (("L", "L") if grey else ("RGB", "RGB"))
     np.testing.assert_array_equal(np.asarray(short), np.asarray(long))
+    assert fitting is not None
+    np.testing.assert_array_equal(fitting, np.asarray(long).reshape(size[1], size[0], -1))
 
 
 @pytest.mark.parametrize("size", [(60, 50), (900, 700)])
@@ -122,9 +123,9 @@ def test_no_other_jpeg_goes_the_short_way() -> None:
     exif[0x0112] = 6
     xmp = whole[:2] + b"\xff\xe1\x00\x1fhttp://ns.adobe.com/xap/1.0/\0" + whole[2:]
     turned, ink = encode(picture, "JPEG", exif=exif), encode(Image.new("CMYK", (60, 50)), "JPEG")
-    large = encode(picture.resize((192, 192)), "JPEG")
-    for data in (turned, xmp, ink, large, whole[:-20], whole[:30], b"\xff\xd8\xff", encode(picture, "PNG")):
-        assert images._plain_jpeg(data, TARGET, False) is None
+    for data in (turned, xmp, ink, whole[:-20], whole[:30], b"\xff\xd8\xff", encode(picture, "PNG")):
+        assert decode_fitting(data, picture.size) is None
+    assert decode_fitting(whole, (50, 60)) is None
 
 
 def test_whatever_the_short_way_runs_into_pillow_decides(monkeypatch: pytest.MonkeyPatch) -> None:

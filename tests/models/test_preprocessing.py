@@ -1,10 +1,14 @@
 """Resizing, channel order and scale, against figures from OpenCV 5.0 and by hand."""
 
+import io
+from typing import Literal
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from models.errors import PickleCorruptError
+from models.images import decode
 from models.preprocessing import Preprocessing
 
 
@@ -55,6 +59,16 @@ def test_grey_is_luminance_on_all_three_channels() -> None:
     pixels = Preprocessing(channel_order="grey").resize(image)
     for channel in range(3):
         np.testing.assert_array_equal(pixels[..., channel], np.asarray(image.convert("L").resize((48, 48), 3)))
+
+
+@pytest.mark.parametrize("order", ["rgb", "bgr", "grey"])
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+@pytest.mark.parametrize("side", [48, 60])
+def test_a_file_is_read_as_its_picture_is_resized(order: Literal["rgb", "bgr", "grey"], form: str, side: int) -> None:
+    file, made = io.BytesIO(), Preprocessing(channel_order=order)
+    picture(side, side).save(file, form)
+    expected = made.resize(decode(file.getvalue(), made.size, grey=order == "grey"))
+    np.testing.assert_array_equal(made.read(file.getvalue()), expected)
 
 
 def test_constants_survive_the_pickle() -> None:

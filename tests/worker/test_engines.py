@@ -151,6 +151,22 @@ def test_scores_of_one_batch_outlive_the_next() -> None:
     assert (first == kept).all()
 
 
+def test_openvino_meets_few_numbers_of_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, images, met = OpenVinoEngine(tiny_release(), "f32"), pictures(150), set()
+    request = engine._request
+
+    class Recorder:
+        def infer(self, inputs: dict[int, Any], **options: Any) -> Any:
+            met.add(len(inputs[0]))
+            return request.infer(inputs, **options)
+
+    monkeypatch.setattr(engine, "_request", Recorder())
+    whole = engine.predict(images)
+    for count in range(1, len(images)):
+        np.testing.assert_array_equal(engine.predict(images[:count]), whole[:count])
+    assert met == {1, 2, 4, 8, 16, 32, 64}
+
+
 def test_images_need_not_lie_in_one_piece() -> None:
     engine, images = OpenVinoEngine(tiny_release(), "f32"), pictures(8)
     assert (engine.predict(images[::2, :, ::-1]) == engine.predict(images[::2, :, ::-1].copy())).all()
