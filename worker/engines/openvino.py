@@ -2,8 +2,8 @@
 
 Compiling takes about a tenth of a second, so no compiled network is kept on disk: OpenVINO's own cache saved nothing
 measurable and weighed 39 MB a model. The batch size is left free: it ran as fast as a fixed one, and an image's scores
-were the same to the bit whatever it was batched with (tests/worker/test_engines.py). But OpenVINO prepares itself for each
-size that it meets, and keeps that: so it meets few (`benchmarks/batches.py`).
+were the same to the bit whatever it was batched with (tests/worker/test_engines.py). But OpenVINO prepares itself for
+each size that it meets, and keeps that, so it is to meet few (`benchmarks/batches.py`).
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,6 @@ from models.pickles import Release
 from models.processor import gains_by_bf16, has_bf16, has_int8
 from models.settings import Precision
 from worker.engines.graph import build_graph
-
 
 LARGEST: Final = 64
 """Images that the network takes at a time; more ran no faster."""
