@@ -1,0 +1,32 @@
+"""One batch, from claim to rows: what its images come to where the network fails them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from models import jobs, pickles, releases, results
+from models.database import Database
+from models.jobs import Submission
+from models.results import Filter
+from models.settings import Settings
+from models.states import JobStatus, Outcome
+from tests.integration.deployment import make_faces
+from tests.tiny import tiny_release
+from worker.pipeline import Pipeline
+from worker.scan import scan
+
+
+def test_scores_that_are_no_numbers_are_a_failed_image_not_a_result(db: Database, tmp_path: Path) -> None:
+    tiny, model = tiny_release(), tmp_path / "overflowing.pkl"
+    pickles.save(replace(tiny, weights={**tiny.weights, "dense/kernel": np.full((288, 28), 3e38, np.float32)}), model)
+    settings = Settings(_env_file=None, model=model)
+    submission = Submission(str(make_faces(tmp_path / "faces", 3)), releases.register(db, model))
+    job, _ = jobs.submit(db, submission)
+    scan(db, settings, "worker", job.id, lambda: None, lambda: None)
+    assert Pipeline(db, settings, "worker").run(job_id=job.id)
+    records = list(results.every(db, Filter(job.id)))
+    assert [(r.outcome, (r.error or {}).get("code"), r.scores) for r in records] == 3 * [
+        (Outcome.FAILED, "not_finite", None)
+    ]
+    assert jobs.get(db, job.id).status is JobStatus.COMPLETED
