@@ -18,7 +18,7 @@ from trainer.fit import best_policy, fuse_normalization
 
 IMAGES = 1280
 SIDE = 48
-NAMES = ("model3", "cuemill1")
+NAMES = ("model3", "cuemill1", "mobilenetv2")
 
 
 def images_per_second(candidate: Candidate, policy: str, side: int, *, fused: bool = True) -> float:
@@ -49,10 +49,10 @@ def sizes(candidate: Candidate) -> dict[int, float]:
 
 
 def main() -> None:
-    policy = best_policy()
     table = Table("network", "plain Keras float32, images/s", "as trained, images/s", "ratio", "how", box=None)
     for name in NAMES:
         candidate = CANDIDATES[name]
+        policy = best_policy(candidate)
         plain = images_per_second(candidate, "float32", SIDE, fused=False)
         shares = sizes(candidate)
         trained = 1 / sum(share / images_per_second(candidate, policy, side) for side, share in shares.items())

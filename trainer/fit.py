@@ -33,9 +33,10 @@ from trainer.progress import Progress
 METRICS: Final = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 
-def best_policy() -> str:
-    """bfloat16 arithmetic where the processor gains by it: about twice the speed (`benchmarks/fit.py`)."""
-    return "mixed_bfloat16" if gains_by_bf16() else "float32"
+def best_policy(candidate: Candidate) -> str:
+    """bfloat16 arithmetic where processor and network gain by it: twice the speed (`benchmarks/fit.py`)."""
+    # Not MobileNetV2, whose depthwise convolutions are three times slower in it.
+    return "mixed_bfloat16" if gains_by_bf16() and not candidate.pretrained else "float32"
 
 
 @dataclass
@@ -45,7 +46,7 @@ class Run:
     Attributes:
         weights: what pretrained layers begin with: `imagenet` (fetched by Keras), `none`, or a file of Keras' for them.
         start: a release of the same network, whose weights the first epoch begins with; none = new ones.
-        policy: Keras' precision policy while fitting.
+        policy: Keras' precision policy while fitting; empty = the fastest.
         history: for each epoch done, its metrics: `loss`, `accuracy`, `val_loss`, `val_accuracy`, and its `seconds`.
     """
 
@@ -55,8 +56,11 @@ class Run:
     seed: int = 0
     weights: str = "none"
     start: Release | None = None
-    policy: str = field(default_factory=best_policy)
+    policy: str = ""
     history: list[dict[str, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.policy = self.policy or best_policy(self.candidate)
 
     @property
     def best_epoch(self) -> int:
