@@ -332,12 +332,15 @@ def test_a_resumed_run_keeps_the_precision_it_was_begun_in(tmp_path: Path) -> No
     assert resumed.policy == "mixed_bfloat16"
 
 
-@pytest.mark.parametrize(("gains", "policy"), [(True, "mixed_bfloat16"), (False, "float32")])
-def test_the_precision_follows_the_processor(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gains: bool, policy: str
+@pytest.mark.parametrize(
+    ("gains", "depthwise", "policy"),
+    [(True, False, "mixed_bfloat16"), (True, True, "float32"), (False, False, "float32")],
+)
+def test_the_precision_follows_processor_and_network(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gains: bool, depthwise: bool, policy: str
 ) -> None:
     monkeypatch.setattr(fit_module, "gains_by_bf16", lambda: gains)
-    assert Run(tmp_path, TINY, SIZE).policy == policy
+    assert Run(tmp_path, replace(TINY, pretrained=depthwise), SIZE).policy == policy
 
 
 def test_layers_are_named_alike_however_often_a_process_fits(tmp_path: Path) -> None:
