@@ -24,13 +24,17 @@ from benchmarks.end_to_end import BATCH, embedded, run_job, scaled
 from benchmarks.hardware import describe
 from benchmarks.pictures import FACE, draw
 from models import pickles
+from models.paths import read_image, walk
+from models.reuse import Sources
 from models.settings import SHIPPED_MODEL
 from tests.integration.deployment import Deployment, processes_of
 from worker.engines.graph import build_graph
+from worker.engines.openvino import OpenVinoEngine
 
 ROUNDS, IMAGES = 20, 20_000
 TICKS_S = os.sysconf("SC_CLK_TCK")
 CHANNELS, SIDE, LAYERS = 256, 24, 4
+STEPS = ("open, read", "recognize", "decode", "scale", "network")
 
 
 def multiply_adds(model: openvino.Model) -> int:
@@ -86,6 +90,35 @@ def networks() -> Table:
     return table
 
 
+def steps() -> Table:
+    """What a worker does with an image, but for the database; the least processor time of some rounds."""
+    release = pickles.load(SHIPPED_MODEL)
+    preprocessing, engine, sources = release.preprocessing, OpenVinoEngine(release), Sources(release.sha256)
+    with tempfile.TemporaryDirectory() as folder:
+        root = os.fsencode(draw(Path(folder), 32 * BATCH, FACE).resolve())
+        paths = list(walk(root, recursive=False))
+        rounds = np.zeros((ROUNDS, len(STEPS)))
+        for spent in rounds:
+            for i in range(0, len(paths), BATCH):
+                times = [time.process_time()]
+                files = [read_image(root, path) for path in paths[i : i + BATCH]]
+                times.append(time.process_time())
+                for data in files:
+                    sources.fingerprint(data)
+                times.append(time.process_time())
+                pixels = [preprocessing.read(data) for data in files]
+                times.append(time.process_time())
+                inputs = preprocessing.to_input(np.stack(pixels))
+                times.append(time.process_time())
+                engine.predict(inputs)
+                times.append(time.process_time())
+                spent[:] += np.diff(times)
+    each = 1e6 * rounds.min(axis=0) / len(paths)
+    table = Table("microseconds of processor time an image", *STEPS, "all", box=None)
+    table.add_row("a worker, on one core", *(f"{us:,.0f}" for us in (*each, each.sum())))
+    return table
+
+
 def ways() -> Table:
     """Processor time by program."""
     table = Table("microseconds of processor time an image", "workers", "database", "queue", "besides", box=None)
@@ -131,7 +164,7 @@ def _processor_time(program: int) -> Counter[str]:
 def main() -> None:
     console = Console(width=120)
     with console.status("measuring ..."):
-        tables = networks(), ways()
+        tables = networks(), steps(), ways()
     console.print(*(part for table in tables for part in (table, "")), describe(), highlight=False)
 
 

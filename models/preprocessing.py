@@ -50,11 +50,8 @@ class Preprocessing:
         fitting = decode_fitting(data, self.size, grey=grey)
         if fitting is None:
             return self.resize(decode(data, self.size, grey=grey))
-        if self.channel_order == "bgr":
-            return fitting[..., ::-1]
-        pixels = np.empty((self.height, self.width, 3), np.uint8)
-        pixels[:] = fitting
-        return pixels
+        pixels = np.repeat(fitting, 3, axis=2) if grey else fitting
+        return pixels[..., ::-1] if self.channel_order == "bgr" else pixels
 
     def resize(self, image: Image.Image) -> NDArray[np.uint8]:
         """A picture of any size, RGB or L, to uint8 (height, width, 3) in `channel_order`."""
