@@ -29,7 +29,7 @@ def main() -> None:
     for path in walk(root, recursive=True):
         name = Path(os.fsdecode(path)).stem.split("-")[0]
         try:
-            picture = decode(read_image(root, path), release.preprocessing.size)
+            picture = decode(read_image(root, path)[0], release.preprocessing.size)
         except ImageError:
             continue
         if len(set(picture.resize((1, 1)).getpixel((0, 0)))) == 1:  # type: ignore[arg-type]

@@ -94,7 +94,7 @@ def _faces(folder: Path) -> Iterator[Image.Image]:
     paths = list(walk(root, recursive=True))
     for path in paths[:: max(1, len(paths) // FACES)]:
         try:
-            yield decode(read_image(root, path), TARGET)
+            yield decode(read_image(root, path)[0], TARGET)
         except ImageError:
             continue
 

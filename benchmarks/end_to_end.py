@@ -74,7 +74,7 @@ def folder_paths(folder: Path) -> list[bytes]:
 
 def pixels(paths: list[bytes], preprocessing: Preprocessing) -> NDArray[np.uint8]:
     """Pictures decoded and resized as a worker does: uint8 (n, height, width, 3)."""
-    files = (read_image(os.path.dirname(path), os.path.basename(path)) for path in paths)
+    files = (read_image(os.path.dirname(path), os.path.basename(path))[0] for path in paths)
     return np.stack([preprocessing.read(data) for data in files])
 
 

@@ -101,7 +101,7 @@ def steps() -> Table:
         for spent in rounds:
             for i in range(0, len(paths), BATCH):
                 times = [time.process_time()]
-                files = [read_image(root, path) for path in paths[i : i + BATCH]]
+                files = [read_image(root, path)[0] for path in paths[i : i + BATCH]]
                 times.append(time.process_time())
                 for data in files:
                     sources.fingerprint(data)

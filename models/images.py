@@ -49,7 +49,8 @@ MAX_COMMENTS: Final = 1000
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow refuses at twice this, wherever a size is told: frames, canvases.
 
-_TURNED: Final = (b"Exif\0", b"http://ns.adobe.com/xap/")
+_EXIF: Final = b"Exif\0"
+_XMP: Final = b"http://ns.adobe.com/xap/"
 """What begins metadata that may say how a JPEG is to be turned."""
 _MARKER: Final = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])(..)?", re.DOTALL)
 """A JPEG's next segment: its kind and length. What lies between, compressed data, holds no such bytes."""
@@ -148,7 +149,8 @@ def _plain_size(data: bytes) -> tuple[int, int] | None:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
     except Exception:  # Whatever is wrong with it, Pillow names it; one image never fails a batch.
         return None
-    plain = width * height <= MAX_PIXELS and colours in ("YCbCr", "Gray") and not any(m in data for m in _TURNED)
+    turned = _EXIF in data or _XMP in data
+    plain = width * height <= MAX_PIXELS and colours in ("YCbCr", "Gray") and not turned
     return (width, height) if plain else None
 
 

@@ -187,8 +187,10 @@ def _is_linked_folder(entry: os.DirEntry[bytes]) -> bool:
         return True
 
 
-def read_image(folder: bytes, path: bytes) -> bytes:
-    """The bytes of an image below a folder, links resolved but never out of the folder; devices are not opened.
+def read_image(folder: bytes, path: bytes) -> tuple[bytes, os.stat_result | None]:
+    """The bytes of an image below a folder, and what the file was before they were read; None in place of a link.
+
+    Links are resolved, but never out of the folder; devices are not opened.
 
     Raises:
         ImageError: `vanished`, `linked_folder`, `folder_unreadable`, `outside_folder`, `link_loop`,
@@ -196,18 +198,31 @@ def read_image(folder: bytes, path: bytes) -> bytes:
     """
     full = os.path.join(folder, path)
     descriptor = _open_unlinked(full)
-    with open(_open_resolved(folder, full) if descriptor is None else descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
+    linked = descriptor is None
+    if descriptor is None:
+        descriptor = _open_resolved(folder, full)
+    try:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise ImageError(ImageCode.NOT_A_FILE, "It is a device, pipe or socket, not a file.")
         if status.st_size > MAX_BYTES:
             raise ImageError(
                 ImageCode.TOO_LARGE, f"The file has {status.st_size:,} bytes; at most {MAX_BYTES:,} are read."
             )
-        try:
-            return file.read(status.st_size)  # No more: a buffer is made for all that is asked for.
-        except OSError as error:
-            raise ImageError(ImageCode.READ_ERROR, f"The file can't be read: {error.strerror}.") from None
+        return _read(descriptor, status.st_size), None if linked else status
+    finally:
+        os.close(descriptor)
+
+
+def _read(descriptor: int, size: int) -> bytes:
+    """So many bytes; fewer if the file has become shorter."""
+    try:
+        data = os.read(descriptor, size)
+        while len(data) < size and (more := os.read(descriptor, size - len(data))):
+            data += more
+    except OSError as error:
+        raise ImageError(ImageCode.READ_ERROR, f"The file can't be read: {error.strerror}.") from None
+    return data
 
 
 def _open_unlinked(path: bytes) -> int | None:

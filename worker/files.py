@@ -83,9 +83,9 @@ class Files:
         return self._kept.pop(path, None) or self._read(path)
 
     def _read(self, path: str) -> tuple[bytes, Origin]:
-        # Before the bytes: should the file be changed in between, it is taken for changed later, never for the same.
-        size, mtime_ns = self._status(path)
-        data = read_image(self._folder, to_bytes(path))
+        data, before = read_image(self._folder, to_bytes(path))
+        # Should the file have been changed meanwhile, it is taken for changed later, never for the same.
+        size, mtime_ns = (before.st_size, before.st_mtime_ns) if before else (None, None)
         return data, Origin(self._sources.fingerprint(data), size, mtime_ns)
 
     def _status(self, path: str) -> tuple[int | None, int | None]:

@@ -30,7 +30,7 @@ def main(folder: bytes) -> None:
     found: dict[str, list[str] | None] = {}
     for path in walk(folder, recursive=True):
         try:
-            data = read_image(folder, path)
+            data, _ = read_image(folder, path)
             shapes = {network.read(data).shape for network in NETWORKS}
         except ImageError as error:
             found[to_text(path)] = [error.code, str(error)]

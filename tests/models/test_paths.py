@@ -174,7 +174,13 @@ def test_files_that_are_not_what_they_seem_are_refused(tmp_path: Path) -> None:
 def test_a_link_within_the_folder_is_read(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg")
     (tmp_path / "b.jpg").symlink_to("a.jpg")
-    assert read_image(os.fsencode(tmp_path), b"b.jpg") == b"x"
+    assert read_image(os.fsencode(tmp_path), b"b.jpg") == (b"x", None)
+
+
+def test_a_file_is_read_with_its_size_and_time_of_change(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg")
+    data, status = read_image(os.fsencode(tmp_path), b"a.jpg")
+    assert (data, status) == (b"x", (tmp_path / "a.jpg").stat())
 
 
 def test_a_sparse_giant_is_not_read(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def scores(release: Release) -> dict[str, tuple[str, float]]:
     root = os.fsencode(SAMPLES)
     for path in walk(root, recursive=True):
         try:
-            pixels = preprocessing.read(read_image(root, path))
+            pixels = preprocessing.read(read_image(root, path)[0])
         except ImageError:
             continue
         (row,) = engine.predict(preprocessing.to_input(pixels[None]))
