@@ -171,7 +171,7 @@ def through(way: str, made: Deployment, folder: Path, cores: list[int] = CORES) 
 
 def run_job(made: Deployment, database: Database, folder: Path) -> int:
     """Has a folder classified; the job's id, once it has ended."""
-    job_id = int(made.run("enqueue", folder).stdout)
+    job_id = int(made.run("enqueue", "--fresh", folder).stdout)  # The warming pictures are among those to be measured.
     wait_until(lambda: jobs.get(database, job_id).status.ended, "the job to end", 3600, pause_s=0.5)
     return job_id
 
