@@ -121,7 +121,11 @@ def mobilenetv2(input_shape: Shape, num_classes: int) -> keras.Model:
     """
     inputs, features = _mobilenetv2(input_shape)
     outputs = _scores(num_classes)(layers.GlobalAveragePooling2D()(features))
-    return keras.Model(inputs, outputs, name="mobilenetv2")
+    model = keras.Model(inputs, outputs, name="mobilenetv2")
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = 0.99  # Keras' 0.999 for it lags epochs behind weights that change as fast as these.
+    return model
 
 
 def _mobilenetv2(input_shape: Shape) -> tuple[Any, Any]:
