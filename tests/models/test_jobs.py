@@ -381,6 +381,36 @@ def test_dispatch_announces_a_bounded_window_and_again_what_went_unanswered(db: 
     assert sent[-2:] == [sent[1], sent[3]]
 
 
+def test_sweeps_and_dispatchers_at_once_do_no_harm(db: Database, release_id: int) -> None:
+    scan_whole(db, submit(db, release_id), 80)
+    for _ in range(10):
+        claim_one(db, "dead")
+    lose_leases(db)
+    sent: list[int] = []
+    swept: list[int] = []
+    start = threading.Barrier(8)
+
+    def send(task: str, identity: int) -> bool:
+        sent.append(identity)
+        return True
+
+    def work() -> None:
+        start.wait()
+        swept.append(batches.sweep(db))
+        batches.dispatch(db, send, Settings(dispatch_window=99))
+
+    for _ in range(2):  # Again, for in PostgreSQL a sweep passes over a job that another one holds.
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert (sum(swept), len(sent), len(set(sent))) == (10, 20, 20)
+    with db.read() as connection:
+        states = connection.execute(sa.select(Batch.state, Batch.attempt).order_by(Batch.id)).all()
+    assert states == 10 * [("queued", 1)] + 10 * [("queued", 0)]
+
+
 def test_work_waits_while_a_scan_or_a_batch_can_be_taken(db: Database, release_id: int) -> None:
     assert not batches.waiting(db)
     job = submit(db, release_id)
