@@ -198,8 +198,7 @@ def read_image(folder: bytes, path: bytes) -> tuple[bytes, os.stat_result | None
     """
     full = os.path.join(folder, path)
     descriptor = _open_unlinked(full)
-    linked = descriptor is None
-    if descriptor is None:
+    if linked := descriptor is None:
         descriptor = _open_resolved(folder, full)
     try:
         status = os.fstat(descriptor)

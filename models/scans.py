@@ -61,7 +61,7 @@ def claim(db: Database, job_id: int | None, worker: str, lease_s: float) -> Scan
 
 def batch_size(number: int, largest: int) -> int:
     """Images in the batch that begins with this number: few at first, so that all workers soon have some, then more,
-    which cost less each (docs/decisions/0011)."""
+    which cost less each; of few sizes, for the network prepares itself for each (docs/decisions/0011)."""
     return min(largest, FIRST_BATCH * max(1, number // (8 * FIRST_BATCH)))
 
 
