@@ -30,7 +30,7 @@ from benchmarks.hardware import describe
 from models import batches, bulk, jobs, releases, results, scans
 from models.database import Database
 from models.jobs import Submission
-from models.results import Filter, Row
+from models.results import Filter, Origin, Row
 from models.scans import ScanClaim
 from models.settings import SHIPPED_MODEL
 from models.states import BatchState, Outcome
@@ -86,11 +86,13 @@ class Growing:
         """Images as if they had been classified."""
         for start in range(0, count, 8_192):
             numbers = self._numbers(min(8_192, count - start))
-            images = [(self.job, n, f"{n:08}.jpg", "classified") for n in numbers]
+            images = [
+                (self.job, n, f"{n:08}.jpg", "classified", None, None, os.urandom(16), 1, 1, False) for n in numbers
+            ]
             faces = [(self.job, n, 0, self.release, "neutral", 1 / 28, *SCORES.tolist()) for n in numbers]
             done = {"job_id": self.job, "size": SIZE, "state": BatchState.DONE, "attempt": 1}
             with self.db.write() as connection:
-                bulk.insert(connection, Image, batches._IMAGE[:4], images)
+                bulk.insert(connection, Image, batches._IMAGE, images)
                 bulk.insert(connection, Prediction, batches._PREDICTION, faces)
                 connection.execute(sa.insert(Batch), [done] * (len(numbers) // SIZE))
                 grown = {"total": Job.total + len(numbers), "classified": Job.classified + len(numbers)}
@@ -111,7 +113,10 @@ def _classify(db: Database) -> bool:
     claim = batches.claim(db, None, "benchmark", LEASE_S)
     if claim is None:
         return False
-    rows = [Row(number, path, Outcome.CLASSIFIED, scores=SCORES) for number, path in claim.items]
+    rows = [
+        Row(number, path, Outcome.CLASSIFIED, scores=SCORES, origin=Origin(os.urandom(16), 1, 1))  # No two alike.
+        for number, path in claim.items
+    ]
     if not batches.complete(db, claim, rows):
         raise RuntimeError("The claim was lost.")
     return True
