@@ -8,10 +8,12 @@ python -m benchmarks.end_to_end FOLDER        on a folder of yours; subfolders n
 import argparse
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from multiprocessing import get_context
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
@@ -45,11 +47,18 @@ COUNTS = {"48x48": (20_000, FACE), "640x480": (2_000, VIDEO), "12 megapixels": (
 
 @dataclass(frozen=True)
 class Figure:
-    """What one way of classifying a folder gave; accuracy is None when subfolders name no labels."""
+    """What one way of classifying a folder gave.
+
+    Attributes:
+        accuracy: None when subfolders name no labels.
+        idle: the share of the cores' time in which nothing ran on them, in the middle three fifths of the job: what is
+            left out is where one core lists, or has no more batch to take. None where it isn't asked for.
+    """
 
     way: str
     images_per_second: float
     accuracy: float | None = None
+    idle: float | None = None
 
 
 def _in_processes(work: Callable[..., Any], shares: list[list[bytes]]) -> float:
@@ -162,11 +171,44 @@ def through(way: str, made: Deployment, folder: Path, cores: list[int] = CORES) 
     os.sched_setaffinity(0, CORES)
     with tempfile.TemporaryDirectory() as warm:
         run_job(made, database, draw(Path(warm), 8 * BATCH, FACE))
-    job_id = run_job(made, database, folder)
+    with _ticking(cores) as ticks:
+        job_id = run_job(made, database, folder)
     job = jobs.get(database, job_id)
-    if job.status is not JobStatus.COMPLETED or job.counts.classified != job.counts.total or not job.images_per_second:
+    begun, ended, speed = job.running_at, job.completed_at, job.images_per_second
+    classified = job.status is JobStatus.COMPLETED and job.counts.classified == job.counts.total
+    if not (classified and begun and ended and speed):
         raise RuntimeError(f"Expected every image to be classified; the job ended as {job}.")
-    return Figure(way, job.images_per_second, _accuracy(database, job_id))
+    return Figure(way, speed, _accuracy(database, job_id), _idle(ticks, begun, ended))
+
+
+@contextmanager
+def _ticking(cores: list[int]) -> Iterator[list[tuple[float, int, int]]]:
+    """Every 50 ms: the moment, and the ticks that these cores have had until then, idle and in all."""
+    names = {f"cpu{core}" for core in cores}
+    ticks: list[tuple[float, int, int]] = []
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.05):
+            lines = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
+            each = [list(map(int, line[1:9])) for line in lines if line[0] in names]
+            ticks.append((time.time(), sum(core[3] + core[4] for core in each), sum(map(sum, each))))  # Idle, iowait.
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield ticks
+    finally:
+        done.set()
+        thread.join()
+
+
+def _idle(ticks: list[tuple[float, int, int]], begun: datetime, ended: datetime) -> float:
+    """The share of idle ticks in the middle three fifths of that time."""
+    margin = (ended - begun).total_seconds() / 5
+    first, last = begun.timestamp() + margin, ended.timestamp() - margin
+    inner = [(idle, total) for moment, idle, total in ticks if first <= moment <= last]
+    return (inner[-1][0] - inner[0][0]) / (inner[-1][1] - inner[0][1])
 
 
 def run_job(made: Deployment, database: Database, folder: Path) -> int:
@@ -234,7 +276,8 @@ def compare(folders: dict[str, Path]) -> None:
 
 def _shown(figure: Figure) -> str:
     right = "" if figure.accuracy is None else f" ({figure.accuracy:.1%} right)"
-    return f"{figure.images_per_second:,.0f}{right}"
+    idle = "" if figure.idle is None else f" ({figure.idle:.0%} idle)"
+    return f"{figure.images_per_second:,.0f}{right}{idle}"
 
 
 def main() -> None:

@@ -160,6 +160,7 @@ def _start(run: Run, train: Dataset) -> tuple[keras.Model, keras.Model]:
     any_size = run.candidate.augmentation is not None and bool(run.candidate.augmentation.sizes)
     if run.history:
         model = keras.saving.load_model(run.checkpoint(len(run.history)))
+        fuse_normalization(model)
     else:
         model = run.build(any_size=any_size)
         if run.candidate.pretrained:

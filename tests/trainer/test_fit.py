@@ -367,3 +367,18 @@ def test_fused_normalization_fits_as_keras_own_does() -> None:
         fitted.append([*model.get_weights(), model.predict(images, verbose=0)])
     for own, ours in zip(*fitted, strict=True):
         np.testing.assert_allclose(ours, own, rtol=1e-3, atol=1e-3)
+
+
+def test_a_resumed_run_normalizes_as_a_new_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    used = []
+    normalize = fit_module._normalize
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        used.append(True)
+        return normalize(*arguments, **options)
+
+    monkeypatch.setattr(fit_module, "_normalize", counted)
+    for epochs in (1, 2):
+        fit(new_run(tmp_path, replace(TINY, epochs=epochs)), dark_and_light(0), dark_and_light(1), Silent())
+        assert used
+        used.clear()
