@@ -84,7 +84,9 @@ class Int8:
     @property
     def admitted(self) -> bool:
         """Whether it may be chosen unasked."""
-        return self.accuracy_f32 - self.accuracy <= self.MAY_LOSE
+        return (
+            round(self.accuracy_f32 - self.accuracy, 9) <= self.MAY_LOSE
+        )  # Of shares, so 0.7 - 0.697 is a little more.
 
     def to_plain(self) -> dict[str, Any]:
         """For the pickle."""

@@ -127,7 +127,8 @@ def page(db: Database, which: Filter, limit: int = PAGE, after: str | None = Non
 
 
 def page_query(which: Filter, limit: int, after: str | None = None) -> sa.Select[Any]:
-    """What `page` asks the database. With any filter but `path_prefix`, an index leads to the page's first row.
+    """What `page` asks the database. An index leads to the page's first row, and with an emotion or an outcome
+    from each row to the next; rows with a lower score or another path are passed over one by one.
 
     Only the first table is told where the page begins. Were the joined one told too, either database might, without
     statistics, look for each of its rows from there to the end.

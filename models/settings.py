@@ -1,7 +1,9 @@
 """Settings: environment variables or `.env`, prefix `CUEMILL_`; built at the entry point, passed down."""
 
+import math
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from models.errors import UsageError
 
 SHIPPED_MODEL = Path(__file__).parent / "trained" / "Cuemill1_trained.pkl"
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 _REDIS = re.compile(r"rediss?://[^/?]+(/\d*)?(\?.*)?")
 
@@ -71,7 +74,16 @@ class Settings(BaseSettings):
     @property
     def worker_count(self) -> int:
         """Worker processes to start: the setting, or the cores this process may use."""
-        return self.workers or len(os.sched_getaffinity(0))
+        return self.workers or min(len(os.sched_getaffinity(0)), _quota() or sys.maxsize)
+
+
+def _quota() -> int | None:
+    """How many cores' time this container may use, rounded up (Docker's `cpus`); None without a limit."""
+    try:
+        quota, period = CPU_QUOTA.read_text().split()
+        return math.ceil(int(quota) / int(period))
+    except (OSError, ValueError):  # No such file outside a container of cgroup 2, and `max` where there is no limit.
+        return None
 
 
 def load_settings(**overrides: object) -> Settings:

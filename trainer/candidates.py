@@ -1,4 +1,4 @@
-"""The candidate networks, by name: plain functions whose docstrings give parameters, source and measured score."""
+"""The candidate networks, by name: functions whose docstrings give parameters and source; EXPERIMENTS.md has scores."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -190,13 +190,23 @@ def cuemill1(input_shape: Shape, num_classes: int) -> keras.Model:
 
 
 def load_pretrained(model: keras.Model, weights: str) -> None:
-    """Gives MobileNetV2's layers in a candidate's network their weights: `imagenet`, `none`, or a file of Keras'.
+    """Gives MobileNetV2's layers in a candidate's network their weights, as `pretrained` has them.
+
+    Raises:
+        DataError: as there.
+    """
+    for layer in pretrained(weights):
+        model.get_layer(layer.name).set_weights(layer.get_weights())
+
+
+def pretrained(weights: str) -> list[keras.Layer]:
+    """MobileNetV2's layers with weights: `imagenet`, a file of Keras', or `none`, and then no layers.
 
     Raises:
         DataError: they can't be fetched here, or the file is not of MobileNetV2 without its top.
     """
     if weights == "none":
-        return
+        return []
     try:
         source = keras.applications.MobileNetV2(
             input_shape=(224, 224, 3), include_top=False, weights="imagenet" if weights == "imagenet" else None
@@ -208,8 +218,8 @@ def load_pretrained(model: keras.Model, weights: str) -> None:
             f"MobileNetV2's weights ({weights}) can't be had: {error} Fetch Keras' file for it without the top on "
             "another machine and give it with --weights FILE, or start from none with --weights none."
         ) from error
-    for layer in source.layers[1:]:
-        model.get_layer(layer.name).set_weights(layer.get_weights())
+    layers_with_weights: list[keras.Layer] = source.layers[1:]
+    return layers_with_weights
 
 
 def load_release(model: keras.Model, release: Release) -> None:

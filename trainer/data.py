@@ -55,8 +55,13 @@ class Dataset:
         first = self.images[..., :1]
         return bool((self.images == first).all())
 
+    def seen(self) -> tuple[str, ...]:
+        """The labels that some image's target has a share of, in label order."""
+        shares = self.targets(np.arange(len(self))).sum(axis=0)
+        return tuple(EMOTIONS[i] for i in np.flatnonzero(shares))
+
     def balance(self) -> dict[str, int]:
-        """Images by label, in label order, labels without any left out."""
+        """Images by label, in label order, labels without any left out; a soft target counts by its `labels`."""
         counts = Counter(self.labels.tolist())
         return {EMOTIONS[i]: counts[i] for i in sorted(counts)}
 

@@ -34,9 +34,19 @@ METRICS: Final = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 
 def best_policy(candidate: Candidate) -> str:
-    """bfloat16 arithmetic where processor and network gain by it: twice the speed (`benchmarks/fit.py`)."""
+    """bfloat16 arithmetic where GPU or processor, and network, gain by it: twice the speed (`benchmarks/fit.py`)."""
     # Not MobileNetV2, whose depthwise convolutions are three times slower in it.
-    return "mixed_bfloat16" if gains_by_bf16() and not candidate.pretrained else "float32"
+    return "mixed_bfloat16" if (_gpu_gains_by_bf16() or gains_by_bf16()) and not candidate.pretrained else "float32"
+
+
+def _gpu_gains_by_bf16() -> bool:
+    """NVIDIA's have bfloat16 since compute capability 8.0 (Ampere)."""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+    return any(found.get("compute_capability", (0, 0)) >= (8, 0) for found in details)
 
 
 @dataclass

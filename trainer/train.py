@@ -15,7 +15,7 @@ from models.errors import DataError, NotFoundError
 from models.pickles import Release
 from models.preprocessing import Preprocessing
 from trainer.calibration import calibrate, fold_temperature
-from trainer.candidates import CANDIDATES, multiply_adds
+from trainer.candidates import CANDIDATES, multiply_adds, pretrained
 from trainer.data import Dataset, drop_shared, split
 from trainer.evaluate import Predict, evaluate, measure, predict_all
 from trainer.export import export
@@ -112,11 +112,13 @@ def train(
         serving: how workers run networks; with it, what int8 takes is found out and kept in the pickle.
 
     Raises:
-        NotFoundError, DataError: as `Plan.check` says; images that can't be trained on, a loss that became NaN, or a
-            folder that holds another run.
+        NotFoundError, DataError: as `Plan.check` and `pretrained` say; images that can't be trained on, a loss that
+            became NaN, or a folder that holds another run.
         KeyboardInterrupt: before the first epoch was done. Later, the best epoch so far is written.
     """
     plan.check()
+    if any(CANDIDATES[name].pretrained and not (folder / name).exists() for name in plan.candidates):
+        pretrained(plan.weights)  # What can't be had is told now, not after hours of fitting the others.
     shown = progress or Silent()
     train_data, validation, preprocessing, dropped = _read(plan, shown)
     shown.data(train_data.balance(), validation.balance(), dropped)
@@ -138,7 +140,7 @@ def train(
         model,
         run.candidate.name.capitalize(),
         preprocessing,
-        trained_labels=tuple(train_data.balance()),
+        trained_labels=train_data.seen(),
         metrics={f"val_{name}": getattr(evaluation, name) for name in metrics},
         data=_describe_data(train_data, validation, dropped),
         training=_describe_training(run, plan, len(train_data)),

@@ -43,6 +43,11 @@ def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     write(path, pickle.dumps(content))
 
 
+@pytest.mark.parametrize(("accuracy", "admitted"), [(0.7, True), (0.697, True), (0.6969, False)])
+def test_int8_is_admitted_up_to_the_three_thousandths_it_may_lose(accuracy: float, admitted: bool) -> None:
+    assert Int8({}, accuracy, 0.7, 1000).admitted == admitted
+
+
 def test_what_is_saved_is_loaded_again(saved: Path) -> None:
     pickles.save(original := replace(tiny_release(), int8=Int8({"input": (-1.0, 1.0)}, 0.5, 0.6, 10)), saved)
     release = pickles.load(saved)

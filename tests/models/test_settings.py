@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from models import settings as settings_module
 from models.errors import UsageError
 from models.settings import load_settings
 
@@ -58,3 +59,14 @@ def test_any_other_broker_is_refused_with_what_is_expected(monkeypatch: pytest.M
     monkeypatch.setenv("CUEMILL_BROKER_URL", url)
     with pytest.raises(UsageError, match=r"CUEMILL_BROKER_URL: expected redis://host:6379/0"):
         load_settings()
+
+
+@pytest.mark.parametrize(("quota", "expected"), [("150000 100000", 2), ("50000 100000", 1), ("max 100000", 64)])
+def test_a_container_gets_as_many_workers_as_it_may_use_cores(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quota: str, expected: int
+) -> None:
+    (tmp_path / "cpu.max").write_text(quota)
+    monkeypatch.setattr(settings_module, "CPU_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(64)))
+    assert load_settings().worker_count == expected
+    assert load_settings(workers=5).worker_count == 5

@@ -343,6 +343,17 @@ def test_the_precision_follows_processor_and_network(
     assert Run(tmp_path, replace(TINY, pretrained=depthwise), SIZE).policy == policy
 
 
+@pytest.mark.parametrize(("capability", "policy"), [((9, 0), "mixed_bfloat16"), ((7, 5), "float32")])
+def test_the_precision_follows_the_gpu_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capability: tuple[int, int], policy: str
+) -> None:
+    """This machine need not have one: what TensorFlow says of it is made up."""
+    monkeypatch.setattr(fit_module, "gains_by_bf16", lambda: False)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda _gpu: {"compute_capability": capability})
+    assert Run(tmp_path, TINY, SIZE).policy == policy
+
+
 def test_layers_are_named_alike_however_often_a_process_fits(tmp_path: Path) -> None:
     models = [
         fit(new_run(tmp_path / name, QUICK), dark_and_light(0), dark_and_light(1), Silent())

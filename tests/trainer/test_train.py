@@ -237,6 +237,15 @@ def test_an_interruption_before_the_first_epoch_leaves_nothing(tmp_path: Path, f
     assert not list(tmp_path.glob("run/*.pkl"))
 
 
+def test_pretrained_layers_that_cannot_be_had_are_told_before_anything_is_fitted(
+    tmp_path: Path, faces: Path, others: Path
+) -> None:
+    both = replace(plan(faces, others, candidates=("small", "mobilenetv2")), weights=str(tmp_path / "missing.h5"))
+    with pytest.raises(DataError, match="can't be had"):
+        train(both, tmp_path / "run")
+    assert not (tmp_path / "run" / "small").exists()
+
+
 def test_a_teachers_scores_are_most_of_the_targets(tmp_path: Path, faces: Path, others: Path) -> None:
     """A teacher that calls everything fear teaches fear."""
     fear = np.eye(28, dtype=np.float32)[EMOTIONS.index("fear")]

@@ -7,6 +7,7 @@ together. A trained network's don't: on 3,589 faces bf16 was within 0.013 and ag
 
 import copy
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from models.labels import EMOTIONS
 from models.pickles import Release
 from models.preprocessing import Preprocessing
 from models.settings import load_settings
+from tests.integration.deployment import make_faces
 from tests.networks import pictures, randomise
 from tests.tiny import node, tiny_network, tiny_release
 from trainer.candidates import CANDIDATES, model3
@@ -412,6 +414,21 @@ def test_running_on_openvino_imports_no_tensorflow() -> None:
         "sys.exit(bool({'tensorflow', 'keras'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2], check=False).returncode == 0
+
+
+def test_classify_imports_no_tensorflow(tmp_path: Path) -> None:
+    make_faces(tmp_path / "faces", 3)
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "cli", "classify", str(tmp_path / "faces")],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "CUEMILL_DATA_DIR": str(tmp_path), "PYTHONPROFILEIMPORTTIME": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = {line.split("|")[-1].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
+    assert "openvino" in imported
+    assert not {"tensorflow", "keras"} & imported
 
 
 def test_a_node_of_every_op_is_in_the_networks_of_these_tests(branches: Release) -> None:
