@@ -163,7 +163,7 @@ class Release(BaseModel):
     sha256: str
     name: str
     labels: list[str]
-    trained_labels: list[str] = Field(description="Those of the labels it has seen examples of.")
+    trained_labels: list[str] = Field(description="Those of the labels it has seen examples of; none: unknown.")
     metrics: dict[str, float]
     is_default: bool
     created_at: datetime

@@ -42,13 +42,14 @@ def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON
         return
     table = Table("", "name", "sha256", "accuracy", "has seen", box=None, pad_edge=False)
     for row in found:
+        seen = f"{len(row.trained_labels)} of {len(row.labels)}: {', '.join(map(title, row.trained_labels))}"
         accuracy = row.metrics.get("val_accuracy")
         table.add_row(
             "*" if row.is_default else "",
             row.name,
             row.sha256[:12],
             "" if accuracy is None else f"{accuracy:.3f}",
-            f"{len(row.trained_labels)} of {len(row.labels)}: {', '.join(map(title, row.trained_labels))}",
+            seen if row.trained_labels else "unknown",
         )
     out.print(table)
 

@@ -115,7 +115,7 @@ class Release:
     Attributes:
         name: such as `Model3`.
         labels: the softmax's labels, in order.
-        trained_labels: those of them it has seen examples of; the others' scores mean nothing.
+        trained_labels: those of them it has seen examples of, and the others' scores mean nothing; empty = unknown.
         network: the steps that run it without TensorFlow, in order; the last one's output is the scores.
         weights: by name; float32.
         keras_config: the network as Keras' JSON, to train on from, with `weights`.

@@ -74,7 +74,7 @@ def _facts(release: Release, evaluation: Evaluation) -> dict[str, Any]:
         "release": release,
         "evaluation": evaluation,
         "parameters": sum(weight.size for weight in release.weights.values()),
-        "unseen": [label for label in release.labels if label not in release.trained_labels],
+        "unseen": [label for label in release.labels if label not in (release.trained_labels or release.labels)],
         "train_images": sum(release.data["train"]["images"].values()) if "train" in release.data else 0,
     }
 

@@ -92,7 +92,7 @@ def read_wild(path: Path) -> Release:
         model,
         path.stem.split(".")[0].removesuffix("_trained"),
         Preprocessing(height=height, width=width, channel_order="bgr", antialias=False),
-        trained_labels=EMOTIONS,
+        trained_labels=(),
         metrics={},
         data={"imported": {"file": path.name, "sha256": hashlib.sha256(raw).hexdigest(), "keras": version}},
         training={},

@@ -181,6 +181,7 @@ def test_a_pickle_from_elsewhere_is_imported_and_classifies(embedded: Deployment
     imported = embedded.json("models", "import", wild, "-o", tmp_path / "reference.pkl")
     assert imported["preprocessing"]["channel_order"] == "bgr"
     assert imported["data"]["imported"]["keras"] == "2.11.0"
+    assert "unknown" in embedded.run("models", "list").stdout
     done = embedded.run("classify", make_faces(tmp_path / "new", 3), "--model", "windows211", "--format", "jsonl")
     assert {json.loads(line)["model"] for line in done.stdout.splitlines()} == {"windows211"}
     again = embedded.run("models", "import", wild, "-o", tmp_path / "reference.pkl", exit_code=2)

@@ -58,6 +58,7 @@ def test_what_is_imported_says_where_it_came_from_and_is_shown_what_the_referenc
     assert release.preprocessing == Preprocessing(channel_order="bgr", antialias=False)
     assert release.data["imported"]["keras"] == "2.11.0"
     assert release.metrics == {}
+    assert release.trained_labels == ()
     sha256 = pickles.save(release, tmp_path / "imported.pkl")
     assert pickles.load(tmp_path / "imported.pkl").sha256 == sha256
 
