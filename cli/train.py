@@ -23,7 +23,8 @@ dataset_app = typer.Typer(help="Training data.", no_args_is_help=True)
 
 SOURCES = (
     "A folder with one subfolder a label; x_data.npy (x_labels.npy beside it); fer2013.csv[,training|publictest|"
-    "privatetest]; EMOTIC's Annotations.mat[,train|val|test][,body|face][,soft|rarest]. Give several to merge them."
+    "privatetest]; EMOTIC's Annotations.mat[,train|val|test][,body|face][,soft|rarest] "
+    "(of several categories all, or the rarest). Give several to merge them."
 )
 
 

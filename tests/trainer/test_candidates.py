@@ -7,7 +7,7 @@ import pytest
 
 from models.errors import DataError
 from models.labels import EMOTIONS
-from trainer.candidates import CANDIDATES, load_pretrained, multiply_adds
+from trainer.candidates import CANDIDATES, _cosine, load_pretrained, multiply_adds
 
 # The reference's table, layer by layer.
 MODEL3 = [
@@ -157,3 +157,8 @@ def test_a_candidates_scores_are_float32_in_any_precision(policy: str) -> None:
     finally:
         keras.config.set_dtype_policy("float32")
     assert keras.backend.standardize_dtype(scores.dtype) == "float32"
+
+
+def test_the_rate_rises_for_a_twentieth_of_the_steps_then_falls_as_a_cosine() -> None:
+    rate = _cosine(epochs=10, steps=20, peak=0.1)
+    assert [round(float(rate(step)), 4) for step in (0, 5, 10, 105, 200)] == [0.001, 0.0505, 0.1, 0.05, 0.0]

@@ -23,7 +23,7 @@ from trainer.augment import Augmentation
 from trainer.candidates import Candidate, Shape
 from trainer.data import Dataset
 from trainer.evaluate import measure, predict_all
-from trainer.fit import Run, _Batches, fit, fuse_normalization
+from trainer.fit import Run, _Average, _Batches, fit, fuse_normalization
 from trainer.progress import Silent
 
 SIZE = Preprocessing(height=8, width=8)
@@ -393,3 +393,11 @@ def test_a_resumed_run_normalizes_as_a_new_one_does(tmp_path: Path, monkeypatch:
         fit(new_run(tmp_path, replace(TINY, epochs=epochs)), dark_and_light(0), dark_and_light(1), Silent())
         assert used
         used.clear()
+
+
+def test_the_average_of_weights_forgets_the_start_soon_and_lags_later() -> None:
+    average = _Average([np.zeros(1, np.float32)], decay=0.9)
+    average.add([np.ones(1, np.float32)], batch=8)  # Of an early batch all but 8 / (8 + 80) counts.
+    assert average.weights[0] == pytest.approx(1 - 1 / 11)
+    average.add([np.zeros(1, np.float32)], batch=10_000)
+    assert average.weights[0] == pytest.approx((1 - 1 / 11) * 0.9**8)
