@@ -215,7 +215,7 @@ def pretrained(weights: str) -> list[keras.Layer]:
             source.load_weights(weights)
     except Exception as error:  # Keras raises a bare Exception for a failed download, and others for a wrong file.
         raise DataError(
-            f"MobileNetV2's weights ({weights}) can't be had: {error} Fetch Keras' file for it without the top on "
+            f"MobileNetV2's weights ({weights}) can't be had: {str(error).rstrip('.')}. Fetch Keras' file for it without the top on "
             "another machine and give it with --weights FILE, or start from none with --weights none."
         ) from error
     layers_with_weights: list[keras.Layer] = source.layers[1:]
