@@ -215,8 +215,8 @@ def pretrained(weights: str) -> list[keras.Layer]:
             source.load_weights(weights)
     except Exception as error:  # Keras raises a bare Exception for a failed download, and others for a wrong file.
         raise DataError(
-            f"MobileNetV2's weights ({weights}) can't be had: {str(error).rstrip('.')}. Fetch Keras' file for it without the top on "
-            "another machine and give it with --weights FILE, or start from none with --weights none."
+            f"MobileNetV2's weights ({weights}) can't be had: {str(error).rstrip('.')}. Fetch Keras' file for it "
+            "without the top on another machine, give it with --weights FILE, or start from none with --weights none."
         ) from error
     layers_with_weights: list[keras.Layer] = source.layers[1:]
     return layers_with_weights
