@@ -84,9 +84,7 @@ class Int8:
     @property
     def admitted(self) -> bool:
         """Whether it may be chosen unasked."""
-        return (
-            round(self.accuracy_f32 - self.accuracy, 9) <= self.MAY_LOSE
-        )  # Of shares, so 0.7 - 0.697 is a little more.
+        return round(self.accuracy_f32 - self.accuracy, 9) <= self.MAY_LOSE  # 0.7 - 0.697 is a little over 0.003.
 
     def to_plain(self) -> dict[str, Any]:
         """For the pickle."""

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from models import batches, deletion, jobs, reuse, scans
+from models import batches, deletion, jobs, reuse
 from models.database import Database
 from models.labels import EMOTIONS
 from models.results import Filter, page
@@ -134,7 +134,6 @@ def test_workers_and_sweeps_find_what_is_due_by_index(filled: Database) -> None:
         batches.sweep(filled)
         batches.dispatch(filled, lambda *_: True, settings)
         jobs.get(filled, 1)
-        scans.claim(filled, None, "worker", 30.0)
 
     found = plans(filled, work)
     assert len(found) >= 8
