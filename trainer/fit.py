@@ -56,6 +56,7 @@ class Run:
     Attributes:
         weights: what pretrained layers begin with: `imagenet` (fetched by Keras), `none`, or a file of Keras' for them.
         start: a release of the same network, whose weights the first epoch begins with; none = new ones.
+        teachers: the digests of the releases that soft targets are of.
         policy: Keras' precision policy while fitting; empty = the fastest.
         history: for each epoch done, its metrics: `loss`, `accuracy`, `val_loss`, `val_accuracy`, and its `seconds`.
     """
@@ -66,6 +67,7 @@ class Run:
     seed: int = 0
     weights: str = "none"
     start: Release | None = None
+    teachers: tuple[str, ...] = ()
     policy: str = ""
     history: list[dict[str, float]] = field(default_factory=list)
 
@@ -144,6 +146,7 @@ def _describe(run: Run, train: Dataset, validation: Dataset) -> dict[str, Any]:
         "weights": run.weights if run.candidate.pretrained else "none",
         "start": run.start.sha256 if run.start else "",
         "soft": train.soft is not None,
+        "teachers": list(run.teachers),
     }
 
 
@@ -152,7 +155,7 @@ def _resume(run: Run, description: dict[str, Any]) -> None:
     if not run.history_file.exists():
         return
     try:
-        record = json.loads(run.history_file.read_text())
+        record = {"teachers": [], **json.loads(run.history_file.read_text())}  # Older ones don't name them.
         different = [key for key, value in description.items() if record[key] != value]
         run.history, run.policy = record["epochs"], record["policy"]
         kept = run.files()
@@ -248,7 +251,7 @@ def _fit_epoch(
     average = None if validated is model else _Average(validated.get_weights(), run.candidate.averaging)
 
     def after_batch(index: int, logs: Mapping[str, float]) -> None:
-        _check_loss(logs["loss"], epoch)
+        _check_loss(logs["loss"], run, epoch)
         if average and ((index + 1) % _Average.EVERY == 0 or index + 1 == len(batches)):
             average.add(model.get_weights(), batch=(epoch - 1) * len(batches) + index + 1)
         progress.batch(epoch, index + 1, len(batches))
@@ -263,7 +266,7 @@ def _fit_epoch(
     metrics |= {f"val_{name}": float(value) for name, value in found.items()}
     if missing := [name for name in METRICS if name not in metrics]:
         raise DataError(f"Keras gave no {', '.join(missing)} for epoch {epoch}, only {', '.join(metrics)}.")
-    _check_loss(metrics["val_loss"], epoch)
+    _check_loss(metrics["val_loss"], run, epoch)
     return {**metrics, "seconds": round(time.monotonic() - began, 1)}
 
 
@@ -291,10 +294,11 @@ def _seed_dropout(model: keras.Model, seed: tuple[int, int]) -> None:
             variable.assign(random.integers(0, 2**31, variable.shape).astype(variable.dtype))
 
 
-def _check_loss(loss: float, epoch: int) -> None:
+def _check_loss(loss: float, run: Run, epoch: int) -> None:
     if not np.isfinite(loss):
         raise DataError(
-            f"The loss became {loss} in epoch {epoch}. Lower the learning rate and run again: epochs done are kept."
+            f"The loss of {run.candidate.name} became {loss} in epoch {epoch}. Lower its learning rate, or train the "
+            f"others without it: epochs done are kept in {run.folder.parent} (--run-dir)."
         )
 
 

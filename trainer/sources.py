@@ -9,10 +9,12 @@
 |                   | `,face` (for files whose people have a `face_bbox`); `,soft` (default), `,rarest`              |
 
 A person of EMOTIC has several categories. `soft` keeps them all, in equal shares; `rarest` keeps the one that the
-fewest people of the part have. It is also what counts as the label of a soft target.
+fewest people of the part have. It is also what counts as the label of a soft target. As published, a picture of its
+is broken (github.com/rkosti/emotic/issues/10): up to one person in a hundred who can't be cropped is left out, and said.
 """
 
 import csv
+import logging
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -36,6 +38,9 @@ from trainer.data import Dataset, merge
 
 THREADS: Final = min(16, cpu_count() or 1)  # Pillow lets go of the interpreter while it decodes.
 FER_SIDE: Final = 48
+LEFT_OUT: Final = 0.01  # Of EMOTIC's people; where more can't be cropped, it lies in the wrong place, or not whole.
+
+_log = logging.getLogger(__name__)
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -204,11 +209,21 @@ def _load_emotic(source: Source, preprocessing: Preprocessing, progress: Read) -
     people = list(_people(source.path, part, f"{box}_bbox"))
     if not people:
         raise DataError(f"{source.path} has no person with a category and a {box} in its {part}.")
-    pictures = [list(group) for _, group in groupby(people, key=lambda person: person.file)]
-    images: list[NDArray[np.uint8]] = []
-    for crops in _in_threads(lambda group: _crops(group, preprocessing), pictures):
-        images += crops
-        progress(len(images), len(people))
+    crops: list[NDArray[np.uint8] | DataError] = []
+    for found in _in_threads(
+        lambda group: _crops(source.path, group, preprocessing),
+        [list(group) for _, group in groupby(people, key=lambda person: person.picture)],
+    ):
+        crops += found
+        progress(len(crops), len(people))
+    description = f"{source.path.name} ({part}, {box})"
+    if broken := [crop for crop in crops if isinstance(crop, DataError)]:
+        if len(broken) > LEFT_OUT * len(people):
+            raise DataError(f"{broken[0]} {len(broken):,} of its {len(people):,} people can't be trained on.")
+        _log.warning("%s: left out %d of its people, the first because: %s", source.path, len(broken), broken[0])
+        description += f" without {len(broken):,} who can't be cropped"
+    images = [crop for crop in crops if not isinstance(crop, DataError)]
+    people = [person for person, crop in zip(people, crops, strict=True) if not isinstance(crop, DataError)]
     counts = Counter(category for person in people for category in person.categories)
     rarest = [min(person.categories, key=lambda category: (counts[category], category)) for person in people]
     targets = None
@@ -216,11 +231,11 @@ def _load_emotic(source: Source, preprocessing: Preprocessing, progress: Read) -
         targets = np.zeros((len(people), len(EMOTIONS)), np.float32)
         for row, person in zip(targets, people, strict=True):
             row[list(person.categories)] = 1 / len(person.categories)
-    return Dataset(np.stack(images), np.array(rarest, np.int64), f"{source.path.name} ({part}, {box})", targets)
+    return Dataset(np.stack(images), np.array(rarest, np.int64), description, targets)
 
 
 class _Person(NamedTuple):
-    file: Path
+    picture: str
     box: tuple[int, int, int, int]
     categories: tuple[int, ...]
 
@@ -230,17 +245,15 @@ def _people(annotations: Path, part: str, box: str) -> Iterator[_Person]:
     try:
         found = scipy.io.loadmat(annotations, squeeze_me=True, struct_as_record=False, variable_names=[part])
         pictures = np.atleast_1d(found[part])
-        parents = (annotations.parent, annotations.parent.parent)
-        roots = [root / inner for root in parents for inner in ("", "emotic")]
         for picture in pictures:
-            file = _find(roots, f"{picture.folder}/{picture.filename}", annotations)
+            name = f"{picture.folder}/{picture.filename}"
             for person in np.atleast_1d(picture.person):
                 categories = {_category(str(name), annotations) for name in _categories(person)}
                 if not hasattr(person, box):
                     raise DataError(f"{annotations}: its people have no {box}; ask for the body instead.")
                 x1, y1, x2, y2 = (round(float(n)) for n in getattr(person, box))
                 if categories and x2 > x1 and y2 > y1:
-                    yield _Person(file, (x1, y1, x2, y2), tuple(sorted(categories)))
+                    yield _Person(name, (x1, y1, x2, y2), tuple(sorted(categories)))
     except DataError:
         raise
     except Exception as error:  # SciPy raises nearly anything on broken bytes.
@@ -262,8 +275,10 @@ def _category(name: str, annotations: Path) -> int:
     return EMOTIONS.index(emotion)
 
 
-def _find(roots: Sequence[Path], name: str, annotations: Path) -> Path:
+def _find(annotations: Path, name: str) -> Path:
     """An image that the annotations name, inside one of the folders it may lie in."""
+    parents = (annotations.parent, annotations.parent.parent)
+    roots = [root / inner for root in parents for inner in ("", "emotic")]
     for root in roots:
         file = (root / name).resolve()
         if file.is_file() and file.is_relative_to(root.resolve()):
@@ -272,17 +287,24 @@ def _find(roots: Sequence[Path], name: str, annotations: Path) -> Path:
     raise DataError(f"{annotations} names {name}, which is not there; put EMOTIC's image folders in one of {tried}.")
 
 
-def _crops(people: Sequence[_Person], preprocessing: Preprocessing) -> list[NDArray[np.uint8]]:
-    """The people of one picture, decoded whole: at a reduced scale their boxes wouldn't fit."""
-    picture = _read(people[0].file, lambda data: decode(data, (MAX_PIXELS, MAX_PIXELS)))
-    crops = []
+def _crops(
+    annotations: Path, people: Sequence[_Person], preprocessing: Preprocessing
+) -> list[NDArray[np.uint8] | DataError]:
+    """The people of one picture, or why not; decoded whole, since at a reduced scale their boxes wouldn't fit."""
+    try:
+        file = _find(annotations, people[0].picture)
+        picture = _read(file, lambda data: decode(data, (MAX_PIXELS, MAX_PIXELS)))
+    except DataError as error:
+        return [error] * len(people)
+    crops: list[NDArray[np.uint8] | DataError] = []
     for person in people:
         left, top, right, bottom = person.box
         left, top = max(0, left), max(0, top)
         right, bottom = min(picture.width, right), min(picture.height, bottom)
-        if right <= left or bottom <= top:
-            raise DataError(f"{person.file}: the box {person.box} lies outside the picture ({picture.size}).")
-        crops.append(preprocessing.resize(picture.crop((left, top, right, bottom))))
+        if right > left and bottom > top:
+            crops.append(preprocessing.resize(picture.crop((left, top, right, bottom))))
+        else:
+            crops.append(DataError(f"{file}: the box {person.box} lies outside the picture ({picture.size})."))
     return crops
 
 

@@ -190,7 +190,7 @@ def _fit_all(
     """The runs that have an epoch at least, and whether they were interrupted."""
     runs: list[Run] = []
     for name in plan.candidates:
-        run = Run(folder / name, CANDIDATES[name], preprocessing, plan.seed, plan.weights, start)
+        run = Run(folder / name, CANDIDATES[name], preprocessing, plan.seed, plan.weights, start, plan.teachers)
         progress.candidate(name, run.candidate.epochs)
         try:
             fit(run, train, validation, progress)

@@ -287,7 +287,7 @@ _OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
 
 def _make(one: _Layer) -> keras.Layer:
     """A layer of Keras' from plain values that we know."""
-    options = {name: one.options[name] for name in _OPTIONS[one.kind] if name in one.options}
+    options = {name: _unwrap(one.options[name]) for name in _OPTIONS[one.kind] if name in one.options}
     for name, value in options.items():
         if name == "activation" and value not in ACTIVATIONS:
             raise _RefusedError(
@@ -298,6 +298,11 @@ def _make(one: _Layer) -> keras.Layer:
     if one.kind == "BatchNormalization" and one.options.get("axis") not in (-1, 3, [3], [-1]):
         raise _RefusedError(f"its layer {one.name!r} has axis {one.options.get('axis')!r}, expected the last")
     return getattr(layers, one.kind)(name=one.name, **options)
+
+
+def _unwrap(value: Any) -> Any:
+    """Keras 2 says of some numbers that they were NumPy's."""
+    return value["config"]["value"] if isinstance(value, dict) and value.get("class_name") == "__numpy__" else value
 
 
 def _is_plain(value: Any) -> bool:

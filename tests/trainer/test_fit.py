@@ -286,7 +286,7 @@ def test_a_finished_run_is_not_fitted_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("rate", [1e30, float("nan")])
 def test_a_loss_that_is_no_number_raises_and_keeps_no_epoch(tmp_path: Path, rate: float) -> None:
     diverging = replace(TINY, optimizer=lambda _steps: keras.optimizers.SGD(rate))
-    with pytest.raises(DataError, match=r"The loss became (nan|inf) in epoch 1\. Lower the learning rate"):
+    with pytest.raises(DataError, match=r"The loss of tiny became (nan|inf) in epoch 1\. Lower its learning rate"):
         fit(new_run(tmp_path, diverging), dark_and_light(0), dark_and_light(1), Silent())
     assert list(tmp_path.iterdir()) == []
 

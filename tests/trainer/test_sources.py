@@ -320,6 +320,27 @@ def test_the_face_is_cropped_by_option_where_the_file_has_one(emotic: Path) -> N
         load([f"{emotic},train,face"], SIZE)
 
 
+def test_a_few_broken_missing_or_misplaced_people_of_emotic_are_left_out_and_said(
+    emotic: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As published, it has some, and one who removes them should not be stopped by their absence."""
+    images = emotic.parents[1] / "emotic/mscoco/images"
+    whole = [picture("a.png", *[person([0, 0, 14, 20], "Peace") for _ in range(300)])]
+    wrong = [picture("gone.png", person([0, 0, 14, 20], "Anger")), picture("cut.png", person([0, 0, 14, 20], "Fear"))]
+    (images / "cut.png").write_bytes((images / "a.png").read_bytes()[:60])
+    outside = picture("b.png", person([16, 0, 30, 20], "Pain"), person([40, 0, 50, 20], "Esteem"))
+    scipy.io.savemat(emotic, {"train": structs(*wrong, *whole, outside)})
+    data = load([str(emotic)], SIZE)
+    assert data.balance() == {"peace": 300, "pain": 1}
+    assert (len(data.images), data.images[-1, 4, 4, 0]) == (301, 220)
+    assert data.source == "Annotations.mat (train, body) without 3 who can't be cropped"
+    assert "left out 3 of its people, the first because: " in caplog.text
+    assert "gone.png, which is not there" in caplog.text
+    (images / "b.png").unlink()
+    with pytest.raises(DataError, match=r"4 of its 304 people can't be trained on"):
+        load([str(emotic)], SIZE)
+
+
 def test_a_missing_picture_of_emotic_is_named_with_where_to_put_it(emotic: Path) -> None:
     (emotic.parents[1] / "emotic/mscoco/images/b.png").unlink()
     with pytest.raises(

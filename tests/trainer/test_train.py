@@ -257,8 +257,14 @@ def test_a_teachers_scores_are_most_of_the_targets(tmp_path: Path, faces: Path, 
     scores = OpenVinoEngine(made.release, "f32").predict(np.zeros((1, 48, 48, 3), np.float32))
     assert scores[0].argmax() == EMOTIONS.index("fear")
     assert made.release.training["teachers"] == ["ab12"]
-    with pytest.raises(DataError, match="holds a run with other soft"):
+    with pytest.raises(DataError, match="holds a run with other soft, teachers"):
         train(plan(faces, others), tmp_path / "run")
+    with pytest.raises(DataError, match="holds a run with other teachers"):
+        train(
+            plan(faces, others, teachers=("cd34",)),
+            tmp_path / "run",
+            teachers=[lambda batch: np.tile(fear, (len(batch), 1))],
+        )
 
 
 def test_a_training_begins_with_the_weights_of_a_release(tmp_path: Path, faces: Path, others: Path) -> None:

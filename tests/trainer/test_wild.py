@@ -30,7 +30,7 @@ from worker.engines.openvino import OpenVinoEngine
 from worker.engines.tensorflow import TensorFlowEngine
 
 WILD = Path(__file__).parent / "wild"
-GENUINE = ["keras211", "windows211", "keras212", "keras3"]
+GENUINE = ["keras211", "windows211", "keras212", "keras3", "functional211", "functional212"]
 MARK = "executed"
 
 
@@ -234,6 +234,11 @@ def put(file: h5py.File, name: str, make: Callable[[h5py.File], object]) -> None
         (option(1, activation={"class_name": "__lambda__"}), "'conv2d' has activation .*; known: linear, relu"),
         (option(1, activation="gelu"), "'conv2d' has activation 'gelu'"),
         (option(1, padding={"class_name": "x"}), "'conv2d' has padding .*, expected a plain value"),
+        (
+            option(1, padding={"class_name": "__numpy__", "config": {"value": {"class_name": "x"}}}),
+            "'conv2d' has padding .*, expected a plain value",
+        ),
+        (option(1, padding={"class_name": "__numpy__"}), r"'conv2d' \(Conv2D\) can't be rebuilt: "),
         (option(1, padding="odd"), r"'conv2d' \(Conv2D\) can't be rebuilt: "),
         (option(1, filters=-4), "'conv2d' has filters -4, expected a plain value"),
         (option(1, filters=2**20), r"shape \(3, 3, 3, 4\), expected \(3, 3, 3, 1048576\)"),

@@ -2,11 +2,12 @@
 
     python3.10 -m venv env && env/bin/pip install tensorflow-cpu==2.11.1 'numpy<2' joblib   # And one of 2.12.1.
     env/bin/python make.py keras211       # keras212 in the other.
+    env/bin/python make.py functional211  # functional212 in the other.
     env/bin/python make.py windows211     # As Windows joins the names in the archive.
     .venv/bin/python make.py keras3       # In the project's own.
 
-Each is a small network of Model 3's kinds of layers, fitted for a few batches so that nothing is at its initial value,
-compiled, and dumped as the reference did it. Beside it: what it gives for `pictures`.
+Each is a small network of Model 3's kinds of layers, or MobileNetV2's (functional), fitted for a few batches so that
+nothing is at its initial value, compiled, and dumped as the reference did it. Beside it: what it gives for `pictures`.
 """
 
 import ntpath
@@ -30,7 +31,23 @@ def pictures(count: int = 6, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return images.astype(np.float32), (light.ravel() * 20 + 14).astype(int)
 
 
-def build() -> tf.keras.Model:
+def build(name: str) -> tf.keras.Model:
+    return build_functional() if name.startswith("functional") else build_sequential()
+
+
+def build_functional() -> tf.keras.Model:
+    """With each kind of layer that MobileNetV2 has, and two branches that are added."""
+    images = tf.keras.Input((48, 48, 3))
+    x = layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False)(images)
+    x = layers.ReLU(6.0)(layers.BatchNormalization(momentum=0.9)(x))
+    y = layers.DepthwiseConv2D(3, strides=2, padding="valid", use_bias=False)(layers.ZeroPadding2D(((0, 1), (0, 1)))(x))
+    y = layers.ReLU(6.0)(layers.BatchNormalization(momentum=0.9)(y))
+    z = layers.BatchNormalization(momentum=0.9)(layers.Conv2D(8, 1, use_bias=False)(y))
+    z = layers.GlobalAveragePooling2D()(layers.Add()([y, z]))
+    return tf.keras.Model(images, layers.Dense(28, activation="softmax")(z))
+
+
+def build_sequential() -> tf.keras.Model:
     regularizer = tf.keras.regularizers.l2()
     return tf.keras.Sequential(
         [
@@ -60,7 +77,7 @@ def main(name: str) -> None:
 
         saving_lib.tf.io.gfile.join = join_as_windows
     tf.keras.utils.set_random_seed(0)
-    model = build()
+    model = build(name)
     model.compile(
         optimizer=tf.keras.optimizers.Adam(5e-3), loss="sparse_categorical_crossentropy", metrics=["accuracy"]
     )
