@@ -2,6 +2,7 @@
 
 import fcntl
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ from models.tables import REVISION
 
 FROZEN_S = 30
 """A PostgreSQL transaction in which nothing happens for so long is rolled back; ours are idle for milliseconds."""
+BUSY_S = 30.0
+"""So long one waits in SQLite for what another has locked; ours hold it for milliseconds."""
 APPLICATION = "cuemill"
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 _MIGRATION_LOCK = 0x63_75_65_6D  # An advisory lock's number: "cuem".
@@ -186,13 +189,14 @@ def _sqlite(url: URL) -> sa.Engine:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DatabaseError(f"The folder of {url.database} can't be made: {error.strerror}.") from error
-    engine = sa.create_engine(url, connect_args={"timeout": 30.0})
+    engine = sa.create_engine(url, connect_args={"timeout": BUSY_S})
 
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, record: object) -> None:
         connection.isolation_level = None  # Transactions begin below, where we say how.
+        _use_wal(connection)
         # What is deleted is overwritten: it is about people's faces (docs/decisions/0010).
-        for pragma in ("journal_mode = WAL", "busy_timeout = 30000", "foreign_keys = ON", "secure_delete = ON"):
+        for pragma in ("foreign_keys = ON", "secure_delete = ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
@@ -203,6 +207,19 @@ def _sqlite(url: URL) -> sa.Engine:
         connection.exec_driver_sql(f"BEGIN {options.get('sqlite_begin', 'DEFERRED')}")
 
     return engine
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """It is written in the file, so a new one's first user sets it. Here alone SQLite doesn't wait for another's lock."""
+    deadline = time.monotonic() + BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def _postgresql(url: URL) -> sa.Engine:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from models import jobs, pickles
+from models import jobs, pickles, releases
+from models.states import JobStatus
 from models.tables import Job
 from tests.integration.deployment import Deployment, audit, make_faces
 from tests.services import wait_until
@@ -76,6 +77,25 @@ def test_stale_rows_are_run_again_by_the_promoted_release(either: Deployment, tm
     assert client.post(f"/v1/jobs/{job}/retry", params={"stale": True}).json()["retried"] == 1
     wait_until(lambda: client.get(f"/v1/jobs/{job}").json()["status"] == "completed", "the job to complete")
     assert client.post(f"/v1/jobs/{job}/retry").json()["retried"] == 0
+
+
+def test_a_job_keeps_its_release_though_another_is_promoted_while_it_runs(either: Deployment, tmp_path: Path) -> None:
+    folder = make_faces(tmp_path / "faces", 100)
+    for number in range(100, 6_000):
+        (folder / f"face-{number:05}.jpg").hardlink_to(folder / f"face-{number % 100:05}.jpg")
+    pickles.save(replace(tiny_release(), name="other"), tmp_path / "other.pkl")
+    database = either.database()
+    either.start("worker")
+    begun = int(either.run("enqueue", folder).stdout)
+    wait_until(lambda: jobs.get(database, begun).counts.classified, "the first results")
+    releases.promote(database, releases.register(database, tmp_path / "other.pkl"))
+    assert jobs.get(database, begun).status is JobStatus.RUNNING
+    after = int(either.run("enqueue", folder).stdout)
+    for job, model in ((begun, "tiny"), (after, "other")):
+        either.run("status", str(job), "--watch")
+        assert {record["model"] for record in records(either, str(job))} == {model}
+    for job in (begun, after):
+        audit(database, job, 6_000)
 
 
 def test_a_job_past_its_retention_is_deleted_by_the_sweep_of_running_workers(

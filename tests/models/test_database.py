@@ -1,6 +1,8 @@
 """Migrations and connections, on both databases."""
 
+import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,15 @@ def test_the_migrations_go_down_and_up_again(db: Database, release_id: int) -> N
     assert db.revision() is None
     db.upgrade()
     db.check_revision()
+
+
+def test_a_new_file_that_another_program_is_writing_is_waited_for(tmp_path: Path) -> None:
+    """SQLite itself refuses at once to switch it to WAL, as a new file's first programs do."""
+    with closing(sqlite3.connect(tmp_path / "new.db", isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("CREATE TABLE t (n)")
+        threading.Timer(0.3, other.execute, ["COMMIT"]).start()
+        assert Database(f"sqlite:///{tmp_path}/new.db").revision() is None
 
 
 def test_programs_that_start_at_once_upgrade_once(database_url: str) -> None:
