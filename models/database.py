@@ -210,16 +210,17 @@ def _sqlite(url: URL) -> sa.Engine:
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    """It is written in the file, so a new one's first user sets it. Here alone SQLite doesn't wait for another's lock."""
+    """Kept in the file, so a new one's first user switches it; and here alone SQLite doesn't wait for others' locks."""
     deadline = time.monotonic() + BUSY_S
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
-            return
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
+        else:
+            return
 
 
 def _postgresql(url: URL) -> sa.Engine:

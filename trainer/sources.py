@@ -9,8 +9,8 @@
 |                   | `,face` (for files whose people have a `face_bbox`); `,soft` (default), `,rarest`              |
 
 A person of EMOTIC has several categories. `soft` keeps them all, in equal shares; `rarest` keeps the one that the
-fewest people of the part have. It is also what counts as the label of a soft target. As published, a picture of its
-is broken (github.com/rkosti/emotic/issues/10): up to one person in a hundred who can't be cropped is left out, and said.
+fewest people of the part have. It is also what counts as the label of a soft target. As published, EMOTIC has had a
+broken picture (github.com/rkosti/emotic/issues/10): up to a hundredth of the people may be impossible to crop.
 """
 
 import csv
