@@ -168,8 +168,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in _WIDE:
         return _to_8_bits(np.array(image, np.float32)).convert("RGB")
     if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+        rgba = image if image.mode == "RGBA" else image.convert("RGBA")
+        white = Image.new("RGB", rgba.size, "white")
+        white.paste(rgba, mask=rgba)  # Takes half the memory that `alpha_composite` would.
+        return white
     return image.convert("RGB")
 
 

@@ -11,7 +11,10 @@ from cli.main import app
 from models.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "docker-compose.yml"]
+DOCUMENTS = [
+    *(ROOT / name for name in ("README.md", "EXPERIMENTS.md", "docker-compose.yml")),
+    *sorted(path for folder in ("docs", "models/trained") for path in (ROOT / folder).rglob("*.md")),
+]
 
 
 def shown_commands() -> list[str]:
