@@ -19,7 +19,7 @@ from models.labels import EMOTIONS
 from models.queue import CLASSIFY, SCAN, Send
 from models.results import Row
 from models.settings import Settings
-from models.states import LIVE, MAX_ATTEMPTS, BatchState, Outcome
+from models.states import MAX_ATTEMPTS, BatchState, Outcome
 from models.tables import Batch, Image, Job, Prediction
 
 _IMAGE = (
@@ -27,13 +27,6 @@ _IMAGE = (
     *("fingerprint", "size", "mtime_ns", "reused"),
 )
 _PREDICTION = ("job_id", "number", "face", "model_release_id", "emotion", "score", *EMOTIONS)
-
-
-_SCAN_DUE = (
-    Job.status.in_(LIVE),
-    Job.scanned_at.is_(None),
-    sa.or_(Job.scan_lease_until.is_(None), Job.scan_lease_until < now_s()),
-)
 
 
 @dataclass(frozen=True)
@@ -210,7 +203,7 @@ def _requeue(connection: Connection, db: Database, which: sa.ColumnElement[bool]
 def waiting(db: Database) -> bool:
     """Whether there is a batch or a scan for any worker to take."""
     batch = sa.select(Batch.id).where(Batch.state == BatchState.QUEUED)
-    scan = sa.select(Job.id).where(*_SCAN_DUE)
+    scan = sa.select(Job.id).where(*scans.DUE)
     with db.read() as connection:
         return bool(connection.scalar(sa.select(sa.or_(batch.exists(), scan.exists()))))
 
@@ -222,14 +215,14 @@ def dispatch(db: Database, send: Send, settings: Settings) -> int:
     """
     stale = now_s() - settings.rehint_s
     with db.read() as connection:
-        scans, batches = _due(connection, stale, settings.dispatch_window)
-    if not scans and not batches:
+        folders, batches = _due(connection, stale, settings.dispatch_window)
+    if not folders and not batches:
         return 0
     with db.write() as connection:
         # Marked before they are sent: two dispatchers at once send each once, and a lost message is sent again.
-        scans = _mark(connection, Job, Job.scan_hinted_at, scans, stale)
+        folders = _mark(connection, Job, Job.scan_hinted_at, folders, stale)
         batches = _mark(connection, Batch, Batch.hinted_at, batches, stale)
-    messages = [*((SCAN, i) for i in scans), *((CLASSIFY, i) for i in batches)]
+    messages = [*((SCAN, i) for i in folders), *((CLASSIFY, i) for i in batches)]
     for sent, (task, identity) in enumerate(messages):
         if not send(task, identity):
             _unmark(db, messages[sent:])
@@ -238,26 +231,20 @@ def dispatch(db: Database, send: Send, settings: Settings) -> int:
 
 
 def _due(connection: Connection, stale: sa.ColumnElement[float], window: int) -> tuple[list[int], list[int]]:
-    scans = connection.scalars(
-        sa.select(Job.id)
-        .where(
-            *_SCAN_DUE,
-            sa.or_(Job.scan_hinted_at.is_(None), Job.scan_hinted_at < stale),
-        )
-        .order_by(Job.id)
-    ).all()
+    unanswered = sa.or_(Job.scan_hinted_at.is_(None), Job.scan_hinted_at < stale)
+    folders = connection.scalars(sa.select(Job.id).where(*scans.DUE, unanswered).order_by(Job.id)).all()
     waiting = connection.execute(
         sa.select(sa.func.count()).select_from(Batch).where(Batch.state == BatchState.QUEUED, Batch.hinted_at >= stale)
     ).scalar_one()
     if waiting > window // 2:  # Filled up by halves, not message by message: most dispatches then only look.
-        return list(scans), []
+        return list(folders), []
     batches = connection.scalars(
         sa.select(Batch.id)
         .where(Batch.state == BatchState.QUEUED, sa.or_(Batch.hinted_at.is_(None), Batch.hinted_at < stale))
         .order_by(Batch.id)
         .limit(window - waiting)
     ).all()
-    return list(scans), list(batches)
+    return list(folders), list(batches)
 
 
 def _mark(connection: Connection, table: Any, column: Any, ids: list[int], stale: sa.ColumnElement[float]) -> list[int]:

@@ -14,6 +14,13 @@ from models.tables import Job
 
 FIRST_BATCH: Final = 32
 
+DUE: Final = (
+    Job.status.in_(LIVE),
+    Job.scanned_at.is_(None),
+    sa.or_(Job.scan_lease_until.is_(None), Job.scan_lease_until < now_s()),
+)
+"""Jobs whose folder is to be listed, and by nobody at the moment."""
+
 
 @dataclass(frozen=True)
 class ScanClaim:
@@ -30,12 +37,7 @@ class ScanClaim:
 
 def claim(db: Database, job_id: int | None, worker: str, lease_s: float) -> ScanClaim | None:
     """Claims the scan of this job, or of the oldest one that is due; None when there is nothing to claim."""
-    due = [
-        Job.status.in_(LIVE),
-        Job.scanned_at.is_(None),
-        sa.or_(Job.scan_lease_until.is_(None), Job.scan_lease_until < now_s()),
-    ]
-    oldest = sa.select(Job.id).where(*due).order_by(Job.id).limit(1)
+    oldest = sa.select(Job.id).where(*DUE).order_by(Job.id).limit(1)
     if job_id is not None:
         oldest = oldest.where(Job.id == job_id)
     with db.read() as connection:  # Idle workers ask often; only one that finds something takes the write lock.
@@ -45,7 +47,7 @@ def claim(db: Database, job_id: int | None, worker: str, lease_s: float) -> Scan
     with db.write() as connection:
         row = connection.execute(
             sa.update(Job)
-            .where(Job.id == target, *due)
+            .where(Job.id == target, *DUE)
             .values(
                 status=JobStatus.RUNNING,
                 running_at=sa.func.coalesce(Job.running_at, datetime.now(UTC)),

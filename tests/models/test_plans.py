@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from models import batches, deletion, jobs, reuse
+from models import batches, deletion, jobs, reuse, scans
 from models.database import Database
 from models.labels import EMOTIONS
 from models.results import Filter, page
@@ -187,3 +187,28 @@ def test_pages_put_together_are_all_results(filled: Database) -> None:
             paged += [record.cursor for record in found]
         assert paged == whole
         assert len(whole) == len(set(whole)) > 0
+
+
+def test_jobs_that_have_ended_are_not_walked_through_to_find_what_is_due(filled: Database, release_id: int) -> None:
+    """A user keeps thousands of them; idle workers ask several times a second."""
+    ended = {"folder": "/old", "recursive": True, "model_release_id": release_id, "batch_size": 64}
+    ended |= {"status": "completed", "queued_at": datetime.now(UTC), "completed_at": datetime.now(UTC)}
+    with filled.write() as connection:
+        connection.execute(sa.insert(Job), [ended] * 5_000)
+    with filled.write() as connection:  # In SQLite nobody gathers statistics, in PostgreSQL it does itself.
+        connection.execute(sa.text("DELETE FROM sqlite_stat1" if filled.is_sqlite else "ANALYZE"))
+    filled.close()
+    settings = Settings(dispatch_window=4)
+
+    def work() -> None:
+        scans.claim(filled, None, "worker", 30.0)
+        batches.claim(filled, None, "worker", 30.0)
+        batches.sweep(filled)
+        batches.dispatch(filled, lambda *_: True, settings)
+        jobs.find_live(filled, jobs.Submission("/photos", release_id))
+        jobs.newest(filled, status=JobStatus.RUNNING)
+
+    found = plans(filled, work)
+    assert len(found) >= 12
+    assert [plan for plan in found if "SCAN jobs" in plan] == []
+    assert sum("ix_jobs_status" in plan for plan in found) >= 5
