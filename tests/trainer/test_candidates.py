@@ -123,11 +123,24 @@ def test_cuemill1_costs_no_more_than_model3(model3: keras.Model) -> None:
     assert cuemill1.count_params() == 2_695_420 < model3.count_params()
 
 
-def test_pretrained_layers_take_their_weights_from_a_file(tmp_path: Path) -> None:
+FETCHED = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
+"""The name that Keras gives the file of ImageNet's weights, and keeps it by, in `models` of its folder."""
+
+
+@pytest.mark.parametrize("weights", [FETCHED, "mobilenetv2.weights.h5", "imagenet"])
+def test_pretrained_layers_take_the_weights_of_a_file_given_or_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: str
+) -> None:
+    """Of Keras' older form, as what it fetches is, or of its newer one."""
     source = keras.applications.MobileNetV2(input_shape=(224, 224, 3), include_top=False, weights=None)
-    source.save_weights(tmp_path / "mobilenetv2.weights.h5")
+    (tmp_path / "models").mkdir()
+    if weights.endswith(".weights.h5"):
+        source.save_weights(tmp_path / "models" / weights)
+    else:
+        source.save(tmp_path / "models" / FETCHED)
+    monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path))
     model = CANDIDATES["model2"].build((48, 48, 3), 28)
-    load_pretrained(model, str(tmp_path / "mobilenetv2.weights.h5"))
+    load_pretrained(model, weights if weights == "imagenet" else str(tmp_path / "models" / weights))
     for name in ("Conv1", "block_3_depthwise", "Conv_1_bn"):
         pairs = zip(model.get_layer(name).get_weights(), source.get_layer(name).get_weights(), strict=True)
         assert all((one == other).all() for one, other in pairs)
