@@ -44,7 +44,7 @@ def train(
     validation: Annotated[
         list[str] | None, typer.Option(help="Others, to choose by; else a fifth of each label of --data is held out.")
     ] = None,
-    candidates: Annotated[str, typer.Option(help="The networks to train, by name, with commas between.")] = "model3",
+    candidates: Annotated[str, typer.Option(help="The networks to train, by name, with commas between.")] = "cuemill1",
     select_by: Annotated[SelectBy, typer.Option(help="Which candidate is pickled: the best by this.")] = (
         SelectBy.ACCURACY
     ),
@@ -64,8 +64,8 @@ def train(
     """Train networks on labelled images, compare them, and write the best one's pickle, report and card.
 
     Interrupted or killed, it goes on with the next epoch when it is run again. Ctrl-C writes the best so far.
-    Candidates: model1 to model5 (the reference's), model3_long, mobilenetv2, cuemill1,
-    cuemill1_tune (to go on from a fitted cuemill1, with --start).
+    Candidates: cuemill1 (ours), cuemill1_tune (to go on from it, with --start), model1 to model5 (the reference's),
+    model3_long, mobilenetv2.
     """
     with trainer_extra():
         from trainer import train as trainer

@@ -44,7 +44,7 @@ class Plan:
 
     data: tuple[str, ...]
     validation: tuple[str, ...] = ()
-    candidates: tuple[str, ...] = ("model3",)
+    candidates: tuple[str, ...] = ("cuemill1",)
     select_by: Literal["accuracy", "macro_f1"] = "accuracy"
     weights: str = "imagenet"
     seed: int = 0
