@@ -120,9 +120,15 @@ def quantize(
 
 
 @models_app.command()
-def inspect(model: Annotated[Path, typer.Argument(help="A pickle.", show_default=False)]) -> None:
+def inspect(
+    model: Annotated[str, typer.Argument(help="A pickle, a release's name or digest.", show_default=False)],
+) -> None:
     """Check a pickle, and print what it says of itself as JSON: labels, metrics, data, training."""
-    print_json(_summary(pickles.load(model)))
+    path = Path(model)
+    if not path.is_file():
+        settings, db = connect()
+        path = releases.locate(releases.get(db, releases.find(db, model)), settings.model)
+    print_json(_summary(pickles.load(path)))
 
 
 def _summary(release: Release) -> dict[str, Any]:

@@ -60,6 +60,7 @@ def test_from_a_folder_to_a_model_that_classifies(embedded: Deployment, faces: P
     assert figures["by_label"]["happiness"]["support"] == 6
     assert (tmp_path / "report" / "report.html").stat().st_size > 50_000
 
+    assert embedded.run("models", "inspect", "Model1").stdout == embedded.run("models", "inspect", model).stdout
     int8 = json.loads(embedded.run("models", "inspect", model).stdout)["int8"]
     assert (int8["accuracy"], int8["images"]) == (pytest.approx(int8["accuracy_f32"], abs=0.1), 20)
     again = embedded.run("models", "quantize", model, "--data", held_out, "-o", tmp_path / "again.pkl").stderr
