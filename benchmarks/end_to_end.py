@@ -239,7 +239,8 @@ def _accuracy(database: Database, job_id: int) -> float | None:
 BARE, ALONE = "bare engine", "bare engine on one core"
 KERAS, PLAIN = "Keras predict", "plain script: Pillow, then Keras predict"
 NO_QUEUE, EMBEDDED, SCALED = "no queue, no database", "embedded: SQLite", "scaled: PostgreSQL, Redis, Celery"
-ONE, TWO = "embedded, one worker on one core", "embedded, two workers on two cores"
+ONE = "embedded, one worker on one core"
+MORE = {n: f"embedded, {n} workers on {n} cores" for n in (2**i for i in range(1, 10)) if n <= len(CORES)}
 
 
 def ways(folder: Path) -> Iterator[Figure]:
@@ -255,15 +256,14 @@ def ways(folder: Path) -> Iterator[Figure]:
         yield through(EMBEDDED, made, folder)
     with scaled() as made:
         yield through(SCALED, made, folder)
-    for way, workers in ((ONE, 1), (TWO, 2)):
-        if workers <= len(CORES):
-            with embedded(CUEMILL_WORKERS=str(workers)) as made:
-                yield through(way, made, folder, CORES[:workers])
+    for workers, way in {1: ONE, **MORE}.items():
+        with embedded(CUEMILL_WORKERS=str(workers)) as made:
+            yield through(way, made, folder, CORES[:workers])
 
 
 RATIOS = (
     *((BARE, KERAS), (BARE, ALONE), (EMBEDDED, BARE), (SCALED, BARE), (SCALED, EMBEDDED)),
-    *((EMBEDDED, NO_QUEUE), (EMBEDDED, PLAIN), (TWO, ONE)),
+    *((EMBEDDED, NO_QUEUE), (EMBEDDED, PLAIN), *((more, ONE) for more in MORE.values())),
 )
 
 
@@ -281,10 +281,9 @@ def compare(folders: dict[str, Path]) -> None:
     for way, row in found.items():
         figures.add_row(way, *(_shown(figure) for figure in row))
     for way, other in RATIOS:
-        if way in found and other in found:
-            pairs = zip(found[way], found[other], strict=True)
-            quotients = (f"{a.images_per_second / b.images_per_second:.2f}" for a, b in pairs)
-            ratios.add_row(f"{way.split(':')[0]} / {other.split(':')[0]}", *quotients)
+        pairs = zip(found[way], found[other], strict=True)
+        quotients = (f"{a.images_per_second / b.images_per_second:.2f}" for a, b in pairs)
+        ratios.add_row(f"{way.split(':')[0]} / {other.split(':')[0]}", *quotients)
     console.print(figures, "", ratios, "", describe(), highlight=False)
     console.print(f"It took {(time.monotonic() - begun) / 60:.1f} minutes.", highlight=False)
 

@@ -82,20 +82,20 @@ class Database:
         """A transaction, committed at the end of the block and rolled back by an exception.
 
         Args:
-            synced: wait until it is on the disk. Else, in SQLite, a loss of power may undo it, if no later one was
-                synced: enough for a claim, which is then as if it had never been made.
+            synced: wait until it is on the disk. Else a loss of power may undo it (a crash of PostgreSQL too), if no
+                later one was synced: enough for a claim, which is then as if it had never been made.
 
         Raises:
             DatabaseError: the database can't be reached or written; trying again later may help.
         """
-        with self._begin("IMMEDIATE", "FULL" if synced else "NORMAL") as connection:
+        with self._begin("IMMEDIATE", synced=synced) as connection:
             yield connection
 
     @contextmanager
-    def _begin(self, mode: str, synchronous: str = "FULL") -> Iterator[Connection]:
+    def _begin(self, mode: str, *, synced: bool = True) -> Iterator[Connection]:
         try:
             with self._engine.connect() as connection:
-                prepared = connection.execution_options(sqlite_begin=mode, sqlite_synchronous=synchronous)
+                prepared = connection.execution_options(sqlite_begin=mode, synced=synced)
                 with prepared.begin():
                     yield prepared
         except (DBAPIError, self._engine.dialect.loaded_dbapi.Error) as error:  # The driver's own come from a COPY.
@@ -202,7 +202,7 @@ def _sqlite(url: URL) -> sa.Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         options = connection.get_execution_options()
-        connection.exec_driver_sql(f"PRAGMA synchronous = {options.get('sqlite_synchronous', 'FULL')}")
+        connection.exec_driver_sql(f"PRAGMA synchronous = {'FULL' if options.get('synced', True) else 'NORMAL'}")
         # A deferred transaction that comes to write may fail at once as busy, whatever the time-out.
         connection.exec_driver_sql(f"BEGIN {options.get('sqlite_begin', 'DEFERRED')}")
 
@@ -227,7 +227,14 @@ def _postgresql(url: URL) -> sa.Engine:
     # The server itself ends what a program that is frozen, or cut off, left open: others wait for its locks.
     options = f"-c idle_in_transaction_session_timeout={FROZEN_S}s"
     arguments = {"connect_timeout": 5, "options": options, "application_name": APPLICATION}
-    return sa.create_engine(url, pool_pre_ping=True, connect_args=arguments)
+    engine = sa.create_engine(url, pool_pre_ping=True, connect_args=arguments)
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        if not connection.get_execution_options().get("synced", True):
+            connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+
+    return engine
 
 
 def _explain(url: URL, error: Exception) -> str:

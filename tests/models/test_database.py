@@ -42,6 +42,15 @@ def test_the_migrations_go_down_and_up_again(db: Database, release_id: int) -> N
     db.check_revision()
 
 
+def test_a_claim_does_not_wait_for_the_disk_and_a_result_does(db: Database) -> None:
+    asked = sa.text("PRAGMA synchronous" if db.is_sqlite else "SHOW synchronous_commit")
+    found = []
+    for synced in (False, True):
+        with db.write(synced=synced) as connection:
+            found.append(connection.scalar(asked))
+    assert found == ([1, 2] if db.is_sqlite else ["off", "on"])
+
+
 def test_a_new_file_that_another_program_is_writing_is_waited_for(tmp_path: Path) -> None:
     """SQLite itself refuses at once to switch it to WAL, as a new file's first programs do."""
     with closing(sqlite3.connect(tmp_path / "new.db", isolation_level=None, check_same_thread=False)) as other:
