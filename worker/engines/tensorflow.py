@@ -1,5 +1,5 @@
 """TensorFlow, from the Keras config in the pickle: the reference that the other engine is measured against, and the one
-that runs on an NVIDIA GPU, where TensorFlow finds one (pip install "tensorflow[and-cuda]")."""
+that runs on an NVIDIA GPU, where TensorFlow finds one (pip install "tensorflow[and-cuda]==2.21.*")."""
 
 import json
 from collections.abc import Iterator
