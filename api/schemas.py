@@ -191,7 +191,8 @@ class TrainingRequest(BaseModel):
         list[SourceText], Field(max_length=16, description="Others, to choose by; else a fifth of `data` is held out.")
     ] = []
     candidates: Annotated[
-        list[Annotated[str, AfterValidator(_known)]], Field(min_length=1, max_length=16, description="Networks, by name.")
+        list[Annotated[str, AfterValidator(_known)]],
+        Field(min_length=1, max_length=16, description="Networks, by name."),
     ] = ["cuemill1"]
     select_by: Literal["accuracy", "macro_f1"] = "accuracy"
     weights: Literal["imagenet", "none"] = "imagenet"
