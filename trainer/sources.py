@@ -251,8 +251,11 @@ def _people(annotations: Path, part: str, box: str) -> Iterator[_Person]:
                 categories = {_category(str(name), annotations) for name in _categories(person)}
                 if not hasattr(person, box):
                     raise DataError(f"{annotations}: its people have no {box}; ask for the body instead.")
-                x1, y1, x2, y2 = (round(float(n)) for n in getattr(person, box))
-                if categories and x2 > x1 and y2 > y1:
+                corners = [round(float(n)) for n in np.ravel(getattr(person, box))]
+                if not categories or not corners:  # MATLAB leaves a field empty where one of many has none.
+                    continue
+                x1, y1, x2, y2 = corners
+                if x2 > x1 and y2 > y1:
                     yield _Person(name, (x1, y1, x2, y2), tuple(sorted(categories)))
     except DataError:
         raise
