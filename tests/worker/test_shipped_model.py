@@ -39,22 +39,22 @@ GOLDEN = {
         "surprise.jpeg": ("surprise", 0.947),
     },
     "Model3": {
-        "anger.bmp": ("anger", 0.752),
-        "anger.webp": ("anger", 0.937),
-        "disgust.gif": ("anger", 0.566),
-        "disgust.pgm": ("anger", 0.306),
-        "fear.ppm": ("fear", 0.801),
-        "fear.tif": ("fear", 0.91),
-        "happiness-grey48.jpg": ("happiness", 0.901),
-        "happiness-palette.png": ("happiness", 0.836),
-        "happiness-rotated.jpg": ("happiness", 0.992),
-        "happiness.jpg": ("happiness", 0.93),
-        "more/neutral.webp": ("neutral", 0.735),
-        "neutral-transparent.png": ("neutral", 0.598),
-        "sadness-cmyk.jpg": ("sadness", 0.411),
-        "sadness.png": ("sadness", 0.526),
-        "surprise-16bit.png": ("surprise", 0.979),
-        "surprise.jpeg": ("surprise", 0.971),
+        "anger.bmp": ("anger", 0.48),
+        "anger.webp": ("anger", 0.565),
+        "disgust.gif": ("anger", 0.394),
+        "disgust.pgm": ("sadness", 0.248),
+        "fear.ppm": ("fear", 0.853),
+        "fear.tif": ("fear", 0.856),
+        "happiness-grey48.jpg": ("happiness", 0.84),
+        "happiness-palette.png": ("happiness", 0.884),
+        "happiness-rotated.jpg": ("happiness", 0.98),
+        "happiness.jpg": ("happiness", 0.812),
+        "more/neutral.webp": ("neutral", 0.431),
+        "neutral-transparent.png": ("sadness", 0.409),
+        "sadness-cmyk.jpg": ("sadness", 0.481),
+        "sadness.png": ("sadness", 0.421),
+        "surprise-16bit.png": ("surprise", 0.81),
+        "surprise.jpeg": ("surprise", 0.808),
     },
 }
 
@@ -112,6 +112,16 @@ def test_int8_was_measured_and_loses_little(shipped: Release) -> None:
     assert shipped.int8 is not None
     assert shipped.int8.images == 3_589
     assert shipped.int8.admitted
+    card = (TRAINED / f"{shipped.name}_trained.md").read_text()
+    assert f"{shipped.int8.accuracy:.4f} against {shipped.int8.accuracy_f32:.4f}" in card
+
+
+def test_its_scores_are_calibrated_and_its_history_is_kept(shipped: Release) -> None:
+    assert shipped.calibration["ece_after"] < shipped.calibration["ece_before"]
+    history = shipped.training["history"]
+    assert len(history) == shipped.training["epochs"]
+    best = max(history, key=lambda epoch: epoch["val_accuracy"])
+    assert history.index(best) + 1 == shipped.training["best_epoch"]
 
 
 def test_labels_it_has_never_seen_score_next_to_nothing(shipped: Release) -> None:
