@@ -56,8 +56,10 @@ def test_a_new_file_that_another_program_is_writing_is_waited_for(tmp_path: Path
     with closing(sqlite3.connect(tmp_path / "new.db", isolation_level=None, check_same_thread=False)) as other:
         other.execute("BEGIN IMMEDIATE")
         other.execute("CREATE TABLE t (n)")
-        threading.Timer(0.3, other.execute, ["COMMIT"]).start()
+        end = threading.Timer(0.3, other.execute, ["COMMIT"])
+        end.start()
         assert Database(f"sqlite:///{tmp_path}/new.db").revision() is None
+        end.join()
 
 
 def test_programs_that_start_at_once_upgrade_once(database_url: str) -> None:
