@@ -13,10 +13,12 @@ import json
 import math
 import pickletools
 import re
+import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -123,9 +125,11 @@ def _archive(raw: bytes) -> bytes:
     held = b""
     texts: list[str] = []
     try:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(raw)):
-            if count > MAX_OPCODES:
-                raise _RefusedError(f"it has more than {MAX_OPCODES} steps, and one call needs few")
+        with warnings.catch_warnings(action="ignore"):  # Its strings may hold odd escapes.
+            opcodes = list(islice(pickletools.genops(raw), MAX_OPCODES + 1))
+        if len(opcodes) > MAX_OPCODES:
+            raise _RefusedError(f"it has more than {MAX_OPCODES} steps, and one call needs few")
+        for opcode, argument, _ in opcodes:
             if opcode.name in _SILENT:
                 continue
             if opcode.name == "STACK_GLOBAL":
