@@ -15,7 +15,6 @@ from models import pickles
 from models.labels import EMOTIONS
 from trainer.candidates import CANDIDATES
 
-
 CTRL_C = """
 import signal
 from cli.train import Bars
