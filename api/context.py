@@ -7,9 +7,9 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from models.database import Database
-from models.health import Watch
+from models.health.checks import Watch
 from models.settings import Settings
+from models.store.database import Database
 
 
 @dataclass(frozen=True)

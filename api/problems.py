@@ -32,7 +32,9 @@ _STATUS: tuple[tuple[type[CuemillError], HTTPStatus], ...] = (
 )
 
 
-def problem(status: HTTPStatus, code: str, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+def problem(
+    status: HTTPStatus, code: str, detail: str, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
     """`application/problem+json`."""
     body: dict[str, Any] = {
         "type": "about:blank",
@@ -49,7 +51,9 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(CuemillError)
     def ours(request: Request, error: CuemillError) -> JSONResponse:
-        status = next((s for kind, s in _STATUS if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
+        status = next(
+            (s for kind, s in _STATUS if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR
+        )
         headers = {"Retry-After": "5"} if status is HTTPStatus.SERVICE_UNAVAILABLE else None
         return problem(status, error.code, str(error), headers)
 
@@ -61,10 +65,14 @@ def add_handlers(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     def unforeseen(request: Request, error: Exception) -> JSONResponse:
         return problem(
-            HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "A fault of Cuemill's own; its log has the reason."
+            HTTPStatus.INTERNAL_SERVER_ERROR,
+            "internal",
+            "A fault of Cuemill's own; its log has the reason.",
         )
 
     @app.exception_handler(HTTPException)
     def framework(request: Request, error: HTTPException) -> JSONResponse:
         status = HTTPStatus(error.status_code)
-        return problem(status, status.phrase.lower().replace(" ", "_"), str(error.detail), error.headers)
+        return problem(
+            status, status.phrase.lower().replace(" ", "_"), str(error.detail), error.headers
+        )

@@ -3,15 +3,16 @@
 import uvicorn
 from fastapi import FastAPI
 
-from api import catalogue, health, jobs, results, trainings
 from api.context import Context
 from api.problems import add_handlers
-from models import batches, releases
-from models import trainings as queued
-from models.database import Database
+from api.routes import health, jobs, results, trainings
+from api.routes import models as catalogue
 from models.errors import DatabaseError
 from models.queue import make_app, pinger, sender
 from models.settings import Settings
+from models.store import batches, releases
+from models.store import trainings as queued
+from models.store.database import Database
 
 MAX_BODY_BYTES = 65_536
 
@@ -36,8 +37,12 @@ def make_api(context: Context) -> FastAPI:
 
 def run_server(settings: Settings, db: Database) -> None:
     """Serves until SIGTERM or Ctrl-C."""
-    releases.resolve(db, None, settings.model)  # So that the default stands in the list of models from the start.
-    uvicorn.run(make_api(_context(settings, db)), host=settings.host, port=settings.port, log_level="info")
+    releases.resolve(
+        db, None, settings.model
+    )  # So that the default stands in the list of models from the start.
+    uvicorn.run(
+        make_api(_context(settings, db)), host=settings.host, port=settings.port, log_level="info"
+    )
 
 
 def _context(settings: Settings, db: Database) -> Context:

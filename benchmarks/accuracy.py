@@ -15,14 +15,14 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.hardware import describe
-from models import pickles
+from models.cpu import has_bf16
 from models.labels import EMOTIONS
-from models.pickles import Release
-from models.processor import has_bf16
+from models.release.files import load_release
+from models.release.release import Release
 from models.settings import SHIPPED_MODEL, Precision
-from trainer.sources import load
+from trainer.datasets.load import load
+from worker.engines.keras import to_keras
 from worker.engines.openvino import OpenVinoEngine
-from worker.engines.tensorflow import to_keras
 
 BATCH = 64
 KERAS_BATCH = 32  # The reference's.
@@ -34,12 +34,20 @@ Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 def ways(release: Release) -> dict[str, Predict]:
     """Keras as the reference used it, then each precision that the processor has, on all cores."""
     network = to_keras(release)
-    found: dict[str, Predict] = {"Keras predict": lambda x: network.predict(x, batch_size=KERAS_BATCH, verbose=0)}
-    available: dict[Precision, bool] = {"f32": True, "bf16": has_bf16(), "int8": release.int8 is not None}
+    found: dict[str, Predict] = {
+        "Keras predict": lambda x: network.predict(x, batch_size=KERAS_BATCH, verbose=0)
+    }
+    available: dict[Precision, bool] = {
+        "f32": True,
+        "bf16": has_bf16(),
+        "int8": release.int8 is not None,
+    }
     for precision in [name for name, there in available.items() if there]:
         engine = OpenVinoEngine(release, precision, threads=CORES)
 
-        def predict(inputs: NDArray[np.float32], engine: OpenVinoEngine = engine) -> NDArray[np.float32]:
+        def predict(
+            inputs: NDArray[np.float32], engine: OpenVinoEngine = engine
+        ) -> NDArray[np.float32]:
             parts = (inputs[start : start + BATCH] for start in range(0, len(inputs), BATCH))
             return np.concatenate([engine.predict(part) for part in parts])
 
@@ -48,11 +56,13 @@ def ways(release: Release) -> dict[str, Predict]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", type=Path, default=SHIPPED_MODEL)
     arguments = parser.parse_args()
-    release = pickles.load(arguments.model)
+    release = load_release(arguments.model)
     data = load([str(arguments.folder)], release.preprocessing)
     inputs = release.preprocessing.to_input(data.images)
     present = np.unique(data.labels)
@@ -79,7 +89,9 @@ def main() -> None:
         )
     console = Console(width=160)
     console.print(table)
-    console.print(f"{release.name}, {len(data):,} images; under each label its recall.", highlight=False)
+    console.print(
+        f"{release.name}, {len(data):,} images; under each label its recall.", highlight=False
+    )
     console.print(describe(), highlight=False)
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.hardware import describe
-from models import pickles
+from models.release.files import load_release
 from models.settings import SHIPPED_MODEL
 from worker.engines.graph import build_graph
 from worker.engines.openvino import OpenVinoEngine
@@ -25,16 +25,27 @@ ROUNDS: Final = 10
 
 def _memory_mb() -> float:
     status = Path("/proc/self/status").read_text()
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:")) / 1e3
+    return (
+        next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
+        / 1e3
+    )
 
 
 def main() -> None:
-    release = pickles.load(SHIPPED_MODEL)
+    release = load_release(SHIPPED_MODEL)
     size = release.preprocessing
-    images = np.random.default_rng(0).uniform(-1, 1, (max(SIZES), size.height, size.width, 3)).astype(np.float32)
+    images = (
+        np.random.default_rng(0)
+        .uniform(-1, 1, (max(SIZES), size.height, size.width, 3))
+        .astype(np.float32)
+    )
     options = {"INFERENCE_NUM_THREADS": 1, "ENABLE_CPU_PINNING": False}
     int8 = OpenVinoEngine(release).precision == "int8"
-    request = openvino.Core().compile_model(build_graph(release, int8=int8), "CPU", options).create_infer_request()
+    request = (
+        openvino.Core()
+        .compile_model(build_graph(release, int8=int8), "CPU", options)
+        .create_infer_request()
+    )
 
     def seconds(count: int) -> float:
         begun = time.process_time()

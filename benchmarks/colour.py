@@ -8,19 +8,20 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.hardware import describe
-from models import pickles
 from models.errors import ImageError
-from models.images import decode
 from models.labels import EMOTIONS
-from models.paths import read_image, walk
+from models.pictures.decode import decode
+from models.release.files import load_release
 from models.settings import SHIPPED_MODEL
+from models.sources.read import read_image
+from models.sources.walk import walk
 from worker.engines.openvino import OpenVinoEngine
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 
 
 def main() -> None:
-    release = pickles.load(SHIPPED_MODEL)
+    release = load_release(SHIPPED_MODEL)
     engine = OpenVinoEngine(release, "f32")
     ways = [replace(release.preprocessing, channel_order=order) for order in ("rgb", "grey")]
     table = Table("image", *(f"score of what was drawn, {way.channel_order}" for way in ways))
@@ -34,7 +35,10 @@ def main() -> None:
             continue
         if len(set(picture.resize((1, 1)).getpixel((0, 0)))) == 1:  # type: ignore[arg-type]
             continue  # Grey already.
-        scores = [float(engine.predict(w.to_input(w.resize(picture)[None]))[0, EMOTIONS.index(name)]) for w in ways]
+        scores = [
+            float(engine.predict(w.to_input(w.resize(picture)[None]))[0, EMOTIONS.index(name)])
+            for w in ways
+        ]
         sums = [total + score for total, score in zip(sums, scores, strict=True)]
         table.add_row(os.fsdecode(path), *(f"{score:.2f}" for score in scores))
     table.add_row("mean", *(f"{total / table.row_count:.2f}" for total in sums))

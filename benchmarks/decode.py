@@ -1,4 +1,4 @@
-"""Decoding JPEGs as `models.images.decode` does, against Pillow's way alone: its cost, and what it does to scores.
+"""Decoding JPEGs as `models.pictures.decode` does, against Pillow's way alone: its cost, and what it does to scores.
 
 python -m benchmarks.decode [FOLDER]    # scores are of this folder's faces, enlarged; else of those in samples/
 """
@@ -19,11 +19,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.hardware import describe
-from models import pickles
 from models.errors import ImageError
-from models.images import decode
-from models.paths import read_image, walk
+from models.pictures.decode import decode
+from models.release.files import load_release
 from models.settings import SHIPPED_MODEL
+from models.sources.read import read_image
+from models.sources.walk import walk
 from worker.engines.openvino import OpenVinoEngine
 
 TARGET = (48, 48)
@@ -49,12 +50,14 @@ def _microseconds(data: bytes, count: int, *, grey: bool = False) -> float:
 
 def costs() -> Table:
     """Against Pillow as it is used by default, at full scale."""
-    table = Table("pixels", "Pillow, us", "ours, us", "ratio", "ours in grey, us", "ratio", box=None)
+    table = Table(
+        "pixels", "Pillow, us", "ours, us", "ratio", "ours in grey, us", "ratio", box=None
+    )
     rough = Image.fromarray(np.random.default_rng(0).integers(0, 255, (12, 16, 3), np.uint8))
     for size, count in COUNTS.items():
         data = _jpeg(rough, size)
         ours, grey = (_microseconds(data, count, grey=grey) for grey in (False, True))
-        with patch("models.images._plain_size", return_value=None), _full_scale():
+        with patch("models.pictures.decode._plain_size", return_value=None), _full_scale():
             pillow = _microseconds(data, count)
         table.add_row(
             "x".join(map(str, size)),
@@ -68,20 +71,35 @@ def costs() -> Table:
 
 def effect(folder: Path) -> Table:
     """What decoding at reduced scale, and luminance alone, does to float32 scores."""
-    release = pickles.load(SHIPPED_MODEL)
+    release = load_release(SHIPPED_MODEL)
     engine, preprocessing = OpenVinoEngine(release, "f32"), release.preprocessing
     faces = list(_faces(folder))
-    table = Table("pixels", "faces", "label as at full scale", "mean difference", "largest difference", box=None)
+    table = Table(
+        "pixels",
+        "faces",
+        "label as at full scale",
+        "mean difference",
+        "largest difference",
+        box=None,
+    )
     for side in SIDES:
         ways = []
         for data in (_jpeg(face, (side, side)) for face in faces):
             with _full_scale():
                 whole = preprocessing.read(data)
             ways.append((whole, preprocessing.read(data)))
-        full, reduced = (engine.predict(preprocessing.to_input(np.stack(way))) for way in zip(*ways, strict=True))
+        full, reduced = (
+            engine.predict(preprocessing.to_input(np.stack(way))) for way in zip(*ways, strict=True)
+        )
         same = (full.argmax(axis=1) == reduced.argmax(axis=1)).mean()
         off = np.abs(full - reduced).max(axis=1)
-        table.add_row(f"{side}x{side}", str(len(faces)), f"{same:.3f}", f"{off.mean():.4f}", f"{off.max():.4f}")
+        table.add_row(
+            f"{side}x{side}",
+            str(len(faces)),
+            f"{same:.3f}",
+            f"{off.mean():.4f}",
+            f"{off.max():.4f}",
+        )
     return table
 
 
@@ -100,7 +118,9 @@ def _faces(folder: Path) -> Iterator[Image.Image]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", nargs="?", type=Path, default=SAMPLES)
     arguments = parser.parse_args()
     console = Console(width=110)

@@ -27,14 +27,16 @@ from rich.table import Table
 
 from benchmarks.hardware import describe
 from benchmarks.pictures import FACE, PHOTOGRAPH, VIDEO, draw
-from models import jobs, pickles, results
-from models.database import Database
 from models.labels import FER2013
-from models.paths import read_image, walk
-from models.preprocessing import Preprocessing
-from models.results import Filter
+from models.pictures.preprocessing import Preprocessing
+from models.release.files import load_release
 from models.settings import SHIPPED_MODEL, Settings
-from models.states import JobStatus, Outcome
+from models.sources.read import read_image
+from models.sources.walk import walk
+from models.store import jobs, results
+from models.store.database import Database
+from models.store.results import Filter
+from models.store.states import JobStatus, Outcome
 from tests.integration.deployment import Deployment, deployment
 from tests.services import run_postgres, run_redis, wait_until
 from worker.engines.load import load_engine
@@ -98,7 +100,7 @@ def _again(work: Callable[[], object], images: int) -> float:
 
 def bare_engine(paths: list[bytes], start: Barrier, speeds: "Queue[float]") -> None:
     """The network alone on one core, as a worker has it: inputs ready in memory."""
-    release = pickles.load(SHIPPED_MODEL)
+    release = load_release(SHIPPED_MODEL)
     inputs = release.preprocessing.to_input(pixels(paths, release.preprocessing))
     engine = load_engine(release, Settings())
     engine.predict(inputs[:BATCH])
@@ -113,37 +115,45 @@ def bare_engine(paths: list[bytes], start: Barrier, speeds: "Queue[float]") -> N
 
 def without_queue(paths: list[bytes], start: Barrier, speeds: "Queue[float]") -> None:
     """Read, decode and predict on one core, and keep nothing: what a queue and a database could cost nothing above."""
-    release = pickles.load(SHIPPED_MODEL)
+    release = load_release(SHIPPED_MODEL)
     engine = load_engine(release, Settings())
-    engine.predict(np.zeros((BATCH, release.preprocessing.height, release.preprocessing.width, 3), np.float32))
+    engine.predict(
+        np.zeros((BATCH, release.preprocessing.height, release.preprocessing.width, 3), np.float32)
+    )
     start.wait()
     begun = time.perf_counter()
     for i in range(0, len(paths), BATCH):
-        engine.predict(release.preprocessing.to_input(pixels(paths[i : i + BATCH], release.preprocessing)))
+        engine.predict(
+            release.preprocessing.to_input(pixels(paths[i : i + BATCH], release.preprocessing))
+        )
     speeds.put(len(paths) / (time.perf_counter() - begun))
 
 
 def keras_predict(paths: list[bytes], start: Barrier, speeds: "Queue[float]") -> None:
     """Keras' `predict` on all cores: inputs ready in memory."""
-    from worker.engines.tensorflow import to_keras
+    from worker.engines.keras import to_keras
 
-    release = pickles.load(SHIPPED_MODEL)
+    release = load_release(SHIPPED_MODEL)
     network = to_keras(release)
     inputs = release.preprocessing.to_input(pixels(paths, release.preprocessing))
     network.predict(inputs[: 2 * KERAS_BATCH], batch_size=KERAS_BATCH, verbose=0)
     start.wait()
-    speeds.put(_again(lambda: network.predict(inputs, batch_size=KERAS_BATCH, verbose=0), len(inputs)))
+    speeds.put(
+        _again(lambda: network.predict(inputs, batch_size=KERAS_BATCH, verbose=0), len(inputs))
+    )
 
 
 def plain_script(paths: list[bytes], start: Barrier, speeds: "Queue[float]") -> None:
     """What the reference did, on all cores: read and resize every picture, then one `predict`."""
     from PIL import Image
 
-    from worker.engines.tensorflow import to_keras
+    from worker.engines.keras import to_keras
 
-    release = pickles.load(SHIPPED_MODEL)
+    release = load_release(SHIPPED_MODEL)
     network, preprocessing = to_keras(release), release.preprocessing
-    network.predict(np.zeros((2 * KERAS_BATCH, preprocessing.height, preprocessing.width, 3)), verbose=0)
+    network.predict(
+        np.zeros((2 * KERAS_BATCH, preprocessing.height, preprocessing.width, 3)), verbose=0
+    )
     start.wait()
     begun = time.perf_counter()
     pixels = []
@@ -201,7 +211,9 @@ def _ticking(cores: list[int]) -> Iterator[list[tuple[float, int, int]]]:
         while not done.wait(0.05):
             lines = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
             each = [list(map(int, line[1:9])) for line in lines if line[0] in names]
-            ticks.append((time.time(), sum(core[3] + core[4] for core in each), sum(map(sum, each))))  # Idle, iowait.
+            ticks.append(
+                (time.time(), sum(core[3] + core[4] for core in each), sum(map(sum, each)))
+            )  # Idle, iowait.
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -222,7 +234,9 @@ def _idle(ticks: list[tuple[float, int, int]], begun: datetime, ended: datetime)
 
 def run_job(made: Deployment, database: Database, folder: Path) -> int:
     """Has a folder classified; the job's id, once it has ended."""
-    job_id = int(made.run("enqueue", "--fresh", folder).stdout)  # The warming pictures are among those to be measured.
+    job_id = int(
+        made.run("enqueue", "--fresh", folder).stdout
+    )  # The warming pictures are among those to be measured.
     wait_until(lambda: jobs.get(database, job_id).status.ended, "the job to end", 3600, pause_s=0.5)
     return job_id
 
@@ -238,9 +252,17 @@ def _accuracy(database: Database, job_id: int) -> float | None:
 
 BARE, ALONE = "bare engine", "bare engine on one core"
 KERAS, PLAIN = "Keras predict", "plain script: Pillow, then Keras predict"
-NO_QUEUE, EMBEDDED, SCALED = "no queue, no database", "embedded: SQLite", "scaled: PostgreSQL, Redis, Celery"
+NO_QUEUE, EMBEDDED, SCALED = (
+    "no queue, no database",
+    "embedded: SQLite",
+    "scaled: PostgreSQL, Redis, Celery",
+)
 ONE = "embedded, one worker on one core"
-MORE = {n: f"embedded, {n} workers on {n} cores" for n in (2**i for i in range(1, 10)) if n <= len(CORES)}
+MORE = {
+    n: f"embedded, {n} workers on {n} cores"
+    for n in (2**i for i in range(1, 10))
+    if n <= len(CORES)
+}
 
 
 def ways(folder: Path) -> Iterator[Figure]:
@@ -295,7 +317,9 @@ def _shown(figure: Figure) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--full", action="store_true", help="ten times as many pictures")
     arguments = parser.parse_args()
@@ -305,7 +329,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as drawn:
         times = 10 if arguments.full else 1
         counts = {title: (times * count, size) for title, (count, size) in COUNTS.items()}
-        compare({f"{n:,} of {title}": draw(Path(drawn) / title, n, size) for title, (n, size) in counts.items()})
+        compare(
+            {
+                f"{n:,} of {title}": draw(Path(drawn) / title, n, size)
+                for title, (n, size) in counts.items()
+            }
+        )
 
 
 if __name__ == "__main__":

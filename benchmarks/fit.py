@@ -23,7 +23,9 @@ SIDE = 48
 NAMES = ("model3", "cuemill1", "mobilenetv2")
 
 
-def fitting(candidate: Candidate, policy: str, side: int, *, fused: bool = True) -> Callable[[], float]:
+def fitting(
+    candidate: Candidate, policy: str, side: int, *, fused: bool = True
+) -> Callable[[], float]:
     """Makes a network and fits it a little to warm up; each call fits an epoch over random images.
 
     Args:
@@ -54,17 +56,26 @@ def sizes(candidate: Candidate) -> dict[int, float]:
     """The share of its epochs for each side that a candidate is fitted on."""
     steps = candidate.augmentation.sizes if candidate.augmentation else ()
     ends = [0.0, *(share for share, _ in steps), 1.0]
-    return dict(zip([*(side for _, side in steps), SIDE], [b - a for a, b in pairwise(ends)], strict=True))
+    return dict(
+        zip([*(side for _, side in steps), SIDE], [b - a for a, b in pairwise(ends)], strict=True)
+    )
 
 
 def main() -> None:
-    table = Table("network", "plain Keras float32, images/s", "at full size", "as trained", "how", box=None)
+    table = Table(
+        "network", "plain Keras float32, images/s", "at full size", "as trained", "how", box=None
+    )
     for name in NAMES:
         candidate = CANDIDATES[name]
         policy = best_policy(candidate)
         shares = sizes(candidate)
-        ways = [fitting(candidate, "float32", SIDE, fused=False), *(fitting(candidate, policy, s) for s in shares)]
-        rounds = [[way() for way in ways] for _ in range(ROUNDS)]  # In turn, since the machine's speed wavers.
+        ways = [
+            fitting(candidate, "float32", SIDE, fused=False),
+            *(fitting(candidate, policy, s) for s in shares),
+        ]
+        rounds = [
+            [way() for way in ways] for _ in range(ROUNDS)
+        ]  # In turn, since the machine's speed wavers.
         plain, *fitted = (max(speeds) for speeds in zip(*rounds, strict=True))
         speeds = dict(zip(shares, fitted, strict=True))
         trained = 1 / sum(share / speeds[side] for side, share in shares.items())

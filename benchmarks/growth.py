@@ -27,15 +27,23 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.hardware import describe
-from models import batches, bulk, jobs, releases, results, scans
-from models.database import Database
-from models.jobs import Submission
-from models.results import Filter, Origin, Row
-from models.scans import ScanClaim
 from models.settings import SHIPPED_MODEL
-from models.states import BatchState, Outcome
-from models.tables import Batch, Image, Job, Prediction
-from tests.integration.deployment import CUEMILL, Deployment, _answers, deployment, make_faces, usage
+from models.store import batches, bulk, jobs, releases, results, scans
+from models.store.database import Database
+from models.store.jobs import Submission
+from models.store.records import ImageRecord, Origin
+from models.store.results import Filter
+from models.store.scans import ScanClaim
+from models.store.states import BatchState, Outcome
+from models.store.tables import Batch, Image, Job, Prediction
+from tests.integration.deployment import (
+    CUEMILL,
+    Deployment,
+    _answers,
+    deployment,
+    make_faces,
+    usage,
+)
 from tests.services import free_port, run_postgres, wait_until
 
 SIZE, LEASE_S, PAGE = 64, 600.0, 100
@@ -55,8 +63,12 @@ class Sizes:
     classified: int  # ... until so many are, after it has been listed.
 
 
-SMALL = Sizes(images=20_000, rows=50_000, rounds=100, polling_s=8, folder=250_000, classified=20_000)
-FULL = Sizes(images=200_000, rows=1_000_000, rounds=300, polling_s=30, folder=1_000_000, classified=200_000)
+SMALL = Sizes(
+    images=20_000, rows=50_000, rounds=100, polling_s=8, folder=250_000, classified=20_000
+)
+FULL = Sizes(
+    images=200_000, rows=1_000_000, rounds=300, polling_s=30, folder=1_000_000, classified=200_000
+)
 
 Line = tuple[str, str, str, str, str]
 
@@ -87,15 +99,21 @@ class Growing:
         for start in range(0, count, 8_192):
             numbers = self._numbers(min(8_192, count - start))
             images = [
-                (self.job, n, f"{n:08}.jpg", "classified", None, None, os.urandom(16), 1, 1, False) for n in numbers
+                (self.job, n, f"{n:08}.jpg", "classified", None, None, os.urandom(16), 1, 1, False)
+                for n in numbers
             ]
-            faces = [(self.job, n, 0, self.release, "neutral", 1 / 28, *SCORES.tolist()) for n in numbers]
+            faces = [
+                (self.job, n, 0, self.release, "neutral", 1 / 28, *SCORES.tolist()) for n in numbers
+            ]
             done = {"job_id": self.job, "size": SIZE, "state": BatchState.DONE, "attempt": 1}
             with self.db.write() as connection:
                 bulk.insert(connection, Image, batches._IMAGE, images)
                 bulk.insert(connection, Prediction, batches._PREDICTION, faces)
                 connection.execute(sa.insert(Batch), [done] * (len(numbers) // SIZE))
-                grown = {"total": Job.total + len(numbers), "classified": Job.classified + len(numbers)}
+                grown = {
+                    "total": Job.total + len(numbers),
+                    "classified": Job.classified + len(numbers),
+                }
                 connection.execute(sa.update(Job).values(grown))
 
     def queue(self, count: int) -> None:
@@ -114,7 +132,9 @@ def _classify(db: Database) -> bool:
     if claim is None:
         return False
     rows = [
-        Row(number, path, Outcome.CLASSIFIED, scores=SCORES, origin=Origin(os.urandom(16), 1, 1))  # No two alike.
+        ImageRecord(
+            number, path, Outcome.CLASSIFIED, scores=SCORES, origin=Origin(os.urandom(16), 1, 1)
+        )  # No two alike.
         for number, path in claim.items
     ]
     if not batches.complete(db, claim, rows):
@@ -122,7 +142,9 @@ def _classify(db: Database) -> bool:
     return True
 
 
-def in_turns(rounds: int, first: Callable[[], object], second: Callable[[], object]) -> tuple[float, float]:
+def in_turns(
+    rounds: int, first: Callable[[], object], second: Callable[[], object]
+) -> tuple[float, float]:
     """Median milliseconds of each."""
     taken = np.empty((rounds, 2))
     for times in taken:
@@ -139,14 +161,18 @@ def _line(what: str, unit: str, figures: tuple[float, float], bar: str) -> Line:
     return (what, f"{first:.3g} {unit}", f"{last:.3g} {unit}", f"{last / first:.2f}", bar)
 
 
-def costs(name: str, sizes: Sizes, url: Callable[[], str], constraint: str | None = None) -> Iterator[Line]:
+def costs(
+    name: str, sizes: Sizes, url: Callable[[], str], constraint: str | None = None
+) -> Iterator[Line]:
     """Of a batch, its claim and completion, and of a page and a poll, at first and when much has been recorded."""
     young, old = Growing(url(), constraint), Growing(url(), constraint)
     old.fill(sizes.images)
     for growing in (young, old):
         growing.queue(sizes.rounds)
     batch = in_turns(sizes.rounds, young.classify, old.classify)
-    yield _line(f"{name}: a batch of {SIZE}, after 0 and {sizes.images:,} images", "ms", batch, "1.1")
+    yield _line(
+        f"{name}: a batch of {SIZE}, after 0 and {sizes.images:,} images", "ms", batch, "1.1"
+    )
     young.db.close()
     if constraint is None:
         old.fill(sizes.rows - old._number)
@@ -178,7 +204,9 @@ def polls(name: str, sizes: Sizes, environment: dict[str, str]) -> Iterator[Line
         quiet = _polled(poll, sizes.polling_s)
         context = get_context("spawn")
         ready = context.Barrier(3)
-        writers = [context.Process(target=_write, args=(url, ready, sizes.polling_s)) for _ in range(2)]
+        writers = [
+            context.Process(target=_write, args=(url, ready, sizes.polling_s)) for _ in range(2)
+        ]
         for writer in writers:
             writer.start()
         ready.wait()
@@ -238,7 +266,9 @@ def folder_of_many(sizes: Sizes) -> Iterator[Line]:
         faces = [face.read_bytes() for face in sorted(warm.iterdir())]
         folder.mkdir()
         for i in range(sizes.folder):
-            different = faces[i % len(faces)] + i.to_bytes(4)  # No decoder reads what is behind a JPEG's end.
+            different = faces[i % len(faces)] + i.to_bytes(
+                4
+            )  # No decoder reads what is behind a JPEG's end.
             (folder / f"face-{i:07}.jpg").write_bytes(different)
         with deployment("embedded", {"CUEMILL_DATA_DIR": place, "CUEMILL_WORKERS": "2"}) as made:
             yield from _followed(made, sizes, warm, folder)
@@ -260,7 +290,12 @@ def _followed(made: Deployment, sizes: Sizes, warm: Path, folder: Path) -> Itera
         raise RuntimeError("The folder had been listed before its first result came.")
     wait_until(lambda: jobs.get(db, job.id).scanned_at, "the folder to be listed", 3600, 0.1)
     listed_s = (datetime.now(UTC) - job.queued_at).total_seconds()
-    yield _line(f"{sizes.folder:,} names: first result and all listed", "s", (first_s, listed_s), "3 s, the first")
+    yield _line(
+        f"{sizes.folder:,} names: first result and all listed",
+        "s",
+        (first_s, listed_s),
+        "3 s, the first",
+    )
 
     done = jobs.get(db, job.id).counts.classified
     seen = [usage(worker, done)]
@@ -271,11 +306,18 @@ def _followed(made: Deployment, sizes: Sizes, warm: Path, folder: Path) -> Itera
     jobs.cancel(db, job.id)
     per_image = seen[0].per_image(seen[3]), seen[-4].per_image(seen[-1])
     span = f"{seen[0].classified:,} to {seen[-1].classified:,} images"
-    yield _line(f"processor time an image, first and last 3 tenths of {span}", "ms", per_image, "1.1")
-    memory = loaded.rss_mb, max(sample.rss_mb for sample in seen)
-    yield _line(f"a worker's memory, loaded and by {seen[-1].classified:,} images", "MB", memory, "300 MB")
     yield _line(
-        "a worker's memory, in the first and last tenth of that", "MB", (seen[1].rss_mb, seen[-1].rss_mb), "1.1"
+        f"processor time an image, first and last 3 tenths of {span}", "ms", per_image, "1.1"
+    )
+    memory = loaded.rss_mb, max(sample.rss_mb for sample in seen)
+    yield _line(
+        f"a worker's memory, loaded and by {seen[-1].classified:,} images", "MB", memory, "300 MB"
+    )
+    yield _line(
+        "a worker's memory, in the first and last tenth of that",
+        "MB",
+        (seen[1].rss_mb, seen[-1].rss_mb),
+        "1.1",
     )
 
 
@@ -295,13 +337,17 @@ def lines(sizes: Sizes) -> Iterator[Line]:
         yield from costs("PostgreSQL with the foreign key", sizes, postgresql, CONSTRAINT)
         yield from polls("SQLite", sizes, {"CUEMILL_DATA_DIR": folder})
         yield from polls(
-            "PostgreSQL", sizes, {"CUEMILL_DATA_DIR": folder, "CUEMILL_DATABASE_URL": server.create_database()}
+            "PostgreSQL",
+            sizes,
+            {"CUEMILL_DATA_DIR": folder, "CUEMILL_DATABASE_URL": server.create_database()},
         )
     yield from folder_of_many(sizes)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--full", action="store_true")
     sizes = FULL if parser.parse_args().full else SMALL
     table = Table("what", "at first", "later", "ratio", "at most")

@@ -23,10 +23,11 @@ from rich.table import Table
 from benchmarks.end_to_end import BATCH, embedded, run_job, scaled
 from benchmarks.hardware import describe
 from benchmarks.pictures import FACE, draw
-from models import pickles
-from models.paths import read_image, walk
-from models.reuse import Sources
+from models.release.files import load_release
 from models.settings import SHIPPED_MODEL
+from models.sources.read import read_image
+from models.sources.walk import walk
+from models.store.reuse import Sources
 from tests.integration.deployment import Deployment, processes_of
 from worker.engines.graph import build_graph
 from worker.engines.openvino import OpenVinoEngine
@@ -42,7 +43,9 @@ def multiply_adds(model: openvino.Model) -> int:
     total = 0
     for op in model.get_ops():
         if op.get_type_name() in ("Convolution", "MatMul"):
-            positions = np.prod([n.get_length() for n in list(op.output(0).get_partial_shape())[2:]], dtype=int)
+            positions = np.prod(
+                [n.get_length() for n in list(op.output(0).get_partial_shape())[2:]], dtype=int
+            )
             total += int(positions) * int(np.prod(list(op.input(1).get_shape())))
     return total
 
@@ -51,20 +54,35 @@ def large_convolutions(*, int8: bool) -> openvino.Model:
     """A network that does little but multiply."""
 
     def rounded(values: Any, least: np.float32, levels: int) -> Any:
-        return ops.fake_quantize(values, least, np.float32(1), least, np.float32(1), levels) if int8 else values
+        return (
+            ops.fake_quantize(values, least, np.float32(1), least, np.float32(1), levels)
+            if int8
+            else values
+        )
 
     images = ops.parameter([-1, CHANNELS, SIDE, SIDE], np.float32)
     x: Any = images
     for layer in range(LAYERS):
-        drawn = np.random.default_rng(layer).uniform(-1, 1, (CHANNELS, CHANNELS, 3, 3)).astype(np.float32) / CHANNELS
+        drawn = (
+            np.random.default_rng(layer)
+            .uniform(-1, 1, (CHANNELS, CHANNELS, 3, 3))
+            .astype(np.float32)
+            / CHANNELS
+        )
         kernel = rounded(ops.constant(drawn), np.float32(-1), 255)
-        x = ops.relu(ops.convolution(rounded(x, np.float32(0), 256), kernel, [1, 1], [1, 1], [1, 1], [1, 1]))
+        x = ops.relu(
+            ops.convolution(rounded(x, np.float32(0), 256), kernel, [1, 1], [1, 1], [1, 1], [1, 1])
+        )
     return openvino.Model([ops.result(x)], [images])
 
 
 def seconds_an_image(model: openvino.Model, shape: tuple[int, ...], batch: int) -> float:
     """The least processor time of some rounds, on one core."""
-    options = {"INFERENCE_NUM_THREADS": 1, "ENABLE_CPU_PINNING": False, "INFERENCE_PRECISION_HINT": "f32"}
+    options = {
+        "INFERENCE_NUM_THREADS": 1,
+        "ENABLE_CPU_PINNING": False,
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
     request = openvino.Core().compile_model(model, "CPU", options).create_infer_request()
     inputs = np.random.default_rng(0).uniform(0, 1, (batch, *shape)).astype(np.float32)
     taken = []
@@ -77,23 +95,40 @@ def seconds_an_image(model: openvino.Model, shape: tuple[int, ...], batch: int) 
 
 def networks() -> Table:
     """The shipped network's rate in both precisions, against the processor's."""
-    table = Table("the network, on one core", "images/s", "10^9 multiply-adds/s", "of the processor's", box=None)
-    release = pickles.load(SHIPPED_MODEL)
+    table = Table(
+        "the network, on one core",
+        "images/s",
+        "10^9 multiply-adds/s",
+        "of the processor's",
+        box=None,
+    )
+    release = load_release(SHIPPED_MODEL)
     side = release.preprocessing
     amount = multiply_adds(build_graph(release))
     for int8 in (False, True):
-        network = seconds_an_image(build_graph(release, int8=int8), (side.height, side.width, 3), BATCH)
+        network = seconds_an_image(
+            build_graph(release, int8=int8), (side.height, side.width, 3), BATCH
+        )
         large = large_convolutions(int8=int8)
         most = multiply_adds(large) / seconds_an_image(large, (CHANNELS, SIDE, SIDE), 16)
         rate = amount / network
-        table.add_row("int8" if int8 else "float32", f"{1 / network:,.0f}", f"{rate / 1e9:.0f}", f"{rate / most:.2f}")
+        table.add_row(
+            "int8" if int8 else "float32",
+            f"{1 / network:,.0f}",
+            f"{rate / 1e9:.0f}",
+            f"{rate / most:.2f}",
+        )
     return table
 
 
 def steps() -> Table:
     """What a worker does with an image, but for the database; the least processor time of some rounds."""
-    release = pickles.load(SHIPPED_MODEL)
-    preprocessing, engine, sources = release.preprocessing, OpenVinoEngine(release), Sources(release.sha256)
+    release = load_release(SHIPPED_MODEL)
+    preprocessing, engine, sources = (
+        release.preprocessing,
+        OpenVinoEngine(release),
+        Sources(release.sha256),
+    )
     with tempfile.TemporaryDirectory() as folder:
         root = os.fsencode(draw(Path(folder), 32 * BATCH, FACE).resolve())
         paths = list(walk(root, recursive=False))
@@ -121,15 +156,27 @@ def steps() -> Table:
 
 def ways() -> Table:
     """Processor time by program."""
-    table = Table("microseconds of processor time an image", "workers", "database", "queue", "besides", box=None)
+    table = Table(
+        "microseconds of processor time an image",
+        "workers",
+        "database",
+        "queue",
+        "besides",
+        box=None,
+    )
     with tempfile.TemporaryDirectory() as folder:
         faces = draw(Path(folder), IMAGES, FACE)
-        ways: dict[str, Callable[[], AbstractContextManager[Deployment]]] = {"embedded": embedded, "scaled": scaled}
+        ways: dict[str, Callable[[], AbstractContextManager[Deployment]]] = {
+            "embedded": embedded,
+            "scaled": scaled,
+        }
         for title, way in ways.items():
             with way() as made:
                 spent = _spent(made, faces)
             columns = ("worker", "postgres", "redis-server", "besides")
-            table.add_row(title, *(f"{1e6 * spent[name] / TICKS_S / IMAGES:,.0f}" for name in columns))
+            table.add_row(
+                title, *(f"{1e6 * spent[name] / TICKS_S / IMAGES:,.0f}" for name in columns)
+            )
     return table
 
 

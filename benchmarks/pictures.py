@@ -15,7 +15,9 @@ def draw(folder: Path, count: int, size: tuple[int, int]) -> Path:
     random = np.random.default_rng(0)
     grain = random.normal(0, 6, (size[1], size[0], 1)).astype(np.float32)
     for i in range(count):
-        patches = Image.fromarray(random.integers(0, 256, (12, 16, 3), np.uint8)).resize(size, Image.Resampling.BICUBIC)
+        patches = Image.fromarray(random.integers(0, 256, (12, 16, 3), np.uint8)).resize(
+            size, Image.Resampling.BICUBIC
+        )
         grained = np.asarray(patches, np.float32) + np.roll(grain, i, axis=1)
         picture = Image.fromarray(np.clip(grained, 0, 255).astype(np.uint8))
         picture.save(folder / f"picture-{i:06}.jpg", quality=88)

@@ -24,8 +24,8 @@ from rich.table import Table
 from benchmarks.end_to_end import BATCH, CORES, folder_paths, pixels
 from benchmarks.hardware import describe
 from benchmarks.pictures import FACE, VIDEO, draw
-from models import pickles
-from models.pickles import Release
+from models.release.files import load_release
+from models.release.release import Release
 from models.settings import SHIPPED_MODEL
 from worker.engines.graph import build_graph
 from worker.engines.openvino import OpenVinoEngine
@@ -59,7 +59,7 @@ def work(
     answers: "Queue[tuple[float, float]]",
 ) -> None:
     """A process that has a thread for each share; answers with its seconds and its memory in MB."""
-    release = pickles.load(SHIPPED_MODEL)
+    release = load_release(SHIPPED_MODEL)
     preprocessing = release.preprocessing
     networks = make(release, len(shares))
     for network in networks:
@@ -69,7 +69,9 @@ def work(
         for i in range(0, len(paths), BATCH):
             network(preprocessing.to_input(pixels(paths[i : i + BATCH], preprocessing)))
 
-    threads = [threading.Thread(target=run, args=pair) for pair in zip(shares, networks, strict=True)]
+    threads = [
+        threading.Thread(target=run, args=pair) for pair in zip(shares, networks, strict=True)
+    ]
     start.wait()
     begun = time.perf_counter()
     for thread in threads:
@@ -85,12 +87,15 @@ def _memory_mb() -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1e3
 
 
-def measure(shares: list[list[bytes]], processes: int, make: Callable[[Release, int], list[Predict]]) -> list[float]:
+def measure(
+    shares: list[list[bytes]], processes: int, make: Callable[[Release, int], list[Predict]]
+) -> list[float]:
     """Images per second, and MB of all processes, with the shares spread over so many."""
     context = get_context("spawn")
     start, answers = context.Barrier(processes), context.Queue()
     started = [
-        context.Process(target=work, args=(shares[i::processes], make, start, answers)) for i in range(processes)
+        context.Process(target=work, args=(shares[i::processes], make, start, answers))
+        for i in range(processes)
     ]
     for process in started:
         process.start()
@@ -113,7 +118,9 @@ def main() -> None:
         status = stack.enter_context(Console().status(""))
         for title, (count, size) in COUNTS.items():
             status.update(title)
-            paths = folder_paths(draw(Path(stack.enter_context(tempfile.TemporaryDirectory())), count, size))
+            paths = folder_paths(
+                draw(Path(stack.enter_context(tempfile.TemporaryDirectory())), count, size)
+            )
             shares = [paths[i :: len(CORES)] for i in range(len(CORES))]
             found: dict[str, list[list[float]]] = {}
             for _ in range(ROUNDS):  # In turns, so that a noisy minute meets all alike.

@@ -17,12 +17,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from benchmarks.hardware import describe
-from models import bulk, jobs, releases
-from models.database import Database
-from models.jobs import Submission
 from models.labels import EMOTIONS
 from models.settings import SHIPPED_MODEL
-from models.tables import Base, Image, Prediction
+from models.store import bulk, jobs, releases
+from models.store.database import Database
+from models.store.jobs import Submission
+from models.store.tables import Base, Image, Prediction
 from tests.services import run_postgres
 
 SIZE, BATCHES, WARM = 64, 300, 20
@@ -36,30 +36,43 @@ Write = Callable[[Connection, type[Base], tuple[str, ...], Rows], None]
 def conflict_ignored(insert: Any) -> Write:
     """As it was: SQLAlchemy's executemany of dictionaries, with ON CONFLICT DO NOTHING."""
 
-    def write(connection: Connection, table: type[Base], columns: tuple[str, ...], rows: Rows) -> None:
+    def write(
+        connection: Connection, table: type[Base], columns: tuple[str, ...], rows: Rows
+    ) -> None:
         values = [dict(zip(columns, row, strict=True)) for row in rows]
         connection.execute(insert(table).on_conflict_do_nothing(), values)
 
     return write
 
 
-def many_values(connection: Connection, table: type[Base], columns: tuple[str, ...], rows: Rows) -> None:
+def many_values(
+    connection: Connection, table: type[Base], columns: tuple[str, ...], rows: Rows
+) -> None:
     one = f"({', '.join('?' * len(columns))})"
     statement = f"INSERT INTO {table.__tablename__} ({', '.join(columns)}) VALUES {', '.join([one] * len(rows))}"
     connection.exec_driver_sql(statement, tuple(value for row in rows for value in row))
 
 
-def copy_text(connection: Connection, table: type[Base], columns: tuple[str, ...], rows: Rows) -> None:
+def copy_text(
+    connection: Connection, table: type[Base], columns: tuple[str, ...], rows: Rows
+) -> None:
     raw: Any = connection.connection
-    with raw.cursor() as cursor, cursor.copy(f"COPY {table.__tablename__} ({', '.join(columns)}) FROM STDIN") as copy:
+    with (
+        raw.cursor() as cursor,
+        cursor.copy(f"COPY {table.__tablename__} ({', '.join(columns)}) FROM STDIN") as copy,
+    ):
         for row in rows:
             copy.write_row(row)
 
 
 def unnest(connection: Connection, table: type[Base], columns: tuple[str, ...], rows: Rows) -> None:
     """One array a column, sent as binary."""
-    arrays = ", ".join(f"%b::{table.__table__.c[name].type.compile(connection.dialect)}[]" for name in columns)
-    statement = f"INSERT INTO {table.__tablename__} ({', '.join(columns)}) SELECT * FROM unnest({arrays})"
+    arrays = ", ".join(
+        f"%b::{table.__table__.c[name].type.compile(connection.dialect)}[]" for name in columns
+    )
+    statement = (
+        f"INSERT INTO {table.__tablename__} ({', '.join(columns)}) SELECT * FROM unnest({arrays})"
+    )
     raw: Any = connection.connection
     with raw.cursor() as cursor:
         cursor.execute(statement, [list(column) for column in zip(*rows, strict=True)])
@@ -92,8 +105,14 @@ def milliseconds(db: Database, ways: dict[str, Write]) -> dict[str, tuple[float,
         for name, write in ways.items():
             job = made[name]
             numbers = range(first, first + SIZE)
-            images: Rows = [(job, n, f"person-{n % 97:03}/{n:08}.jpg", "classified", None, None) for n in numbers]
-            faces: Rows = [(job, n, 0, release, "neutral", max(s), *s) for n, s in zip(numbers, scores, strict=True)]
+            images: Rows = [
+                (job, n, f"person-{n % 97:03}/{n:08}.jpg", "classified", None, None)
+                for n in numbers
+            ]
+            faces: Rows = [
+                (job, n, 0, release, "neutral", max(s), *s)
+                for n, s in zip(numbers, scores, strict=True)
+            ]
             begun, begun_cpu = time.perf_counter(), time.process_time()
             with db.write() as connection:
                 write(connection, Image, IMAGE, images)
@@ -101,21 +120,36 @@ def milliseconds(db: Database, ways: dict[str, Write]) -> dict[str, tuple[float,
             taken[name].append((time.perf_counter() - begun, time.process_time() - begun_cpu))
     _check(db, list(made.values()))
     db.close()
-    medians = {name: 1000 * np.median(np.array(times[WARM:]), axis=0) for name, times in taken.items()}
+    medians = {
+        name: 1000 * np.median(np.array(times[WARM:]), axis=0) for name, times in taken.items()
+    }
     return {name: (float(wall), float(cpu)) for name, (wall, cpu) in medians.items()}
 
 
 def _check(db: Database, made: list[int]) -> None:
     """All ways must have written the same."""
-    sums = sa.select(sa.func.count(), *(sa.func.sum(Prediction.__table__.c[name]) for name in EMOTIONS))
+    sums = sa.select(
+        sa.func.count(), *(sa.func.sum(Prediction.__table__.c[name]) for name in EMOTIONS)
+    )
     with db.read() as connection:
-        written = {tuple(connection.execute(sums.where(Prediction.job_id == job)).one()) for job in made}
-    if len({row[0] for row in written}) != 1 or not np.allclose(list(written), next(iter(written)), rtol=1e-5):
+        written = {
+            tuple(connection.execute(sums.where(Prediction.job_id == job)).one()) for job in made
+        }
+    if len({row[0] for row in written}) != 1 or not np.allclose(
+        list(written), next(iter(written)), rtol=1e-5
+    ):
         raise RuntimeError(f"The ways wrote different rows: {written}")
 
 
 def main() -> None:
-    table = Table("way", "ms a batch", "ratio", "ms of the worker's processor", "ratio", title=f"{SIZE} rows a batch")
+    table = Table(
+        "way",
+        "ms a batch",
+        "ratio",
+        "ms of the worker's processor",
+        "ratio",
+        title=f"{SIZE} rows a batch",
+    )
     with tempfile.TemporaryDirectory() as folder, run_postgres() as server:
         urls = {
             "SQLite": f"sqlite:///{Path(folder) / 'rows.db'}",

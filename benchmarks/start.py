@@ -24,7 +24,9 @@ def first_result(data: Path, folder: Path) -> float:
     variables = Deployment("embedded", {"CUEMILL_DATA_DIR": str(data)}).variables
     begun = time.perf_counter()
     command = [*CUEMILL, "classify", str(folder), "--format", "jsonl", "--fresh"]
-    with subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
+    with subprocess.Popen(
+        command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as program:
         if program.stdout is None or not program.stdout.readline():
             raise RuntimeError(f"{command} gave no result.")
         taken = time.perf_counter() - begun
@@ -39,7 +41,9 @@ def main() -> None:
         new = [first_result(Path(scratch) / f"data{run}", folder) for run in range(RUNS)]
         known = [first_result(Path(scratch) / "data0", folder) for _ in range(RUNS)]
     for name, found in (("new", new), ("known", known)):
-        table.add_row(name, *(f"{seconds:.2f}" for seconds in (median(found), min(found), max(found))))
+        table.add_row(
+            name, *(f"{seconds:.2f}" for seconds in (median(found), min(found), max(found)))
+        )
     console = Console(width=110)
     console.print(table, "", describe(), highlight=False)
 

@@ -6,15 +6,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models import batches, releases
-from models.database import Database
 from models.errors import EngineError
-from models.jobs import Submission
-from models.paths import check_folder, to_text
 from models.settings import Settings, load_settings
+from models.sources.names import to_text
+from models.sources.roots import check_folder
+from models.store import batches, releases
+from models.store.database import Database
+from models.store.jobs import Submission
 
 if TYPE_CHECKING:
-    from trainer.quantize import Serving
+    from trainer.int8 import Serving
 
 
 @contextmanager
@@ -33,9 +34,9 @@ def trainer_extra() -> Iterator[None]:
 
 def serving() -> "Serving":
     """How workers run networks, for the trainer, which may not import theirs."""
-    from trainer.quantize import Serving
+    from trainer.int8 import Serving
     from worker.engines.openvino import OpenVinoEngine
-    from worker.engines.quantize import quantize
+    from worker.engines.ranges import quantize
 
     return Serving(quantize, lambda release, precision: OpenVinoEngine(release, precision).predict)
 

@@ -5,7 +5,8 @@ import sys
 
 import typer
 
-from cli import jobs, run, setup, train
+from cli.commands import jobs, run, train
+from cli.commands import models as setup
 from cli.output import complain
 from models.errors import CuemillError, FolderError, UsageError
 

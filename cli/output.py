@@ -17,14 +17,16 @@ from rich.table import Column, Table
 
 from models.errors import UsageError
 from models.formats import as_csv, as_json, as_jsonl
-from models.health import Check, State
-from models.jobs import JobView
+from models.health.checks import Check, State
 from models.labels import title
-from models.results import Record
+from models.store.jobs import JobView
+from models.store.results import Record
 
 TABLE_ROWS = 100
 
-out = Console(width=None if sys.stdout.isatty() else 160)  # What reads a pipe has no width; paths should stay whole.
+out = Console(
+    width=None if sys.stdout.isatty() else 160
+)  # What reads a pipe has no width; paths should stay whole.
 err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -61,7 +63,9 @@ def choose_format(chosen: Format | None, output: Path | None) -> Format:
         return Format(output.suffix.removeprefix("."))
     except ValueError:
         endings = ", ".join(f".{f}" for f in _WRITERS)
-        raise UsageError(f"{output} doesn't say a format by its ending ({endings}); add --format.") from None
+        raise UsageError(
+            f"{output} doesn't say a format by its ending ({endings}); add --format."
+        ) from None
 
 
 def write_results(records: Iterable[Record], form: Format, output: Path | None) -> None:
@@ -80,7 +84,9 @@ def _target(output: Path | None) -> Iterator[TextIO]:
         yield sys.stdout
         return
     try:
-        descriptor, beside = tempfile.mkstemp(dir=output.absolute().parent, prefix=f".{output.name}.")
+        descriptor, beside = tempfile.mkstemp(
+            dir=output.absolute().parent, prefix=f".{output.name}."
+        )
     except OSError as error:
         raise UsageError(f"{output} can't be written: {error.strerror}.") from error
     try:
@@ -104,7 +110,10 @@ def _table(records: Iterable[Record], console: Console) -> None:
         if record.scores is None:
             reason = (record.error or {}).get("message", "")
             table.add_row(
-                escape(printable(record.path)), f"[yellow]{record.outcome}[/]", "", f"[dim]{escape(reason)}[/]"
+                escape(printable(record.path)),
+                f"[yellow]{record.outcome}[/]",
+                "",
+                f"[dim]{escape(reason)}[/]",
             )
             continue
         first, second = sorted(record.scores.items(), key=lambda pair: -pair[1])[:2]
@@ -116,7 +125,9 @@ def _table(records: Iterable[Record], console: Console) -> None:
         )
     console.print(table)
     if next(remaining, None) is not None:
-        console.print(f"These are the first {TABLE_ROWS}; `cuemill results JOB --format csv` prints them all.")
+        console.print(
+            f"These are the first {TABLE_ROWS}; `cuemill results JOB --format csv` prints them all."
+        )
 
 
 def _bar(score: float) -> str:
@@ -127,7 +138,9 @@ def _bar(score: float) -> str:
 def counts_line(job: JobView) -> str:
     """The summary of a job's counts in one line."""
     counts = job.counts
-    parts = [f"{counts.classified:,} classified" + (f" ({job.reused:,} reused)" if job.reused else "")]
+    parts = [
+        f"{counts.classified:,} classified" + (f" ({job.reused:,} reused)" if job.reused else "")
+    ]
     parts += [
         f"{n:,} {name}"
         for name, n in (
@@ -148,7 +161,9 @@ def print_json(value: Any) -> None:
 
 
 def jobs_table(found: list[JobView]) -> None:
-    table = Table("job", "status", "images", "classified", "problems", "folder", box=None, pad_edge=False)
+    table = Table(
+        "job", "status", "images", "classified", "problems", "folder", box=None, pad_edge=False
+    )
     for job in found:
         problems = job.counts.unreadable + job.counts.failed
         table.add_row(
@@ -168,5 +183,9 @@ _COLOURS = {State.OK: "green", State.WARNING: "yellow", State.PROBLEM: "red"}
 def checks_table(checks: list[Check]) -> None:
     table = Table("check", "state", Column("found", overflow="fold"), box=None, pad_edge=False)
     for check in checks:
-        table.add_row(check.name, f"[{_COLOURS[check.state]}]{check.state}[/]", escape(printable(check.message)))
+        table.add_row(
+            check.name,
+            f"[{_COLOURS[check.state]}]{check.state}[/]",
+            escape(printable(check.message)),
+        )
     out.print(table)

@@ -20,7 +20,12 @@ def main() -> None:
         variables = os.environ | {"CUEMILL_DATA_DIR": data, "FORCE_COLOR": "1", "COLUMNS": "110"}
         program = str(Path(sys.executable).parent / COMMAND[0])
         done = subprocess.run(
-            [program, *COMMAND[1:]], cwd=ROOT, env=variables, capture_output=True, text=True, check=True
+            [program, *COMMAND[1:]],
+            cwd=ROOT,
+            env=variables,
+            capture_output=True,
+            text=True,
+            check=True,
         )
     summary = done.stderr.strip().splitlines()[-1]
     console = Console(record=True, width=110, file=io.StringIO())
@@ -29,7 +34,9 @@ def main() -> None:
     console.print(Text.from_ansi(summary))
     drawn = console.export_svg(title="Cuemill")
     # The font would be fetched from elsewhere; whoever looks at the picture has a monospaced one.
-    (ROOT / "docs" / "demo.svg").write_text(re.sub(r"@font-face \{.*?\}", "", drawn, flags=re.DOTALL))
+    (ROOT / "docs" / "demo.svg").write_text(
+        re.sub(r"@font-face \{.*?\}", "", drawn, flags=re.DOTALL)
+    )
 
 
 if __name__ == "__main__":

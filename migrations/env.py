@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from models.tables import Base
+from models.store.tables import Base
 
 connection = context.config.attributes["connection"]
 context.configure(connection=connection, target_metadata=Base.metadata, compare_type=True)

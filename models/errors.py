@@ -89,7 +89,7 @@ class EngineError(CuemillError):
 class ImageCode(StrEnum):
     """Why an image has no scores: every code that a row of `images` may have. None is ever renamed or given up."""
 
-    # Unreadable: no bytes (models/paths.py) ...
+    # Unreadable: no bytes (models/sources/read.py) ...
     VANISHED = "vanished"
     LINKED_FOLDER = "linked_folder"
     FOLDER_UNREADABLE = "folder_unreadable"
@@ -99,13 +99,13 @@ class ImageCode(StrEnum):
     PERMISSION_DENIED = "permission_denied"
     TOO_LARGE = "too_large"
     READ_ERROR = "read_error"
-    # ... or no picture (models/images.py).
+    # ... or no picture (models/pictures/decode.py).
     EMPTY = "empty"
     NOT_AN_IMAGE = "not_an_image"
     TOO_MANY_PIXELS = "too_many_pixels"
     TRUNCATED = "truncated"
     UNDECODABLE = "undecodable"
-    # Failed: the network, or the worker with it (worker/pipeline.py, models/batches.py).
+    # Failed: the network, or the worker with it (worker/pipeline.py, models/store/batches.py).
     NOT_FINITE = "not_finite"
     WORKER_DIED = "worker_died"
 

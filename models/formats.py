@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import Iterable, Iterator
 
-from models.results import COLUMNS, Record
+from models.store.results import COLUMNS, Record
 
 
 def as_jsonl(records: Iterable[Record]) -> Iterator[str]:

@@ -22,7 +22,7 @@ Send = Callable[[str, int], bool]
 _log = logging.getLogger(__name__)
 
 
-def make_app(broker_url: str, tasks: str = "worker.tasks") -> "Celery":
+def make_app(broker_url: str, tasks: str = "worker.broker.tasks") -> "Celery":
     """A Celery application for sending and for working. A message is a task's name and an id, in JSON; results lie in
     SQL, so there is no result backend; and whatever is lost on the way, the sweep sends again.
 
@@ -56,7 +56,7 @@ def make_app(broker_url: str, tasks: str = "worker.tasks") -> "Celery":
             "socket_keepalive": True,
             "health_check_interval": 10,
         },
-        worker_pool="worker.pool:TaskPool",
+        worker_pool="worker.broker.pool:TaskPool",
         worker_pool_start_method="spawn",
         worker_proc_alive_timeout=120,
         worker_cancel_long_running_tasks_on_connection_loss=False,

@@ -47,10 +47,18 @@ class Face:
     """An expression, and who wears it. The defaults are a neutral face; wrinkles go from 0 to 1."""
 
     look: Look = ADA
-    brow: Triple = (0.0, -0.01, 0.03)  # raise; slant: > 0 lifts the inner ends (grief), < 0 lowers them (anger); arch
+    brow: Triple = (
+        0.0,
+        -0.01,
+        0.03,
+    )  # raise; slant: > 0 lifts the inner ends (grief), < 0 lowers them (anger); arch
     lids: Point = (0.85, 0.0)  # how far the upper one is open, how far the lower one is drawn up
     gaze: Point = (0.0, 0.0)  # shift of the irises
-    mouth: Triple = (0.0, 0.29, 0.52)  # smile: > 0 lifts the corners, < 0 pulls them down; half its width; its y
+    mouth: Triple = (
+        0.0,
+        0.29,
+        0.52,
+    )  # smile: > 0 lifts the corners, < 0 pulls them down; half its width; its y
     gap: float = 0.0  # how far the mouth opens
     boxy: float = 0.0  # whether the opening is an oval (0) or a box (1)
     teeth: Point = (0.0, 0.0)  # height shown of the upper and the lower ones
@@ -68,14 +76,29 @@ GRIN: Final = Face(mouth=(0.13, 0.4, 0.5), gap=0.14, teeth=(0.1, 0), lids=(0.8, 
 SMILE: Final = Face(mouth=(0.11, 0.36, 0.52), lids=(0.85, 0.5), folds=0.8)
 LAUGH: Final = replace(GRIN, mouth=(0.12, 0.4, 0.47), gap=0.26, teeth=(0.11, 0), lids=(0.5, 0.5))
 SADNESS: Final = Face(
-    brow=(0, 0.07, 0), lids=(0.5, 0), gaze=(0, 0.03), mouth=(-0.08, 0.25, 0.52), frown=0.4, forehead=0.3
+    brow=(0, 0.07, 0),
+    lids=(0.5, 0),
+    gaze=(0, 0.03),
+    mouth=(-0.08, 0.25, 0.52),
+    frown=0.4,
+    forehead=0.3,
 )
-SNARL: Final = Face(mouth=(-0.07, 0.3, 0.52), gap=0.18, boxy=0.8, teeth=(0.06, 0.05), sneer=0.4, folds=0.8)
+SNARL: Final = Face(
+    mouth=(-0.07, 0.3, 0.52), gap=0.18, boxy=0.8, teeth=(0.06, 0.05), sneer=0.4, folds=0.8
+)
 ANGER: Final = replace(SNARL, brow=(-0.06, -0.1, 0), lids=(0.95, 0.2), frown=1)
 FEAR: Final = Face(
-    brow=(0.06, 0.08, 0), lids=(1.5, 0), mouth=(-0.05, 0.36, 0.52), gap=0.13, boxy=0.6, teeth=(0.03, 0.05), forehead=1
+    brow=(0.06, 0.08, 0),
+    lids=(1.5, 0),
+    mouth=(-0.05, 0.36, 0.52),
+    gap=0.13,
+    boxy=0.6,
+    teeth=(0.03, 0.05),
+    forehead=1,
 )
-SURPRISE: Final = Face(brow=(0.13, -0.01, 0.08), lids=(1.6, 0), mouth=(0, 0.2, 0.54), gap=0.36, forehead=0.8)
+SURPRISE: Final = Face(
+    brow=(0.13, -0.01, 0.08), lids=(1.6, 0), mouth=(0, 0.2, 0.54), gap=0.36, forehead=0.8
+)
 RETCH: Final = Face(mouth=(-0.1, 0.28, 0.47), gap=0.12, teeth=(0.08, 0), sneer=1, folds=1)
 DISGUST: Final = replace(RETCH, brow=(-0.05, -0.02, 0), lids=(0.2, 0.75), frown=0.4)
 
@@ -99,7 +122,11 @@ def blob(x: Grid, y: Grid, at: Point, radii: Point) -> Grid:
 def stroke(x: Grid, y: Grid, start: Point, bend: Point, end: Point, width: float) -> Grid:
     """A soft line along a quadratic Bezier curve, by the distance to nine straight pieces of it."""
     t = np.linspace(0, 1, 10)[:, None]
-    path = (1 - t) ** 2 * np.asarray(start) + 2 * t * (1 - t) * np.asarray(bend) + t**2 * np.asarray(end)
+    path = (
+        (1 - t) ** 2 * np.asarray(start)
+        + 2 * t * (1 - t) * np.asarray(bend)
+        + t**2 * np.asarray(end)
+    )
     nearest = np.full_like(x, np.inf)
     for (ax, ay), (dx, dy) in zip(path[:-1], np.diff(path, axis=0), strict=True):
         along = np.clip(((x - ax) * dx + (y - ay) * dy) / (dx * dx + dy * dy), 0, 1)
@@ -112,7 +139,10 @@ class Portrait:
 
     def __init__(self, face: Face, width: int, height: int) -> None:
         self.face = face
-        self.skin, self.hair_colour = np.asarray(face.look.skin, np.float64), np.asarray(face.look.hair, np.float64)
+        self.skin, self.hair_colour = (
+            np.asarray(face.look.skin, np.float64),
+            np.asarray(face.look.hair, np.float64),
+        )
         self.pixel = 2 / min(width, height) / face.zoom
         right = (np.arange(width) + 0.5 - width / 2) * self.pixel
         down = (np.arange(height)[:, None] + 0.5 - height / 2) * self.pixel + 0.05
@@ -121,10 +151,14 @@ class Portrait:
         # The features turn with the ellipsoid's surface, whose outline stays where it is.
         angle = np.arcsin(np.clip(self.head_x / 0.95, -1, 1))
         self.x = np.where(np.abs(self.head_x) < 0.9, 0.95 * np.sin(angle - face.yaw), 9.0)
-        self.side = np.abs(self.x)  # Eyes, brows, cheeks and corners of the mouth are drawn once, mirrored.
+        self.side = np.abs(
+            self.x
+        )  # Eyes, brows, cheeks and corners of the mouth are drawn once, mirrored.
         self.colours = (1.05 - 0.25 * down - 0.12 * right)[..., None] * np.asarray(face.look.wall)
         self.lift = 0.03 * face.sneer
-        waves = np.sin(55 * self.head_x + 5 * np.sin(4 * down)) * np.sin(23 * self.head_x + 3 * down)
+        waves = np.sin(55 * self.head_x + 5 * np.sin(4 * down)) * np.sin(
+            23 * self.head_x + 3 * down
+        )
         self.strands = (1 + 0.25 * waves)[..., None]
 
     def paint(self, mask: Grid, colour: Triple | Grid) -> None:
@@ -152,7 +186,9 @@ class Portrait:
         y, m = self.y, np.abs(self.head_x)
         self.paint(soft(y - 1.2 + 0.3 * m, 0.03), (70, 72, 84))
         self.paint(soft(0.47 - m, 0.05) * soft(y - 0.6, 0.1), self.skin * 0.5)
-        self.paint(soft(1 - ((m - 0.8) / 0.1) ** 2 - ((y + 0.08) / 0.24) ** 2, 0.2), self.skin * 0.72)
+        self.paint(
+            soft(1 - ((m - 0.8) / 0.1) ** 2 - ((y + 0.08) / 0.24) ** 2, 0.2), self.skin * 0.72
+        )
         jaw = 0.77 - 0.08 * soft(y - 0.5, 0.5)
         chin = 1.02 + 0.35 * self.face.gap
         depth = 1 - (m / jaw) ** 2 - (np.abs(y) / np.where(y > 0, chin, 1.1)) ** 2.4
@@ -169,7 +205,10 @@ class Portrait:
         self.darken(blob(m, y, (0.32, -0.09), (0.15, 0.03)), 0.12)
         inside = soft(np.minimum(y - upper, lower - y)) * soft(1 - np.abs(u), 0.05)
         self.paint(inside, (0.72 + 2.5 * np.clip(y - upper, 0, 0.11))[..., None] * (222, 216, 210))
-        across, down = m - 0.345 - np.sign(self.x) * self.face.gaze[0], y + 0.225 - self.face.gaze[1]
+        across, down = (
+            m - 0.345 - np.sign(self.x) * self.face.gaze[0],
+            y + 0.225 - self.face.gaze[1],
+        )
         for radius, colour in (0.074, (66, 48, 36)), (0.036, (12, 10, 10)):
             self.paint(inside * soft(radius - np.hypot(across, down)), colour)
         self.paint(inside * soft(0.016 - np.hypot(across + 0.025, down + 0.025)), (250, 250, 250))
@@ -190,7 +229,9 @@ class Portrait:
         corner = (f.mouth[1] + 0.06, f.mouth[2] - 0.5 * f.mouth[0])
         fold = stroke(m, y, (0.16, 0.15 - lift), (corner[0], 0.2), corner, 0.035)
         self.darken(fold * soft(corner[1] - y, 0.15), 0.45 * f.folds)
-        self.darken(stroke(m, y, (0.05, -0.46), (0.065, -0.4), (0.045, -0.33), 0.022), 0.5 * f.frown)
+        self.darken(
+            stroke(m, y, (0.05, -0.46), (0.065, -0.4), (0.045, -0.33), 0.022), 0.5 * f.frown
+        )
         self.darken(stroke(m, y, (0, -0.2), (0.08, -0.19), (0.13, -0.11), 0.02), 0.4 * f.sneer)
         self.darken(stroke(m, y, (0, -0.13), (0.06, -0.12), (0.1, -0.06), 0.02), 0.3 * f.sneer)
         for height in (-0.58, -0.66, -0.74):
@@ -200,7 +241,9 @@ class Portrait:
     def nose(self) -> None:
         y, m, lift = self.y, self.side, self.lift
         self.darken(blob(m, y, (0.065, 0.225 - lift), (0.038, 0.022)), 0.75)
-        self.darken(stroke(m, y, (0.13, 0.12 - lift), (0.19, 0.18 - lift), (0.13, 0.235 - lift), 0.02), 0.35)
+        self.darken(
+            stroke(m, y, (0.13, 0.12 - lift), (0.19, 0.18 - lift), (0.13, 0.235 - lift), 0.02), 0.35
+        )
         self.darken(blob(m, y, (0, 0.285 - lift), (0.13, 0.03)), 0.25)
         self.paint(0.2 * blob(m, y, (0.45, 0.2), (0.18, 0.14)), self.skin * (0.95, 0.7, 0.68))
 
@@ -211,13 +254,20 @@ class Portrait:
         line = middle + smile * (0.35 - np.minimum(u, 1.1) ** 2)
         top, bottom = line - 0.35 * f.gap * arc, line + 0.65 * f.gap * arc
         bow = 0.062 * arc**0.6 - 0.014 * ridge(u, 0.16)
-        lips = soft(np.minimum(y - top + bow, bottom + 0.08 * arc**0.6 - y), 0.014) * soft(1 - u, 0.06)
+        lips = soft(np.minimum(y - top + bow, bottom + 0.08 * arc**0.6 - y), 0.014) * soft(
+            1 - u, 0.06
+        )
         self.paint(0.75 * lips, self.skin * (0.76, 0.54, 0.54))
         self.darken(lips * soft(line - y, 0.03), 0.15)
-        self.darken(blob(m, y, (0, middle + 0.35 * smile + 0.65 * f.gap + 0.13), (0.17, 0.035)), 0.3)
+        self.darken(
+            blob(m, y, (0, middle + 0.35 * smile + 0.65 * f.gap + 0.13), (0.17, 0.035)), 0.3
+        )
         inside = soft(np.minimum(y - top, bottom - y)) * soft(1 - u, 0.04) * (f.gap > 0)
         self.paint(inside, (38, 14, 16))
-        self.paint(0.7 * inside * blob(m, y, (0, middle + 0.62 * f.gap), (0.2, 0.3 * f.gap + 0.01)), (150, 70, 72))
+        self.paint(
+            0.7 * inside * blob(m, y, (0, middle + 0.62 * f.gap), (0.2, 0.3 * f.gap + 0.01)),
+            (150, 70, 72),
+        )
         shown = np.maximum(soft(top + f.teeth[0] - y), soft(y - bottom + f.teeth[1]))
         white = (1.02 - 0.35 * u * u) * (1 - 0.15 * ridge(np.sin(self.x * np.pi / 0.075), 0.18))
         self.paint(inside * shown, white[..., None] * (238, 232, 222))
@@ -243,11 +293,19 @@ class Portrait:
     def shine(self, depth: Grid) -> None:
         """Lambert's law: 0.3 from the room, 0.85 from the lamp, and a little gloss where the lamp is mirrored."""
         slope_y, slope_x = np.gradient(self.relief(), self.pixel)
-        normal = np.stack([self.head_x / 0.8 - slope_x, self.y / 1.5 - slope_y, np.sqrt(np.clip(depth, 0.02, 1)) + 0.2])
+        normal = np.stack(
+            [
+                self.head_x / 0.8 - slope_x,
+                self.y / 1.5 - slope_y,
+                np.sqrt(np.clip(depth, 0.02, 1)) + 0.2,
+            ]
+        )
         normal /= np.linalg.norm(normal, axis=0)
         lamp = np.asarray(self.face.look.lamp) / np.linalg.norm(self.face.look.lamp)
         mirror = (lamp + np.array([0, 0, 1])) / np.linalg.norm(lamp + np.array([0, 0, 1]))
-        diffuse, gloss = (np.clip(np.einsum("i,ihw->hw", axis, normal), 0, 1) for axis in (lamp, mirror))
+        diffuse, gloss = (
+            np.clip(np.einsum("i,ihw->hw", axis, normal), 0, 1) for axis in (lamp, mirror)
+        )
         on_head = soft(depth, 0.03)[..., None]
         self.colours *= 1 + on_head * (0.3 + 0.85 * diffuse[..., None] - 1)
         self.colours += 28 * on_head * gloss[..., None] ** 30
@@ -267,7 +325,11 @@ class Portrait:
 def draw(face: Face, width: int, height: int) -> Image.Image:
     """The face; a small picture is drawn larger and averaged, as a camera's sensor does."""
     factor = max(1, round(480 / height))
-    return Portrait(face, width * factor, height * factor).draw().resize((width, height), Image.Resampling.BOX)
+    return (
+        Portrait(face, width * factor, height * factor)
+        .draw()
+        .resize((width, height), Image.Resampling.BOX)
+    )
 
 
 def plain(kind: str, mode: str = "RGB", **options: Any) -> Encode:
@@ -314,21 +376,41 @@ def broken(image: Image.Image) -> bytes:
 
 SAMPLES: Final[dict[str, tuple[Face, tuple[int, int], Encode]]] = {
     "happiness.jpg": (replace(GRIN, look=ADA, yaw=0.12), (640, 480), plain("JPEG", quality=88)),
-    "happiness-grey48.jpg": (replace(GRIN, look=BEN, tilt=0.08), (48, 48), plain("JPEG", "L", quality=92)),
+    "happiness-grey48.jpg": (
+        replace(GRIN, look=BEN, tilt=0.08),
+        (48, 48),
+        plain("JPEG", "L", quality=92),
+    ),
     "happiness-rotated.jpg": (replace(LAUGH, look=FAY, tilt=-0.1), (360, 420), rotated),
-    "happiness-palette.png": (replace(SMILE, look=ELI), (256, 256), plain("PNG", "P", palette=Image.Palette.ADAPTIVE)),
+    "happiness-palette.png": (
+        replace(SMILE, look=ELI),
+        (256, 256),
+        plain("PNG", "P", palette=Image.Palette.ADAPTIVE),
+    ),
     "sadness.png": (replace(SADNESS, look=CHI, tilt=0.1), (300, 340), plain("PNG")),
     "sadness-cmyk.jpg": (replace(SADNESS, look=DEE, yaw=-0.15), (320, 320), plain("JPEG", "CMYK")),
     "anger.webp": (replace(ANGER, look=CHI), (480, 480), plain("WEBP", quality=85)),
     "anger.bmp": (replace(ANGER, look=ELI, tilt=-0.06), (160, 160), plain("BMP")),
-    "fear.tif": (replace(FEAR, look=FAY, yaw=0.1), (240, 240), plain("TIFF", compression="tiff_lzw")),
+    "fear.tif": (
+        replace(FEAR, look=FAY, yaw=0.1),
+        (240, 240),
+        plain("TIFF", compression="tiff_lzw"),
+    ),
     "fear.ppm": (replace(FEAR, look=ELI), (128, 128), plain("PPM")),
-    "surprise.jpeg": (replace(SURPRISE, look=BEN, zoom=1.2), (1024, 768), plain("JPEG", quality=85)),
+    "surprise.jpeg": (
+        replace(SURPRISE, look=BEN, zoom=1.2),
+        (1024, 768),
+        plain("JPEG", quality=85),
+    ),
     "surprise-16bit.png": (replace(SURPRISE, look=DEE, yaw=-0.1), (192, 192), sixteen_bits),
     "disgust.gif": (replace(DISGUST, look=FAY), (200, 200), animated),
     "disgust.pgm": (replace(DISGUST, look=ADA, tilt=0.08), (96, 96), plain("PPM", "L")),
     "neutral-transparent.png": (replace(NEUTRAL, look=DEE), (224, 224), cut_out),
-    "more/neutral.webp": (replace(NEUTRAL, look=CHI, yaw=0.1), (400, 400), plain("WEBP", quality=85)),
+    "more/neutral.webp": (
+        replace(NEUTRAL, look=CHI, yaw=0.1),
+        (400, 400),
+        plain("WEBP", quality=85),
+    ),
     "broken.jpg": (replace(SMILE, look=BEN), (320, 240), broken),
 }
 

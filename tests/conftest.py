@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from models import pickles, releases
-from models.database import Database
+from models.release.files import save_release
+from models.store import releases
+from models.store.database import Database
+from tests.builders import tiny_release
 from tests.services import Postgres, Redis, run_postgres, run_redis
-from tests.tiny import tiny_release
 
 # A shell has what it runs in the background ignore Ctrl-C, and so all that the tests start: some of it must hear it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -33,7 +34,7 @@ def postgres_server() -> Iterator[Postgres]:
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pickle of a small network whose scores depend on the image."""
     path = tmp_path_factory.mktemp("model") / "tiny.pkl"
-    pickles.save(tiny_release(), path)
+    save_release(tiny_release(), path)
     return path
 
 
@@ -64,7 +65,11 @@ def release_id(db: Database, tiny_model: Path) -> int:
 @pytest.fixture
 def small_disk(request: pytest.FixtureRequest) -> Iterator[Path]:
     """A file system of the size asked for (indirectly), such as "4m"."""
-    with tempfile.TemporaryDirectory() as folder:  # pytest's own are root's alone, and PostgreSQL doesn't run as root.
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={request.param}", "tmpfs", folder], check=True)
+    with (
+        tempfile.TemporaryDirectory() as folder
+    ):  # pytest's own are root's alone, and PostgreSQL doesn't run as root.
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={request.param}", "tmpfs", folder], check=True
+        )
         yield Path(folder)
         subprocess.run(["umount", "--lazy", folder], check=True)

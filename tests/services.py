@@ -26,7 +26,9 @@ def free_port() -> int:
         return port
 
 
-def wait_until(condition: Callable[[], object], what: str, timeout_s: float = WAIT_S, pause_s: float = 0.02) -> None:
+def wait_until(
+    condition: Callable[[], object], what: str, timeout_s: float = WAIT_S, pause_s: float = 0.02
+) -> None:
     """Returns when the condition holds; fails, naming what was waited for, when it never does."""
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -37,7 +39,10 @@ def wait_until(condition: Callable[[], object], what: str, timeout_s: float = WA
 
 def _find(program: str) -> str:
     """A program's path, also where Debian keeps PostgreSQL's."""
-    places = [*sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True), os.environ["PATH"]]
+    places = [
+        *sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True),
+        os.environ["PATH"],
+    ]
     found = shutil.which(program, path=os.pathsep.join(places))
     if found is None:
         raise FileNotFoundError(f"{program} isn't installed; `make services` installs it")
@@ -55,7 +60,15 @@ class Redis:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = [_find("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
+        command = [
+            _find("redis-server"),
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            str(self._folder),
+        ]
         command += ["--appendonly", "yes" if self._persistent else "no", "--save", ""]
         command += ["--maxmemory-policy", "noeviction", "--loglevel", "warning"]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -98,14 +111,30 @@ class Postgres:
         self.port = free_port()
         self._made = 0
         self._process: subprocess.Popen[bytes] | None = None
-        self._run("initdb", "--pgdata", str(folder / "data"), "--username", "cuemill", "--auth", "trust", "--no-sync")
+        self._run(
+            "initdb",
+            "--pgdata",
+            str(folder / "data"),
+            "--username",
+            "cuemill",
+            "--auth",
+            "trust",
+            "--no-sync",
+        )
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [*self._as_owner, _find(program), *arguments]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=self._folder)
 
     def start(self) -> None:
-        options = ["-p", str(self.port), "-k", str(self._folder), "-c", "listen_addresses=127.0.0.1"]
+        options = [
+            "-p",
+            str(self.port),
+            "-k",
+            str(self._folder),
+            "-c",
+            "listen_addresses=127.0.0.1",
+        ]
         options += ["-c", "log_min_messages=fatal"]
         command = [*self._as_owner, _find("postgres"), "-D", str(self._folder / "data"), *options]
         self._process = subprocess.Popen(command, cwd=self._folder)

@@ -49,7 +49,9 @@ class Augmentation:
         """The side, in pixels, of what is fitted in an epoch (counted from 1) of so many."""
         return next((size for share, size in self.sizes if epoch <= share * epochs), whole)
 
-    def apply(self, images: NDArray[np.uint8], size: int, random: np.random.Generator) -> NDArray[np.uint8]:
+    def apply(
+        self, images: NDArray[np.uint8], size: int, random: np.random.Generator
+    ) -> NDArray[np.uint8]:
         """uint8 (n, height, width, 3) to uint8 (n, size, size, 3), each image changed by itself."""
         padded = np.pad(images, ((0, 0), (_MARGIN, _MARGIN), (_MARGIN, _MARGIN), (0, 0)), "edge")
         changed = np.stack([self._move(image, size, random) for image in padded])
@@ -57,19 +59,26 @@ class Augmentation:
         contrast = random.uniform(1 - self.contrast, 1 + self.contrast, column).astype(np.float32)
         lift = random.uniform(-self.brightness, self.brightness, column).astype(np.float32)
         mean = changed.mean(axis=(1, 2, 3), keepdims=True, dtype=np.float32)
-        toned: NDArray[np.uint8] = np.clip((changed - mean) * contrast + mean + lift, 0, 255).astype(np.uint8)
+        toned: NDArray[np.uint8] = np.clip(
+            (changed - mean) * contrast + mean + lift, 0, 255
+        ).astype(np.uint8)
         for i in np.flatnonzero(random.random(len(images)) < self.erase):
             _erase(toned[i], random)
         return toned
 
-    def _move(self, image: NDArray[np.uint8], size: int, random: np.random.Generator) -> NDArray[np.uint8]:
+    def _move(
+        self, image: NDArray[np.uint8], size: int, random: np.random.Generator
+    ) -> NDArray[np.uint8]:
         """One affine transform: mirror, turn, zoom and shift."""
         angle = np.radians(random.uniform(-self.degrees, self.degrees))
         scale = (len(image) - 2 * _MARGIN) / size / random.uniform(1 - self.zoom, 1 + self.zoom)
         mirror = random.choice((-1.0, 1.0))
         a, b = scale * mirror * np.cos(angle), scale * np.sin(angle)
         d, e = -scale * mirror * np.sin(angle), scale * np.cos(angle)
-        x, y = (side / 2 + random.integers(-self.shift, self.shift, endpoint=True) for side in image.shape[1::-1])
+        x, y = (
+            side / 2 + random.integers(-self.shift, self.shift, endpoint=True)
+            for side in image.shape[1::-1]
+        )
         coefficients = (a, b, x - (a + b) * size / 2, d, e, y - (d + e) * size / 2)
         moved = Image.fromarray(image).transform(
             (size, size), Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR
@@ -81,13 +90,18 @@ def _erase(image: NDArray[np.uint8], random: np.random.Generator) -> None:
     """Random erasing, in place (Zhong et al. 2020, arXiv:1708.04896)."""
     side = len(image)
     area, ratio = random.uniform(0.02, 0.15) * side * side, random.uniform(0.5, 2.0)
-    height, width = (min(side - 1, max(1, round(n))) for n in ((area * ratio) ** 0.5, (area / ratio) ** 0.5))
+    height, width = (
+        min(side - 1, max(1, round(n))) for n in ((area * ratio) ** 0.5, (area / ratio) ** 0.5)
+    )
     top, left = random.integers(0, side - height), random.integers(0, side - width)
     image[top : top + height, left : left + width] = random.integers(0, 256)
 
 
 def mix(
-    inputs: NDArray[np.float32], targets: NDArray[np.float32], alpha: float, random: np.random.Generator
+    inputs: NDArray[np.float32],
+    targets: NDArray[np.float32],
+    alpha: float,
+    random: np.random.Generator,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mixup: each input (n, ...) and its target (n, labels) blended with another of the batch."""
     share = random.beta(alpha, alpha, len(inputs)).astype(np.float32)

@@ -9,7 +9,7 @@ import numpy as np
 from keras import layers
 
 from models.errors import DataError
-from models.pickles import Release
+from models.release.release import Release
 from trainer.augment import Augmentation
 
 Shape = tuple[int | None, int | None, int]
@@ -86,12 +86,16 @@ def model3(input_shape: Shape, num_classes: int) -> keras.Model:
     3,265,372 parameters at (48, 48, 3) and 28 classes, of which 2,816 are not trainable; 334 million multiply-adds an
     image. Source: Cue-Cetera (2023), whose validation accuracy on EMOTIC and FER-2013 together was 50.14 %.
     """
-    return keras.Sequential([keras.Input(input_shape), *_model3_trunk(), _scores(num_classes)], name="model3")
+    return keras.Sequential(
+        [keras.Input(input_shape), *_model3_trunk(), _scores(num_classes)], name="model3"
+    )
 
 
 def model3_long(input_shape: Shape, num_classes: int) -> keras.Model:
     """Model 3 fitted at a higher rate for more epochs, as its authors meant to do next (Cue-Cetera 2023)."""
-    return keras.Sequential([keras.Input(input_shape), *_model3_trunk(), _scores(num_classes)], name="model3_long")
+    return keras.Sequential(
+        [keras.Input(input_shape), *_model3_trunk(), _scores(num_classes)], name="model3_long"
+    )
 
 
 def model4(input_shape: Shape, num_classes: int) -> keras.Model:
@@ -101,7 +105,9 @@ def model4(input_shape: Shape, num_classes: int) -> keras.Model:
     """
     inputs, features = _mobilenetv2(input_shape)
     x = layers.GlobalMaxPooling2D()(features)
-    outputs = _scores(num_classes, kernel_initializer="he_normal", kernel_regularizer=keras.regularizers.L2(0.01))(x)
+    outputs = _scores(
+        num_classes, kernel_initializer="he_normal", kernel_regularizer=keras.regularizers.L2(0.01)
+    )(x)
     return keras.Model(inputs, outputs, name="model4")
 
 
@@ -111,7 +117,9 @@ def model5(input_shape: Shape, num_classes: int) -> keras.Model:
     3,790,940 parameters at (48, 48, 3) and 28 classes. Source: Cue-Cetera (2023), 16.9 %.
     """
     more = [layers.Dense(1024, activation="relu"), layers.Dense(256, activation="relu")]
-    return keras.Sequential([keras.Input(input_shape), *_model3_trunk(), *more, _scores(num_classes)], name="model5")
+    return keras.Sequential(
+        [keras.Input(input_shape), *_model3_trunk(), *more, _scores(num_classes)], name="model5"
+    )
 
 
 def mobilenetv2(input_shape: Shape, num_classes: int) -> keras.Model:
@@ -124,14 +132,18 @@ def mobilenetv2(input_shape: Shape, num_classes: int) -> keras.Model:
     model = keras.Model(inputs, outputs, name="mobilenetv2")
     for layer in model.layers:
         if isinstance(layer, layers.BatchNormalization):
-            layer.momentum = 0.99  # Keras' 0.999 for it lags epochs behind weights that change as fast as these.
+            layer.momentum = (
+                0.99  # Keras' 0.999 for it lags epochs behind weights that change as fast as these.
+            )
     return model
 
 
 def _mobilenetv2(input_shape: Shape) -> tuple[Any, Any]:
     """Its input and its features, without any weights: building never reaches for the network."""
     inputs = keras.Input(input_shape)
-    return inputs, keras.applications.MobileNetV2(input_tensor=inputs, include_top=False, weights=None).output
+    return inputs, keras.applications.MobileNetV2(
+        input_tensor=inputs, include_top=False, weights=None
+    ).output
 
 
 def _model3_trunk() -> list[keras.Layer]:
@@ -140,7 +152,9 @@ def _model3_trunk() -> list[keras.Layer]:
     def convolution(filters: int, l2: bool) -> list[Any]:
         regularizer = keras.regularizers.L2(0.01) if l2 else None
         return [
-            layers.Conv2D(filters, 3, padding="same", activation="relu", kernel_regularizer=regularizer),
+            layers.Conv2D(
+                filters, 3, padding="same", activation="relu", kernel_regularizer=regularizer
+            ),
             layers.BatchNormalization(),
         ]
 
@@ -171,7 +185,9 @@ def cuemill1(input_shape: Shape, num_classes: int) -> keras.Model:
     """
 
     def convolution(x: Any, filters: int, size: int, strides: int = 1) -> Any:
-        x = layers.Conv2D(filters, size, strides, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
+        x = layers.Conv2D(
+            filters, size, strides, padding="same", use_bias=False, kernel_initializer="he_normal"
+        )(x)
         return layers.BatchNormalization()(x)
 
     def block(x: Any, filters: int, strides: int) -> Any:
@@ -209,11 +225,15 @@ def pretrained(weights: str) -> list[keras.Layer]:
         return []
     try:
         source = keras.applications.MobileNetV2(
-            input_shape=(224, 224, 3), include_top=False, weights="imagenet" if weights == "imagenet" else None
+            input_shape=(224, 224, 3),
+            include_top=False,
+            weights="imagenet" if weights == "imagenet" else None,
         )
         if weights != "imagenet":
             source.load_weights(weights)
-    except Exception as error:  # Keras raises a bare Exception for a failed download, and others for a wrong file.
+    except (
+        Exception
+    ) as error:  # Keras raises a bare Exception for a failed download, and others for a wrong file.
         raise DataError(
             f"MobileNetV2's weights ({weights}) can't be had: {str(error).rstrip('.')}. Fetch Keras' file for it "
             "without the top on another machine, give it with --weights FILE, or start from none with --weights none."
@@ -222,7 +242,7 @@ def pretrained(weights: str) -> list[keras.Layer]:
     return layers_with_weights
 
 
-def load_release(model: keras.Model, release: Release) -> None:
+def start_from(model: keras.Model, release: Release) -> None:
     """Gives a network the weights of a release of the same network, to fit on from.
 
     Raises:
@@ -230,8 +250,12 @@ def load_release(model: keras.Model, release: Release) -> None:
     """
     # In the order of the layers, as `export` takes them: their names count on with every network a process builds.
     variables = [variable for layer in model.layers for variable in layer.weights]
-    if [tuple(variable.shape) for variable in variables] != [array.shape for array in release.weights.values()]:
-        raise DataError(f"{release.name} is another network than {model.name}: it has no weights for it to begin with.")
+    if [tuple(variable.shape) for variable in variables] != [
+        array.shape for array in release.weights.values()
+    ]:
+        raise DataError(
+            f"{release.name} is another network than {model.name}: it has no weights for it to begin with."
+        )
     for variable, array in zip(variables, release.weights.values(), strict=True):
         variable.assign(array)
 
@@ -241,12 +265,18 @@ def multiply_adds(model: keras.Model) -> int:
     total = 0
     for layer in model.layers:
         if isinstance(layer, layers.Dense | layers.Conv2D | layers.DepthwiseConv2D):
-            positions = 1 if isinstance(layer, layers.Dense) else layer.output.shape[1] * layer.output.shape[2]
+            positions = (
+                1
+                if isinstance(layer, layers.Dense)
+                else layer.output.shape[1] * layer.output.shape[2]
+            )
             total += positions * int(np.prod(layer.kernel.shape))
     return total
 
 
-def _cosine(epochs: int, steps: int, peak: float) -> keras.optimizers.schedules.LearningRateSchedule:
+def _cosine(
+    epochs: int, steps: int, peak: float
+) -> keras.optimizers.schedules.LearningRateSchedule:
     """A rate that rises to its peak for a twentieth of the epochs, then falls as a cosine to zero."""
     warmup = max(1, epochs * steps // 20)
     return keras.optimizers.schedules.CosineDecay(
@@ -254,7 +284,9 @@ def _cosine(epochs: int, steps: int, peak: float) -> keras.optimizers.schedules.
     )
 
 
-def _constant(optimizer: type[keras.Optimizer], rate: float = 1e-3) -> Callable[[int], keras.Optimizer]:
+def _constant(
+    optimizer: type[keras.Optimizer], rate: float = 1e-3
+) -> Callable[[int], keras.Optimizer]:
     """The reference's way: one rate throughout."""
     return lambda _steps: optimizer(rate)
 
@@ -274,11 +306,32 @@ CANDIDATES = {
     candidate.name: candidate
     for candidate in (
         Candidate("model1", model1, _constant(keras.optimizers.Nadam), epochs=25, patience=10),
-        Candidate("model2", model2, _constant(keras.optimizers.RMSprop, 1e-4), epochs=25, patience=10, pretrained=True),
+        Candidate(
+            "model2",
+            model2,
+            _constant(keras.optimizers.RMSprop, 1e-4),
+            epochs=25,
+            patience=10,
+            pretrained=True,
+        ),
         Candidate("model3", model3, _constant(keras.optimizers.Adam, 1e-4), epochs=25, patience=10),
-        Candidate("model4", model4, _constant(keras.optimizers.Adam, 0.02), epochs=50, patience=20, pretrained=True),
+        Candidate(
+            "model4",
+            model4,
+            _constant(keras.optimizers.Adam, 0.02),
+            epochs=50,
+            patience=20,
+            pretrained=True,
+        ),
         Candidate("model5", model5, _constant(keras.optimizers.Adam, 0.03), epochs=10, patience=5),
-        Candidate("model3_long", model3_long, _adam(epochs=60, peak=5e-4), epochs=60, patience=20, batch_size=64),
+        Candidate(
+            "model3_long",
+            model3_long,
+            _adam(epochs=60, peak=5e-4),
+            epochs=60,
+            patience=20,
+            batch_size=64,
+        ),
         Candidate(
             "mobilenetv2",
             mobilenetv2,

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from models.errors import EngineError
 from models.labels import EMOTIONS
-from models.pickles import Node, Release
-from models.preprocessing import Preprocessing
+from models.pictures.preprocessing import Preprocessing
+from models.release.release import Node, Release
 
 INPUT: Final = "input"
 ACTIVATIONS: Final = ("relu", "relu6", "softmax")
@@ -49,7 +49,9 @@ def export(
     """
     network = to_nodes(model)
     if not network or network[-1]["op"] != "softmax":
-        raise EngineError(f"{model.name} ends without a softmax; its last layer needs activation='softmax'.")
+        raise EngineError(
+            f"{model.name} ends without a softmax; its last layer needs activation='softmax'."
+        )
     config = json.loads(model.to_json())
     config.pop("compile_config", None)
     return Release(
@@ -84,7 +86,9 @@ def to_nodes(model: keras.Model) -> list[Node]:
                     "op": step.op,
                     "name": layer.name if i == 0 else f"{layer.name}/{step.op}",
                     "inputs": inputs,
-                    "weights": {role: f"{layer.name}/{variable}" for role, variable in step.weights.items()},
+                    "weights": {
+                        role: f"{layer.name}/{variable}" for role, variable in step.weights.items()
+                    },
                     "attributes": dict(step.attributes),
                 }
             )
@@ -96,13 +100,17 @@ def to_nodes(model: keras.Model) -> list[Node]:
 def _parents(layer: keras.Layer) -> list[keras.Layer]:
     """The layers whose outputs a layer takes. A sequence doesn't list its input layer among its own."""
     if len(layer._inbound_nodes) != 1:
-        raise EngineError(f"Layer {layer.name} is used {len(layer._inbound_nodes)} times; only 1 can be exported.")
+        raise EngineError(
+            f"Layer {layer.name} is used {len(layer._inbound_nodes)} times; only 1 can be exported."
+        )
     return [tensor._keras_history.operation for tensor in layer._inbound_nodes[0].input_tensors]
 
 
 def _weights(model: keras.Model) -> dict[str, NDArray[np.float32]]:
     return {
-        f"{layer.name}/{variable.name}": np.asarray(keras.ops.convert_to_numpy(variable), np.float32)
+        f"{layer.name}/{variable.name}": np.asarray(
+            keras.ops.convert_to_numpy(variable), np.float32
+        )
         for layer in model.layers
         for variable in layer.weights
     }
@@ -118,7 +126,9 @@ def _steps(layer: keras.Layer) -> list[_Step]:
     convert = _CONVERTERS.get(type(layer))
     if convert is None:
         known = ", ".join(kind.__name__ for kind in _CONVERTERS)
-        raise EngineError(f"Layer {layer.name} is a {type(layer).__name__}; layers that can be exported: {known}.")
+        raise EngineError(
+            f"Layer {layer.name} is a {type(layer).__name__}; layers that can be exported: {known}."
+        )
     return convert(layer)
 
 
@@ -127,7 +137,9 @@ def _require(layer: keras.Layer, **options: Any) -> None:
     for option, expected in options.items():
         found = getattr(layer, option)
         if found != expected:
-            raise EngineError(f"Layer {layer.name} has {option} {found!r}; only {expected!r} can be exported.")
+            raise EngineError(
+                f"Layer {layer.name} has {option} {found!r}; only {expected!r} can be exported."
+            )
 
 
 def _activation(layer: keras.Layer) -> list[_Step]:
@@ -165,13 +177,22 @@ def _zero_padding2d(layer: keras.Layer) -> list[_Step]:
 
 def _batch_norm(layer: keras.Layer) -> list[_Step]:
     _require(layer, axis=-1, center=True, scale=True, renorm=False)
-    weights = {"gamma": "gamma", "beta": "beta", "mean": "moving_mean", "variance": "moving_variance"}
+    weights = {
+        "gamma": "gamma",
+        "beta": "beta",
+        "mean": "moving_mean",
+        "variance": "moving_variance",
+    }
     return [_Step("batch_norm", weights, {"epsilon": float(layer.epsilon)})]
 
 
 def _max_pool2d(layer: keras.Layer) -> list[_Step]:
     _require(layer, data_format="channels_last")
-    attributes = {"size": list(layer.pool_size), "strides": list(layer.strides), "padding": layer.padding}
+    attributes = {
+        "size": list(layer.pool_size),
+        "strides": list(layer.strides),
+        "padding": layer.padding,
+    }
     return [_Step("max_pool2d", {}, attributes)]
 
 
@@ -187,7 +208,9 @@ def _dense(layer: keras.Layer) -> list[_Step]:
 def _relu(layer: keras.Layer) -> list[_Step]:
     _require(layer, negative_slope=0.0, threshold=0.0)
     if layer.max_value not in (None, 6.0):
-        raise EngineError(f"Layer {layer.name} has max_value {layer.max_value}; only None and 6 can be exported.")
+        raise EngineError(
+            f"Layer {layer.name} has max_value {layer.max_value}; only None and 6 can be exported."
+        )
     return [_Step("relu" if layer.max_value is None else "relu6")]
 
 
@@ -203,7 +226,9 @@ def _global_max_pool2d(layer: keras.Layer) -> list[_Step]:
 
 def _add(layer: keras.Layer) -> list[_Step]:
     if len(layer.input) != 2:
-        raise EngineError(f"Layer {layer.name} adds {len(layer.input)} inputs; only 2 can be exported.")
+        raise EngineError(
+            f"Layer {layer.name} adds {len(layer.input)} inputs; only 2 can be exported."
+        )
     return [_Step("add")]
 
 

@@ -20,14 +20,14 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from models.cpu import gains_by_bf16
 from models.errors import DataError
 from models.labels import EMOTIONS
-from models.pickles import Release
-from models.preprocessing import Preprocessing
-from models.processor import gains_by_bf16
+from models.pictures.preprocessing import Preprocessing
+from models.release.release import Release
 from trainer.augment import mix
-from trainer.candidates import Candidate, load_pretrained, load_release
-from trainer.data import Dataset
+from trainer.candidates import Candidate, load_pretrained, start_from
+from trainer.datasets.dataset import Dataset
 from trainer.progress import Progress
 
 METRICS: Final = ("loss", "accuracy", "val_loss", "val_accuracy")
@@ -36,7 +36,11 @@ METRICS: Final = ("loss", "accuracy", "val_loss", "val_accuracy")
 def best_policy(candidate: Candidate) -> str:
     """bfloat16 arithmetic where GPU or processor, and network, gain by it: twice the speed (`benchmarks/fit.py`)."""
     # Not MobileNetV2, whose depthwise convolutions are three times slower in it.
-    return "mixed_bfloat16" if (_gpu_gains_by_bf16() or gains_by_bf16()) and not candidate.pretrained else "float32"
+    return (
+        "mixed_bfloat16"
+        if (_gpu_gains_by_bf16() or gains_by_bf16()) and not candidate.pretrained
+        else "float32"
+    )
 
 
 def _gpu_gains_by_bf16() -> bool:
@@ -45,7 +49,10 @@ def _gpu_gains_by_bf16() -> bool:
         return False
     import tensorflow as tf
 
-    details = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+    details = [
+        tf.config.experimental.get_device_details(gpu)
+        for gpu in tf.config.list_physical_devices("GPU")
+    ]
     return any(found.get("compute_capability", (0, 0)) >= (8, 0) for found in details)
 
 
@@ -83,7 +90,9 @@ class Run:
     def finished(self) -> bool:
         """All epochs done, or no better one for as many as the candidate's patience."""
         done = len(self.history)
-        return done >= self.candidate.epochs or (done > 0 and done - self.best_epoch >= self.candidate.patience)
+        return done >= self.candidate.epochs or (
+            done > 0 and done - self.best_epoch >= self.candidate.patience
+        )
 
     @property
     def history_file(self) -> Path:
@@ -155,16 +164,25 @@ def _resume(run: Run, description: dict[str, Any]) -> None:
     if not run.history_file.exists():
         return
     try:
-        record = {"teachers": [], **json.loads(run.history_file.read_text())}  # Older ones don't name them.
+        record = {
+            "teachers": [],
+            **json.loads(run.history_file.read_text()),
+        }  # Older ones don't name them.
         different = [key for key, value in description.items() if record[key] != value]
         run.history, run.policy = record["epochs"], record["policy"]
         kept = run.files()
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{run.history_file} is no history of ours ({error!r}); give another folder.") from error
+        raise DataError(
+            f"{run.history_file} is no history of ours ({error!r}); give another folder."
+        ) from error
     if different:
-        raise DataError(f"{run.folder} holds a run with other {', '.join(different)}; give another folder.")
+        raise DataError(
+            f"{run.folder} holds a run with other {', '.join(different)}; give another folder."
+        )
     if missing := [path.name for path in sorted(kept) if not path.exists()]:
-        raise DataError(f"{run.folder} lacks {', '.join(missing)}; put it back, or give another folder.")
+        raise DataError(
+            f"{run.folder} lacks {', '.join(missing)}; put it back, or give another folder."
+        )
 
 
 def _start(run: Run, train: Dataset) -> tuple[keras.Model, keras.Model]:
@@ -179,7 +197,7 @@ def _start(run: Run, train: Dataset) -> tuple[keras.Model, keras.Model]:
         if run.candidate.pretrained:
             load_pretrained(model, run.weights)
         if run.start:
-            load_release(model, run.start)
+            start_from(model, run.start)
         if _fits_head(run, epoch=1):
             for layer in model.layers[:-1]:
                 layer.trainable = False
@@ -204,7 +222,9 @@ def _fits_head(run: Run, epoch: int) -> bool:
 
 def _compile(model: keras.Model, optimizer: keras.Optimizer | None = None) -> None:
     fuse_normalization(model)
-    model.compile(optimizer or "sgd", "categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
+    model.compile(
+        optimizer or "sgd", "categorical_crossentropy", metrics=["accuracy"], jit_compile=False
+    )
 
 
 def fuse_normalization(model: keras.Model) -> None:
@@ -239,7 +259,12 @@ def _normalize(
 
 
 def _fit_epoch(
-    model: keras.Model, validated: keras.Model, run: Run, train: Dataset, held_out: "_Batches", progress: Progress
+    model: keras.Model,
+    validated: keras.Model,
+    run: Run,
+    train: Dataset,
+    held_out: "_Batches",
+    progress: Progress,
 ) -> dict[str, float]:
     began, epoch = time.monotonic(), len(run.history) + 1
     batches = _Batches(train, run, epoch)
@@ -248,7 +273,9 @@ def _fit_epoch(
             layer.trainable = True
         _compile(model, run.candidate.optimizer(len(batches)))
     _seed_dropout(model, (run.seed, epoch))
-    average = None if validated is model else _Average(validated.get_weights(), run.candidate.averaging)
+    average = (
+        None if validated is model else _Average(validated.get_weights(), run.candidate.averaging)
+    )
 
     def after_batch(index: int, logs: Mapping[str, float]) -> None:
         _check_loss(logs["loss"], run, epoch)
@@ -265,7 +292,9 @@ def _fit_epoch(
     metrics = {name: float(values[-1]) for name, values in fitted.items()}
     metrics |= {f"val_{name}": float(value) for name, value in found.items()}
     if missing := [name for name in METRICS if name not in metrics]:
-        raise DataError(f"Keras gave no {', '.join(missing)} for epoch {epoch}, only {', '.join(metrics)}.")
+        raise DataError(
+            f"Keras gave no {', '.join(missing)} for epoch {epoch}, only {', '.join(metrics)}."
+        )
     _check_loss(metrics["val_loss"], run, epoch)
     return {**metrics, "seconds": round(time.monotonic() - began, 1)}
 
@@ -303,14 +332,20 @@ def _check_loss(loss: float, run: Run, epoch: int) -> None:
 
 
 def _commit(
-    run: Run, model: keras.Model, validated: keras.Model, metrics: dict[str, float], description: dict[str, Any]
+    run: Run,
+    model: keras.Model,
+    validated: keras.Model,
+    metrics: dict[str, float],
+    description: dict[str, Any],
 ) -> None:
     """Keeps the epoch just done: first the network, then, by a rename, the record that names it."""
     history = [*run.history, metrics]
     model.save(run.checkpoint(len(history)))
     validated.save_weights(run.validated(len(history)))
     beside = run.history_file.with_suffix(".json.new")
-    beside.write_text(json.dumps({**description, "policy": run.policy, "epochs": history}, indent=1))
+    beside.write_text(
+        json.dumps({**description, "policy": run.policy, "epochs": history}, indent=1)
+    )
     os.replace(beside, run.history_file)
     run.history = history
     for old in set(run.folder.glob("epoch-*")) - run.files():
@@ -364,7 +399,11 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
         augmentation = candidate.augmentation.at(self._epoch, candidate.epochs)
         side = augmentation.size(self._run.preprocessing.height, self._epoch, candidate.epochs)
         inputs = self._run.preprocessing.to_input(augmentation.apply(images, side, random))
-        return mix(inputs, targets, augmentation.mixup, random) if augmentation.mixup else (inputs, targets)
+        return (
+            mix(inputs, targets, augmentation.mixup, random)
+            if augmentation.mixup
+            else (inputs, targets)
+        )
 
     def _random(self, *part: int) -> np.random.Generator:
         return np.random.default_rng((self._run.seed, self._epoch or 0, *part))

@@ -17,16 +17,16 @@ from typing import Any, Final
 
 from celery import signals
 
-from models import releases, trainings
-from models.consumer import work
-from models.database import Database
 from models.errors import DatabaseError
 from models.queue import TRAINING_QUEUE, make_app, sender
 from models.settings import Settings
-from models.trainings import TrainingClaim
+from models.store import releases, trainings
+from models.store.database import Database
+from models.store.trainings import TrainingClaim
+from trainer.int8 import Serving
 from trainer.progress import Silent
-from trainer.quantize import Serving
 from trainer.train import Plan, train
+from worker.broker.program import work
 
 POLL_S: Final = 0.5
 HEARTBEAT_S: Final = 1.0
@@ -76,14 +76,20 @@ def _run_celery(settings: Settings, db: Database, serving: Serving, stop: thread
 
 
 def run_one(
-    settings: Settings, db: Database, serving: Serving, stop: threading.Event, training_id: int | None = None
+    settings: Settings,
+    db: Database,
+    serving: Serving,
+    stop: threading.Event,
+    training_id: int | None = None,
 ) -> bool:
     """Claims this training, or the oldest one due, and works on it to its end; False when none was due.
 
     Raises:
         DatabaseError: the training stays claimed until its lease runs out, and is then gone on with.
     """
-    claim = trainings.claim(db, training_id, f"{socket.gethostname()}:{os.getpid()}", settings.lease_s)
+    claim = trainings.claim(
+        db, training_id, f"{socket.gethostname()}:{os.getpid()}", settings.lease_s
+    )
     if claim is None:
         return False
     folder = settings.data_dir / "trainings" / str(claim.training_id)
@@ -96,7 +102,9 @@ def run_one(
             trainings.put_back(db, claim)
         except DatabaseError:
             raise
-        except Exception as error:  # Whatever it is, it ends this training with its reason, and no other.
+        except (
+            Exception
+        ) as error:  # Whatever it is, it ends this training with its reason, and no other.
             _log.warning("training=%d failed", claim.training_id, exc_info=error)
             trainings.fail(db, claim, error)
     return True
@@ -129,7 +137,12 @@ class _Reporter(Silent):
     """Writes epochs to the database, and drops the training between two batches when it is to end."""
 
     def __init__(
-        self, db: Database, claim: TrainingClaim, folder: Path, stop: threading.Event, lost: threading.Event
+        self,
+        db: Database,
+        claim: TrainingClaim,
+        folder: Path,
+        stop: threading.Event,
+        lost: threading.Event,
     ) -> None:
         self._db = db
         self._claim = claim

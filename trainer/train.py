@@ -10,20 +10,20 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from models import pickles
 from models.errors import DataError, NotFoundError
-from models.pickles import Release
-from models.preprocessing import Preprocessing
-from trainer.calibration import calibrate, fold_temperature
+from models.pictures.preprocessing import Preprocessing
+from models.release.files import save_release
+from models.release.release import Release
 from trainer.candidates import CANDIDATES, multiply_adds, pretrained
-from trainer.data import Dataset, drop_shared, split
-from trainer.evaluate import Predict, evaluate, measure, predict_all
+from trainer.datasets.dataset import Dataset, drop_shared, split
+from trainer.datasets.load import load
 from trainer.export import export
 from trainer.fit import METRICS, Run, best, fit
+from trainer.int8 import Serving, quantize
 from trainer.progress import Progress, Silent
-from trainer.quantize import Serving, quantize
-from trainer.report import write_card, write_report
-from trainer.sources import load
+from trainer.quality.calibration import calibrate, fold_temperature
+from trainer.quality.evaluation import Predict, evaluate, measure, predict_all
+from trainer.report.write import write_card, write_report
 
 HELD_OUT: Final = 0.2  # The reference's split, as is its seed.
 TAUGHT: Final = 0.6  # The teachers' share of a target; labels have the rest.
@@ -34,7 +34,7 @@ class Plan:
     """What to train, on what.
 
     Attributes:
-        data: sources of labelled images, as `trainer/sources.py` tells.
+        data: sources of labelled images, as `trainer/datasets/load.py` tells.
         validation: others, to choose epoch and candidate by; none = a fifth of each label of `data` is held out.
         select_by: which candidate is pickled: the one with the highest validation accuracy, or macro-F1.
         weights: what pretrained layers begin with: `imagenet`, `none` or a file.
@@ -58,7 +58,9 @@ class Plan:
     @classmethod
     def from_plain(cls, values: Mapping[str, Any]) -> Self:
         """The inverse of `to_plain`."""
-        plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        plain: dict[str, Any] = {
+            name: tuple(v) if isinstance(v, list) else v for name, v in values.items()
+        }
         return cls(**plain)
 
     def check(self) -> None:
@@ -69,7 +71,9 @@ class Plan:
         """
         for name in self.candidates:
             if name not in CANDIDATES:
-                raise NotFoundError(f"There is no candidate {name!r}; there are: {', '.join(CANDIDATES)}.")
+                raise NotFoundError(
+                    f"There is no candidate {name!r}; there are: {', '.join(CANDIDATES)}."
+                )
         if not self.candidates or not self.data:
             raise DataError("A training needs one candidate and one source of data at least.")
 
@@ -117,15 +121,21 @@ def train(
         KeyboardInterrupt: before the first epoch was done. Later, the best epoch so far is written.
     """
     plan.check()
-    if any(CANDIDATES[name].pretrained and not (folder / name).exists() for name in plan.candidates):
-        pretrained(plan.weights)  # What can't be had is told now, not after hours of fitting the others.
+    if any(
+        CANDIDATES[name].pretrained and not (folder / name).exists() for name in plan.candidates
+    ):
+        pretrained(
+            plan.weights
+        )  # What can't be had is told now, not after hours of fitting the others.
     shown = progress or Silent()
     train_data, validation, preprocessing, dropped = _read(plan, shown)
     shown.data(train_data.balance(), validation.balance(), dropped)
     taught = _teach(train_data, teachers, preprocessing) if teachers else train_data
     runs, interrupted = _fit_all(plan, start, folder, preprocessing, taught, validation, shown)
     scores = [predict_all(best(run).predict_on_batch, validation, preprocessing) for run in runs]
-    comparison = [_row(run, found, validation.labels) for run, found in zip(runs, scores, strict=True)]
+    comparison = [
+        _row(run, found, validation.labels) for run, found in zip(runs, scores, strict=True)
+    ]
     chosen = int(np.argmax([row[f"val_{plan.select_by}"] for row in comparison]))
     comparison[chosen]["chosen"] = True
     (folder / "comparison.json").write_text(json.dumps(comparison, indent=1))
@@ -149,9 +159,11 @@ def train(
     if serving:
         release = replace(release, int8=quantize(release, validation, serving))
     path = output or folder / f"{release.name}_trained.pkl"
-    release = replace(release, sha256=pickles.save(release, path))
+    release = replace(release, sha256=save_release(release, path))
     histories = {run.candidate.name: run.history for run in runs}
-    report = write_report(folder, release, evaluation, validation, calibrated, histories, comparison)
+    report = write_report(
+        folder, release, evaluation, validation, calibrated, histories, comparison
+    )
     write_card(path.with_suffix(".md"), release, evaluation)
     return Outcome(comparison, release, path, report, interrupted)
 
@@ -160,7 +172,9 @@ def _read(plan: Plan, progress: Progress) -> tuple[Dataset, Dataset, Preprocessi
     """What to train on, what to choose by, how images are shown, and how many were dropped as shared."""
     preprocessing = Preprocessing()
     everything = load(plan.data, preprocessing, progress.read)
-    if everything.is_grey():  # It will know no colour, so it must be shown none (docs/decisions/0005).
+    if (
+        everything.is_grey()
+    ):  # It will know no colour, so it must be shown none (docs/decisions/0005).
         preprocessing = replace(preprocessing, channel_order="grey")
     if plan.validation:
         first, second = everything, load(plan.validation, preprocessing, progress.read)
@@ -173,7 +187,9 @@ def _read(plan: Plan, progress: Progress) -> tuple[Dataset, Dataset, Preprocessi
 def _teach(data: Dataset, teachers: Sequence[Predict], preprocessing: Preprocessing) -> Dataset:
     """Targets that are partly the teachers' mean scores for an image and its mirror image (Hinton et al. 2015)."""
     ways = [(teacher, mirror) for teacher in teachers for mirror in (False, True)]
-    scores = sum(predict_all(teacher, data, preprocessing, mirror=mirror) for teacher, mirror in ways) / len(ways)
+    scores = sum(
+        predict_all(teacher, data, preprocessing, mirror=mirror) for teacher, mirror in ways
+    ) / len(ways)
     soft = (1 - TAUGHT) * data.targets(np.arange(len(data))) + TAUGHT * scores
     return replace(data, soft=np.asarray(soft, np.float32))
 
@@ -190,7 +206,15 @@ def _fit_all(
     """The runs that have an epoch at least, and whether they were interrupted."""
     runs: list[Run] = []
     for name in plan.candidates:
-        run = Run(folder / name, CANDIDATES[name], preprocessing, plan.seed, plan.weights, start, plan.teachers)
+        run = Run(
+            folder / name,
+            CANDIDATES[name],
+            preprocessing,
+            plan.seed,
+            plan.weights,
+            start,
+            plan.teachers,
+        )
         progress.candidate(name, run.candidate.epochs)
         try:
             fit(run, train, validation, progress)
@@ -222,7 +246,9 @@ def _row(run: Run, scores: NDArray[np.float32], labels: NDArray[np.int64]) -> di
 def _describe_data(train: Dataset, validation: Dataset, dropped: int) -> dict[str, Any]:
     """Where the images came from, and how many of each label there were."""
     parts = {"train": train, "validation": validation}
-    described = {part: {"source": data.source, "images": data.balance()} for part, data in parts.items()}
+    described = {
+        part: {"source": data.source, "images": data.balance()} for part, data in parts.items()
+    }
     return {**described, "train": {**described["train"], "dropped": dropped}}
 
 

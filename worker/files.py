@@ -4,14 +4,15 @@ import os
 import stat
 from collections.abc import Callable
 
-from models import reuse
-from models.batches import Claim
-from models.database import Database
 from models.errors import ImageError
-from models.paths import read_image, to_bytes
-from models.results import Origin, Row
-from models.reuse import Sources
-from models.states import Outcome
+from models.sources.names import to_bytes
+from models.sources.read import read_image
+from models.store import reuse
+from models.store.batches import Claim
+from models.store.database import Database
+from models.store.records import ImageRecord, Origin
+from models.store.reuse import Sources
+from models.store.states import Outcome
 
 KEPT_BYTES = 32 * 2**20
 """Of a batch's files, read to be recognized, this much is kept for decoding; what is beyond is read again."""
@@ -30,7 +31,7 @@ class Files:
         self._kept: dict[str, tuple[bytes, Origin]] = {}
         self._room = KEPT_BYTES
 
-    def reused(self, keep_alive: Callable[[], None]) -> list[Row]:
+    def reused(self, keep_alive: Callable[[], None]) -> list[ImageRecord]:
         """Rows of the images whose prediction is an earlier job's."""
         if not self._sources.lookup:
             return []
@@ -43,26 +44,38 @@ class Files:
             except ImageError:
                 continue  # Whoever reads it to decode it gets the same error, and its row.
         known = reuse.by_fingerprint(
-            self._db, self._claim.job_id, [origin.fingerprint for origin in origins.values() if origin.fingerprint]
+            self._db,
+            self._claim.job_id,
+            [origin.fingerprint for origin in origins.values() if origin.fingerprint],
         )
         for (number, path), origin in origins.items():
             if (scores := known.get(origin.fingerprint or b"")) is not None:
-                rows.append(Row(number, path, Outcome.CLASSIFIED, scores=scores, origin=origin, reused=True))
+                rows.append(
+                    ImageRecord(
+                        number, path, Outcome.CLASSIFIED, scores=scores, origin=origin, reused=True
+                    )
+                )
         return rows
 
-    def _unchanged(self) -> tuple[list[Row], list[Item]]:
+    def _unchanged(self) -> tuple[list[ImageRecord], list[Item]]:
         """Rows of the files whose size and time the previous job saw too, if they are to be trusted; and the others."""
         items = self._claim.items
         if self._sources.previous is None:
             return [], items
         paths = [path for _, path in items]
-        known = reuse.by_mtime(self._db, self._sources.previous, self._claim.model_release_id, paths)
-        rows: list[Row] = []
+        known = reuse.by_mtime(
+            self._db, self._sources.previous, self._claim.model_release_id, paths
+        )
+        rows: list[ImageRecord] = []
         others: list[Item] = []
         for number, path in items:
             origin, scores = known.get(path, (None, None))
             if origin is not None and self._status(path) == (origin.size, origin.mtime_ns):
-                rows.append(Row(number, path, Outcome.CLASSIFIED, scores=scores, origin=origin, reused=True))
+                rows.append(
+                    ImageRecord(
+                        number, path, Outcome.CLASSIFIED, scores=scores, origin=origin, reused=True
+                    )
+                )
             else:
                 others.append((number, path))
         return rows, others
@@ -94,4 +107,6 @@ class Files:
             status = os.lstat(os.path.join(self._folder, to_bytes(path)))
         except OSError:
             return None, None
-        return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else (None, None)
+        return (
+            (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else (None, None)
+        )

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from models import workers
-from models.database import Database
 from models.errors import DatabaseError
+from models.store import heartbeats as workers
+from models.store.database import Database
 
 _log = logging.getLogger(__name__)
 
@@ -25,7 +25,9 @@ class Heartbeat:
         job_id: the only job it works on; None = all.
     """
 
-    def __init__(self, db: Database, name: str, processes: Callable[[], int], job_id: int | None = None) -> None:
+    def __init__(
+        self, db: Database, name: str, processes: Callable[[], int], job_id: int | None = None
+    ) -> None:
         self._db = db
         self._name = name
         self._processes = processes
@@ -38,11 +40,16 @@ class Heartbeat:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._stop.set()
         self._thread.join(workers.BEAT_S)
-        if self._thread.is_alive():  # It waits for a database that doesn't answer: no reason for us to wait too.
+        if (
+            self._thread.is_alive()
+        ):  # It waits for a database that doesn't answer: no reason for us to wait too.
             return
         try:
             workers.leave(self._db, self._name)
@@ -53,7 +60,9 @@ class Heartbeat:
         progress = None
         while not self._stop.is_set():
             try:
-                progress = workers.beat(self._db, self._name, self._processes(), self._job_id, progress)
+                progress = workers.beat(
+                    self._db, self._name, self._processes(), self._job_id, progress
+                )
             except DatabaseError as error:
                 _log.info("heartbeat put off: %s", error)
             self._stop.wait(workers.BEAT_S)

@@ -8,13 +8,13 @@ from typing import Any
 
 from celery import signals
 
-from models import batches, deletion
-from models.consumer import work
-from models.database import Database
 from models.queue import make_app, sender
 from models.settings import Settings
+from models.store import batches, deletion
+from models.store.database import Database
+from worker.broker.program import work
+from worker.embedded import Supervisor, worker_name
 from worker.heartbeat import Heartbeat
-from worker.process import Supervisor, worker_name
 
 
 def run_worker(settings: Settings, db: Database) -> None:
@@ -46,7 +46,9 @@ def _run_celery(settings: Settings, db: Database) -> None:
     with ExitStack() as alive:
 
         def on_ready(sender: Any, **_: Any) -> None:
-            alive.enter_context(Heartbeat(db, worker_name(os.getpid()), lambda: len(sender.pool.info["processes"])))
+            alive.enter_context(
+                Heartbeat(db, worker_name(os.getpid()), lambda: len(sender.pool.info["processes"]))
+            )
 
         signals.worker_ready.connect(on_ready, weak=False)
         work(app, f"--concurrency={settings.worker_count}", sweep=sweep, settings=settings)

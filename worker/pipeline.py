@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models import batches, jobs, pickles, releases, reuse
-from models.database import Database
 from models.errors import EngineError, ImageCode, ImageError, PickleError
-from models.preprocessing import Preprocessing
-from models.results import Origin, Row
+from models.pictures.preprocessing import Preprocessing
+from models.release.files import load_release
 from models.settings import Settings
-from models.states import Outcome
+from models.store import batches, jobs, releases, reuse
+from models.store.database import Database
+from models.store.records import ImageRecord, Origin
+from models.store.states import Outcome
 from worker.engines.base import Engine
 from worker.engines.load import load_engine
 from worker.files import Files
@@ -54,27 +55,33 @@ class Pipeline:
             jobs.fail(self._db, claim.job_id, error)
         return True
 
-    def _classify(self, claim: batches.Claim) -> list[Row]:
+    def _classify(self, claim: batches.Claim) -> list[ImageRecord]:
         """A row for each image of the batch.
 
         Raises:
             ClaimLostError: somebody else has it, or the job was cancelled.
             PickleError, EngineError: the release can't be used.
         """
-        keep_alive = keeper(lambda: batches.renew(self._db, claim, self._settings.lease_s), self._settings.lease_s)
-        files = Files(self._db, claim, self._sources(self._db, claim.job_id, claim.model_release_id))
+        keep_alive = keeper(
+            lambda: batches.renew(self._db, claim, self._settings.lease_s), self._settings.lease_s
+        )
+        files = Files(
+            self._db, claim, self._sources(self._db, claim.job_id, claim.model_release_id)
+        )
         rows = files.reused(keep_alive)
         done = {row.number for row in rows}
         left = [item for item in claim.items if item[0] not in done]
         for start in range(0, len(left), TOGETHER):
             engine, preprocessing = self._network(claim.model_release_id)
-            rows += _predict(files, left[start : start + TOGETHER], engine, preprocessing, keep_alive)
+            rows += _predict(
+                files, left[start : start + TOGETHER], engine, preprocessing, keep_alive
+            )
         return rows
 
     def _load(self, release_id: int) -> tuple[Engine, Preprocessing]:
         row = releases.get(self._db, release_id)
         path: Path = releases.locate(row, self._settings.model)
-        release = pickles.load(path, row.sha256)
+        release = load_release(path, row.sha256)
         return load_engine(release, self._settings), release.preprocessing
 
 
@@ -84,9 +91,9 @@ def _predict(
     engine: Engine,
     preprocessing: Preprocessing,
     keep_alive: Callable[[], None],
-) -> list[Row]:
+) -> list[ImageRecord]:
     """A row for each item."""
-    rows: list[Row] = []
+    rows: list[ImageRecord] = []
     pixels: list[NDArray[np.uint8]] = []
     readable: list[tuple[int, str, Origin]] = []
     for number, path in items:
@@ -96,7 +103,7 @@ def _predict(
             pixels.append(preprocessing.read(data))
             readable.append((number, path, origin))
         except ImageError as error:
-            rows.append(Row(number, path, Outcome.UNREADABLE, error.code, str(error)))
+            rows.append(ImageRecord(number, path, Outcome.UNREADABLE, error.code, str(error)))
     if pixels:
         scores = engine.predict(preprocessing.to_input(np.stack(pixels)))
         sound = np.isfinite(scores.sum(axis=1))  # One that isn't makes the sum so.
@@ -104,11 +111,15 @@ def _predict(
     return rows
 
 
-def _row(number: int, path: str, origin: Origin, scores: NDArray[np.float32], sound: bool) -> Row:
+def _row(
+    number: int, path: str, origin: Origin, scores: NDArray[np.float32], sound: bool
+) -> ImageRecord:
     if not sound:
-        return _failed(number, path, ImageCode.NOT_FINITE, "The network gave scores that are no numbers.")
-    return Row(number, path, Outcome.CLASSIFIED, scores=scores, origin=origin)
+        return _failed(
+            number, path, ImageCode.NOT_FINITE, "The network gave scores that are no numbers."
+        )
+    return ImageRecord(number, path, Outcome.CLASSIFIED, scores=scores, origin=origin)
 
 
-def _failed(number: int, path: str, code: ImageCode, message: str) -> Row:
-    return Row(number, path, Outcome.FAILED, code.value, message)
+def _failed(number: int, path: str, code: ImageCode, message: str) -> ImageRecord:
+    return ImageRecord(number, path, Outcome.FAILED, code.value, message)

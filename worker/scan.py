@@ -4,13 +4,14 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 
-from models import jobs, scans
-from models.database import Database
 from models.errors import FolderError
-from models.images import SUFFIXES
-from models.paths import check_folder, to_bytes, to_text, walk
-from models.scans import ScanClaim
 from models.settings import Settings
+from models.sources.names import SUFFIXES, to_bytes, to_text
+from models.sources.roots import check_folder
+from models.sources.walk import walk
+from models.store import jobs, scans
+from models.store.database import Database
+from models.store.scans import ScanClaim
 from worker.lease import ClaimLostError, keeper
 
 _log = logging.getLogger(__name__)
@@ -94,7 +95,9 @@ def _together(found: Iterator[bytes], number: int, largest: int) -> Iterator[lis
     due = 0.0
     for path in found:
         paths.append(path)
-        if len(paths) == COMMIT_PATHS or (len(paths) >= scans.batch_size(number, largest) and time.monotonic() >= due):
+        if len(paths) == COMMIT_PATHS or (
+            len(paths) >= scans.batch_size(number, largest) and time.monotonic() >= due
+        ):
             yield paths
             number += len(paths)
             paths = []

@@ -12,9 +12,37 @@ JSON = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgr
 MOMENT = sa.DateTime(timezone=True)
 # As they were at this revision; a later list of emotions must not change an earlier migration.
 EMOTIONS = (
-    *("affection", "anger", "annoyance", "anticipation", "aversion", "confidence", "disapproval", "disconnection"),
-    *("disquietment", "doubt_confusion", "embarrassment", "engagement", "esteem", "excitement", "fatigue", "fear"),
-    *("happiness", "pain", "peace", "pleasure", "sadness", "sensitivity", "suffering", "surprise", "sympathy"),
+    *(
+        "affection",
+        "anger",
+        "annoyance",
+        "anticipation",
+        "aversion",
+        "confidence",
+        "disapproval",
+        "disconnection",
+    ),
+    *(
+        "disquietment",
+        "doubt_confusion",
+        "embarrassment",
+        "engagement",
+        "esteem",
+        "excitement",
+        "fatigue",
+        "fear",
+    ),
+    *(
+        "happiness",
+        "pain",
+        "peace",
+        "pleasure",
+        "sadness",
+        "sensitivity",
+        "suffering",
+        "surprise",
+        "sympathy",
+    ),
     *("yearning", "disgust", "neutral"),
 )
 
@@ -44,7 +72,10 @@ def upgrade() -> None:
         sa.Column("request_sha256", sa.String(64)),
         sa.Column("status", sa.String(16), nullable=False),
         sa.Column("queued_at", MOMENT, nullable=False),
-        *(sa.Column(f"{state}_at", MOMENT) for state in ("running", "completed", "cancelled", "failed")),
+        *(
+            sa.Column(f"{state}_at", MOMENT)
+            for state in ("running", "completed", "cancelled", "failed")
+        ),
         sa.Column("error_code", sa.String(64)),
         sa.Column("error_message", sa.Text()),
         sa.Column("scanned_at", MOMENT),
@@ -58,7 +89,8 @@ def upgrade() -> None:
             for count in ("total", "classified", "no_face", "unreadable", "failed", "cancelled")
         ),
         sa.CheckConstraint(
-            "total >= classified + no_face + unreadable + failed + cancelled", name="ck_jobs_counts_within_total"
+            "total >= classified + no_face + unreadable + failed + cancelled",
+            name="ck_jobs_counts_within_total",
         ),
         sqlite_autoincrement=True,
     )
@@ -100,7 +132,9 @@ def upgrade() -> None:
         sa.Column("score", sa.REAL(), nullable=False),
         *(sa.Column(emotion, sa.REAL(), nullable=False) for emotion in EMOTIONS),
     )
-    op.create_index("ix_predictions_job_id_emotion_score", "predictions", ["job_id", "emotion", "score"])
+    op.create_index(
+        "ix_predictions_job_id_emotion_score", "predictions", ["job_id", "emotion", "score"]
+    )
 
 
 def downgrade() -> None:

@@ -19,7 +19,10 @@ def upgrade() -> None:
         sa.Column("plan", JSON, nullable=False),
         sa.Column("status", sa.String(16), nullable=False),
         sa.Column("queued_at", MOMENT, nullable=False),
-        *(sa.Column(f"{state}_at", MOMENT) for state in ("running", "completed", "cancelled", "failed")),
+        *(
+            sa.Column(f"{state}_at", MOMENT)
+            for state in ("running", "completed", "cancelled", "failed")
+        ),
         sa.Column("error_code", sa.String(64)),
         sa.Column("error_message", sa.Text()),
         sa.Column("attempt", sa.Integer(), nullable=False),
@@ -44,7 +47,9 @@ def upgrade() -> None:
             for name in ("loss", "accuracy", "val_loss", "val_accuracy", "seconds")
         ),
     )
-    op.execute(sa.text("UPDATE model_releases SET is_default = false"))  # It meant the first one registered.
+    op.execute(
+        sa.text("UPDATE model_releases SET is_default = false")
+    )  # It meant the first one registered.
     op.create_index(
         "ix_model_releases_default",
         "model_releases",

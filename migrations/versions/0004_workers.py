@@ -13,7 +13,10 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), primary_key=True),
         sa.Column("processes", sa.Integer(), nullable=False),
         sa.Column("job_id", sa.BigInteger()),
-        *(sa.Column(moment, sa.Double(), nullable=False) for moment in ("started", "seen", "progressed")),
+        *(
+            sa.Column(moment, sa.Double(), nullable=False)
+            for moment in ("started", "seen", "progressed")
+        ),
     )
 
 

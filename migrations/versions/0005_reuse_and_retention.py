@@ -40,7 +40,8 @@ def _mark(name: str) -> "sa.Column[bool]":
 def downgrade() -> None:
     # What is half deleted would be seen again, with counts that are no more true.
     for table in ("predictions", "images", "batches"):
-        op.execute(f"DELETE FROM {table} WHERE job_id IN (SELECT id FROM jobs WHERE deleted_at IS NOT NULL)")  # noqa: S608
+        deleted = "SELECT id FROM jobs WHERE deleted_at IS NOT NULL"
+        op.execute(f"DELETE FROM {table} WHERE job_id IN ({deleted})")  # noqa: S608
     op.execute("DELETE FROM jobs WHERE deleted_at IS NOT NULL")
     op.drop_index("ix_images_fingerprint_job_id_number", "images")
     for table, columns in (

@@ -11,12 +11,13 @@ from fastapi.testclient import TestClient
 
 from api.context import Context
 from api.server import make_api
-from models import pickles, releases
-from models.database import Database
 from models.labels import EMOTIONS
+from models.release.files import save_release
 from models.settings import Settings
+from models.store import releases
+from models.store.database import Database
+from tests.builders import tiny_release
 from tests.integration.deployment import make_faces
-from tests.tiny import tiny_release
 
 
 @pytest.fixture
@@ -25,9 +26,13 @@ def announced() -> list[bool]:
 
 
 @pytest.fixture
-def client(db: Database, tiny_model: Path, tmp_path: Path, announced: list[bool]) -> Iterator[TestClient]:
+def client(
+    db: Database, tiny_model: Path, tmp_path: Path, announced: list[bool]
+) -> Iterator[TestClient]:
     settings = Settings(_env_file=None, image_roots=(tmp_path,), model=tiny_model)
-    context = Context(db, settings, announce=lambda: announced.append(True), ping_queue=lambda: True)
+    context = Context(
+        db, settings, announce=lambda: announced.append(True), ping_queue=lambda: True
+    )
     with TestClient(make_api(context), raise_server_exceptions=False) as made:
         yield made
 
@@ -42,7 +47,9 @@ def problem(response: Any, status: int, code: str) -> str:
 def test_a_job_is_accepted_and_announced_after_its_commit(
     client: TestClient, tmp_path: Path, announced: list[bool]
 ) -> None:
-    response = client.post("/v1/jobs", json={"folder": str(make_faces(tmp_path / "faces", 1)), "recursive": False})
+    response = client.post(
+        "/v1/jobs", json={"folder": str(make_faces(tmp_path / "faces", 1)), "recursive": False}
+    )
     assert response.status_code == 202
     job = response.json()
     assert response.headers["Location"] == f"/v1/jobs/{job['id']}"
@@ -51,18 +58,26 @@ def test_a_job_is_accepted_and_announced_after_its_commit(
     assert announced == [True]
 
 
-def test_the_same_key_and_body_give_the_same_job_and_another_body_a_problem(client: TestClient, tmp_path: Path) -> None:
+def test_the_same_key_and_body_give_the_same_job_and_another_body_a_problem(
+    client: TestClient, tmp_path: Path
+) -> None:
     folder = make_faces(tmp_path / "faces", 1)
     headers = {"Idempotency-Key": "k1"}
     first = client.post("/v1/jobs", json={"folder": str(folder)}, headers=headers)
     again = client.post("/v1/jobs", json={"folder": str(folder)}, headers=headers)
     assert (again.status_code, again.json()) == (202, first.json())
-    other = client.post("/v1/jobs", json={"folder": str(folder), "metadata": {"a": 1}}, headers=headers)
+    other = client.post(
+        "/v1/jobs", json={"folder": str(folder), "metadata": {"a": 1}}, headers=headers
+    )
     problem(other, 422, "idempotency_key_reused")
 
 
-@pytest.mark.parametrize("folder", ["/etc", "{root}/../..", "{root}/escape", "/etc/../etc/passwd", "relative"])
-def test_a_folder_outside_the_roots_is_forbidden(client: TestClient, tmp_path: Path, folder: str) -> None:
+@pytest.mark.parametrize(
+    "folder", ["/etc", "{root}/../..", "{root}/escape", "/etc/../etc/passwd", "relative"]
+)
+def test_a_folder_outside_the_roots_is_forbidden(
+    client: TestClient, tmp_path: Path, folder: str
+) -> None:
     (tmp_path / "escape").symlink_to("/etc")
     response = client.post("/v1/jobs", json={"folder": folder.format(root=tmp_path)})
     assert "CUEMILL_IMAGE_ROOTS" in problem(response, 403, "outside_roots")
@@ -95,19 +110,26 @@ def test_a_body_beyond_the_limit_is_refused_unread(client: TestClient) -> None:
         for _ in range(10_000):
             yield b" " * 1000
 
-    response = client.post("/v1/jobs", content=endless(), headers={"Content-Type": "application/json"})
+    response = client.post(
+        "/v1/jobs", content=endless(), headers={"Content-Type": "application/json"}
+    )
     assert response.status_code == 413
 
 
-def test_a_model_is_chosen_by_release_and_never_by_path(client: TestClient, tmp_path: Path, tiny_model: Path) -> None:
+def test_a_model_is_chosen_by_release_and_never_by_path(
+    client: TestClient, tmp_path: Path, tiny_model: Path
+) -> None:
     folder = str(make_faces(tmp_path / "faces", 1))
     client.post("/v1/jobs", json={"folder": folder})
     assert client.post("/v1/jobs", json={"folder": folder, "model": "tiny"}).status_code == 202
-    problem(client.post("/v1/jobs", json={"folder": folder, "model": str(tiny_model)}), 404, "not_found")
+    problem(
+        client.post("/v1/jobs", json={"folder": folder, "model": str(tiny_model)}), 404, "not_found"
+    )
 
 
 @pytest.mark.parametrize(
-    "method_path", ["GET ", "POST /cancel", "POST /retry", "DELETE ", "GET /results", "GET /summary"]
+    "method_path",
+    ["GET ", "POST /cancel", "POST /retry", "DELETE ", "GET /results", "GET /summary"],
 )
 def test_an_unknown_job_is_a_404(client: TestClient, method_path: str) -> None:
     method, path = method_path.split(" ")
@@ -140,7 +162,9 @@ def test_parameters_of_the_wrong_form_are_a_problem(client: TestClient, path: st
         "/v1/results?emotion=joy",
     ],
 )
-def test_cursors_and_emotions_that_are_none_of_ours_are_a_problem(client: TestClient, path: str) -> None:
+def test_cursors_and_emotions_that_are_none_of_ours_are_a_problem(
+    client: TestClient, path: str
+) -> None:
     problem(client.get(path), 422, "usage")
 
 
@@ -152,21 +176,33 @@ def test_jobs_are_listed_newest_first_in_pages(client: TestClient, tmp_path: Pat
     assert [job["id"] for job in first["jobs"] + second["jobs"]] == made[::-1]
     assert second["next"] is None
     client.post(f"/v1/jobs/{made[0]}/cancel")
-    assert [job["id"] for job in client.get("/v1/jobs?status=cancelled").json()["jobs"]] == [made[0]]
+    assert [job["id"] for job in client.get("/v1/jobs?status=cancelled").json()["jobs"]] == [
+        made[0]
+    ]
 
 
-def test_what_a_job_asks_for_besides_is_taken_and_checked(client: TestClient, tmp_path: Path) -> None:
+def test_what_a_job_asks_for_besides_is_taken_and_checked(
+    client: TestClient, tmp_path: Path
+) -> None:
     body = {"folder": str(make_faces(tmp_path / "faces", 1))}
-    job = client.post("/v1/jobs", json=body | {"fresh": True, "trust_mtime": True, "retention_days": 30}).json()
+    job = client.post(
+        "/v1/jobs", json=body | {"fresh": True, "trust_mtime": True, "retention_days": 30}
+    ).json()
     assert (job["reused"], job["retention_days"], job["expires_at"]) == (0, 30, None)
     ended = client.post(f"/v1/jobs/{job['id']}/cancel").json()
-    kept = datetime.fromisoformat(ended["expires_at"]) - datetime.fromisoformat(ended["cancelled_at"])
+    kept = datetime.fromisoformat(ended["expires_at"]) - datetime.fromisoformat(
+        ended["cancelled_at"]
+    )
     assert kept == timedelta(days=30)
     for wrong in ({"retention_days": -1}, {"retention_days": 36_501}, {"fresh": "perhaps"}):
         problem(client.post("/v1/jobs", json=body | wrong), 422, "invalid_request")
     headers = {"Idempotency-Key": "k"}
     client.post("/v1/jobs", json=body, headers=headers)
-    problem(client.post("/v1/jobs", json=body | {"fresh": True}, headers=headers), 422, "idempotency_key_reused")
+    problem(
+        client.post("/v1/jobs", json=body | {"fresh": True}, headers=headers),
+        422,
+        "idempotency_key_reused",
+    )
     assert client.post(f"/v1/jobs/{job['id']}/retry?stale=true").json()["retried"] == 0
 
 
@@ -245,14 +281,20 @@ def test_a_source_that_cannot_be_trained_on_is_refused_at_once(
         {"surprise": 1},
     ],
 )
-def test_a_training_of_the_wrong_form_is_a_problem(client: TestClient, tmp_path: Path, more: dict[str, Any]) -> None:
-    problem(client.post("/v1/trainings", json=train_request(tmp_path, **more)), 422, "invalid_request")
+def test_a_training_of_the_wrong_form_is_a_problem(
+    client: TestClient, tmp_path: Path, more: dict[str, Any]
+) -> None:
+    problem(
+        client.post("/v1/trainings", json=train_request(tmp_path, **more)), 422, "invalid_request"
+    )
 
 
-def test_a_promoted_release_is_the_one_that_new_jobs_use(client: TestClient, db: Database, tmp_path: Path) -> None:
+def test_a_promoted_release_is_the_one_that_new_jobs_use(
+    client: TestClient, db: Database, tmp_path: Path
+) -> None:
     folder = str(make_faces(tmp_path / "faces", 1))
     first = client.post("/v1/jobs", json={"folder": folder}).json()
-    pickles.save(replace(tiny_release(), name="other"), tmp_path / "other.pkl")
+    save_release(replace(tiny_release(), name="other"), tmp_path / "other.pkl")
     other = releases.register(db, tmp_path / "other.pkl")
     assert [row["is_default"] for row in client.get("/v1/models").json()] == [True, False]
     assert client.post(f"/v1/models/{other}/promote").json()["is_default"]
@@ -262,7 +304,9 @@ def test_a_promoted_release_is_the_one_that_new_jobs_use(client: TestClient, db:
     problem(client.post("/v1/models/99/promote"), 404, "not_found")
 
 
-def test_the_catalogue_lists_the_28_emotions_and_the_models(client: TestClient, tmp_path: Path) -> None:
+def test_the_catalogue_lists_the_28_emotions_and_the_models(
+    client: TestClient, tmp_path: Path
+) -> None:
     client.post("/v1/jobs", json={"folder": str(make_faces(tmp_path / "faces", 1))})
     emotions = client.get("/v1/emotions").json()
     assert [emotion["name"] for emotion in emotions] == list(EMOTIONS)
@@ -297,7 +341,9 @@ def test_health_metrics_and_the_description_answer(client: TestClient, tmp_path:
     ):
         assert line in figures
     assert client.get("/openapi.json").json()["openapi"].startswith("3.1")
-    assert client.get("/docs").status_code == 404  # It would have the browser fetch scripts from elsewhere.
+    assert (
+        client.get("/docs").status_code == 404
+    )  # It would have the browser fetch scripts from elsewhere.
 
 
 def test_an_unknown_path_is_a_problem_too(client: TestClient) -> None:
@@ -305,7 +351,9 @@ def test_an_unknown_path_is_a_problem_too(client: TestClient) -> None:
     problem(client.put("/v1/jobs"), 405, "method_not_allowed")
 
 
-def test_a_database_out_of_reach_is_a_503_and_readyz_says_why(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_database_out_of_reach_is_a_503_and_readyz_says_why(
+    tiny_model: Path, tmp_path: Path
+) -> None:
     away = Database("postgresql+psycopg://user:secret@127.0.0.1:1/x")
     settings = Settings(_env_file=None, image_roots=(tmp_path,), model=tiny_model)
     context = Context(away, settings, announce=lambda: None, ping_queue=lambda: False)

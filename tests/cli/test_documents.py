@@ -13,7 +13,9 @@ from models.settings import Settings
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "EXPERIMENTS.md", "docker-compose.yml")),
-    *sorted(path for folder in ("docs", "models/trained") for path in (ROOT / folder).rglob("*.md")),
+    *sorted(
+        path for folder in ("docs", "models/trained") for path in (ROOT / folder).rglob("*.md")
+    ),
 ]
 
 
@@ -43,7 +45,11 @@ def test_a_command_that_a_document_shows_parses(shown: str) -> None:
 
 
 def test_the_settings_that_the_documents_name_exist() -> None:
-    named = set(re.findall(r"CUEMILL_([A-Z_]+[A-Z])\b", "".join(document.read_text() for document in DOCUMENTS)))
+    named = set(
+        re.findall(
+            r"CUEMILL_([A-Z_]+[A-Z])\b", "".join(document.read_text() for document in DOCUMENTS)
+        )
+    )
     used_by_compose_alone = {"WORKER_REPLICAS"}
     assert named - used_by_compose_alone <= {name.upper() for name in Settings.model_fields}
 

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from cli.commands.train import Bars
 from cli.main import app
-from cli.train import Bars
-from models import pickles
 from models.labels import EMOTIONS
+from models.release.files import load_release
 from trainer.candidates import CANDIDATES
 
 CTRL_C = """
 import signal
-from cli.train import Bars
+from cli.commands.train import Bars
 
 class Collected:
     def __del__(self):
@@ -37,7 +37,9 @@ raise SystemExit("Ctrl-C was dropped.")
 
 def test_ctrl_c_ends_a_training_also_where_python_drops_it() -> None:
     """In a process of its own: a signal has ended the tests' own, full of other libraries' threads, with SIGSEGV."""
-    done = subprocess.run([sys.executable, "-c", CTRL_C], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", CTRL_C], capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "Exception ignored in" in done.stderr
 
@@ -57,7 +59,10 @@ def test_several_candidates_end_in_one_table_and_the_pickle_of_the_best(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quick = replace(CANDIDATES["model1"], name="quick", epochs=3)
-    for candidate in (quick, replace(quick, name="idle", optimizer=lambda _steps: keras.optimizers.SGD(0.0))):
+    for candidate in (
+        quick,
+        replace(quick, name="idle", optimizer=lambda _steps: keras.optimizers.SGD(0.0)),
+    ):
         monkeypatch.setitem(CANDIDATES, candidate.name, candidate)
     monkeypatch.setenv("CUEMILL_DATA_DIR", str(tmp_path / "data"))
     images = np.full((60, 48, 48, 3), 60, np.uint8)
@@ -65,7 +70,8 @@ def test_several_candidates_end_in_one_table_and_the_pickle_of_the_best(
     images += np.random.default_rng(0).integers(0, 60, images.shape, np.uint8)
     np.save(tmp_path / "faces_data.npy", images)
     np.save(
-        tmp_path / "faces_labels.npy", np.repeat([EMOTIONS.index("sadness"), EMOTIONS.index("happiness")], [20, 40])
+        tmp_path / "faces_labels.npy",
+        np.repeat([EMOTIONS.index("sadness"), EMOTIONS.index("happiness")], [20, 40]),
     )
     command = [
         "train",
@@ -83,5 +89,5 @@ def test_several_candidates_end_in_one_table_and_the_pickle_of_the_best(
     rows = [line.split(" ") for line in said if line.startswith(("idle 334,162", "quick 334,162"))]
     assert [row[0] for row in rows] == ["idle", "quick"]
     assert float(rows[0][-2]) < float(rows[1][-2])
-    assert pickles.load(tmp_path / "best.pkl").training["candidate"] == "quick"
+    assert load_release(tmp_path / "best.pkl").training["candidate"] == "quick"
     assert (tmp_path / "data" / "runs" / "idle-quick" / "report.html").exists()

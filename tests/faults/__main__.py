@@ -16,28 +16,39 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from models import pickles
+from models.release.files import save_release
+from tests.builders import tiny_release
 from tests.faults.campaigns import CAMPAIGNS, Campaign, Record
 from tests.faults.ground import Ground, make_ground_truth
 from tests.faults.oracle import Verdict
 from tests.services import run_postgres, run_redis
-from tests.tiny import tiny_release
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--only", nargs="+", choices=CAMPAIGNS, default=[*CAMPAIGNS], metavar="NAME")
-    parser.add_argument("--dose-scale", type=float, default=1.0, help="of the full doses, such as 0.1")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.faults", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument(
+        "--only", nargs="+", choices=CAMPAIGNS, default=[*CAMPAIGNS], metavar="NAME"
+    )
+    parser.add_argument(
+        "--dose-scale", type=float, default=1.0, help="of the full doses, such as 0.1"
+    )
     chosen = parser.parse_args()
     log = Path(tempfile.mkstemp(prefix="cuemill-faults-", suffix=".log")[1])
     console = _redirect(log)
     console.print(f"What the programs say goes to {log}.")
     table = Table("fault", "dose", "lost", "duplicated", "counter error", "recovery", "besides")
     sound = True
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cuemill-faults-")))
-        pickles.save(tiny_release(), scratch / "tiny.pkl")
+        save_release(tiny_release(), scratch / "tiny.pkl")
         faces = make_ground_truth(scratch, scratch / "tiny.pkl")
         postgres, redis = stack.enter_context(run_postgres()), stack.enter_context(run_redis())
         progress = stack.enter_context(Progress(*columns, console=console))
@@ -45,13 +56,25 @@ def main() -> int:
             campaign = CAMPAIGNS[name]
             dose = max(round(campaign.dose * chosen.dose_scale), 1)
             task = progress.add_task(campaign.fault, total=dose)
-            ground = Ground(scratch / "tiny.pkl", faces, postgres, redis, partial(progress.advance, task))
+            ground = Ground(
+                scratch / "tiny.pkl", faces, postgres, redis, partial(progress.advance, task)
+            )
             try:
                 record = campaign.run(ground, dose)
-            except Exception as error:  # Whatever it is, the other campaigns are to be had all the same.
+            except (
+                Exception
+            ) as error:  # Whatever it is, the other campaigns are to be had all the same.
                 traceback.print_exc()
                 sound = False
-                table.add_row(campaign.fault, str(dose), "", "", "", "", f"[red]{type(error).__name__}: {error}")
+                table.add_row(
+                    campaign.fault,
+                    str(dose),
+                    "",
+                    "",
+                    "",
+                    "",
+                    f"[red]{type(error).__name__}: {error}",
+                )
                 continue
             print(campaign.fault, dose, record, flush=True)  # To the log, with every recovery.
             sound &= record.verdict == Verdict()
@@ -71,7 +94,11 @@ def _redirect(log: Path) -> Console:
 
 def _cells(campaign: Campaign, record: Record) -> list[str]:
     verdict = record.verdict
-    others = {"unfinished": verdict.unfinished, "reopened": verdict.reopened, "wrong": verdict.wrong}
+    others = {
+        "unfinished": verdict.unfinished,
+        "reopened": verdict.reopened,
+        "wrong": verdict.wrong,
+    }
     besides = [record.seen, *(f"[red]{count} {name}[/]" for name, count in others.items() if count)]
     counts = (verdict.lost, verdict.duplicated, verdict.counter_error)
     return [

@@ -19,10 +19,10 @@ from statistics import median
 
 import pytest
 
-from models import jobs, releases
 from models.errors import DatabaseError
-from models.jobs import Submission
 from models.queue import CLASSIFY, SCAN, make_app, sender
+from models.store import jobs, releases
+from models.store.jobs import Submission
 from tests.faults.ground import BATCH, LEASE_S, PATIENCE_S, REHINT_S, SWEEP_S, Ground
 from tests.faults.oracle import Verdict
 from tests.faults.proxy import Proxy, run_proxy
@@ -72,7 +72,9 @@ def kill_groups(kind: str) -> Callable[[Ground, int], Record]:
                 return flow.reclaimed(held[-1])
 
             recovery = ground.repeat(dose, strike)
-            return Record(flow.verdict(), recovery, f"{sum(map(bool, held))} in the midst of a batch")
+            return Record(
+                flow.verdict(), recovery, f"{sum(map(bool, held))} in the midst of a batch"
+            )
 
     return run
 
@@ -88,11 +90,16 @@ def kill_workers(kind: str) -> Callable[[Ground, int], Record]:
             def strike(number: int) -> float:
                 before = set(worker_processes(program.pid))
                 victim = min(before)
-                flow.until(lambda: flow.claims({victim}), "the victim to be in the midst of a batch")
+                flow.until(
+                    lambda: flow.claims({victim}), "the victim to be in the midst of a batch"
+                )
                 os.kill(victim, signal.SIGKILL)
                 begun = time.monotonic()
                 lost = flow.claims({victim})
-                flow.until(lambda: flow.claims(set(worker_processes(program.pid)) - before), "all workers to be there")
+                flow.until(
+                    lambda: flow.claims(set(worker_processes(program.pid)) - before),
+                    "all workers to be there",
+                )
                 whole = time.monotonic() - begun
                 flow.reclaimed(lost)
                 return whole
@@ -104,7 +111,10 @@ def kill_workers(kind: str) -> Callable[[Ground, int], Record]:
 
 
 def kill_redis(ground: Ground, dose: int) -> Record:
-    with run_redis(persistent=False) as redis, ground.flow("scaled", workers=2, broker_port=redis.port) as flow:
+    with (
+        run_redis(persistent=False) as redis,
+        ground.flow("scaled", workers=2, broker_port=redis.port) as flow,
+    ):
         flow.serve()
         flow.made.start("worker")
 
@@ -122,7 +132,10 @@ def kill_redis(ground: Ground, dose: int) -> Record:
 
 def fail_consumer(ground: Ground, dose: int) -> Record:
     """Celery ends itself at an error that it doesn't know, when it loses the broker."""
-    with run_redis(persistent=False) as redis, ground.flow("scaled", workers=2, broker_port=redis.port) as flow:
+    with (
+        run_redis(persistent=False) as redis,
+        ground.flow("scaled", workers=2, broker_port=redis.port) as flow,
+    ):
         program = flow.made.start("worker")
 
         def strike(number: int) -> float:
@@ -149,7 +162,9 @@ def deafen(ground: Ground, dose: int) -> Record:
             flow.progress(2)
             known, armed = len(flow.notes("unacknowledged")), flow.faults / "deaf"
             armed.touch()
-            flow.until(lambda: len(flow.notes("unacknowledged")) >= known + 2, "two messages to be kept")
+            flow.until(
+                lambda: len(flow.notes("unacknowledged")) >= known + 2, "two messages to be kept"
+            )
             armed.unlink()
             return flow.progress(10)
 
@@ -177,7 +192,10 @@ def disturb_broker(disturb: Callable[[Proxy], None]) -> Callable[[Ground, int], 
     """What goes through the proxy to Redis stops or is cut."""
 
     def run(ground: Ground, dose: int) -> Record:
-        with run_proxy(ground.redis.port) as proxy, ground.flow("scaled", workers=2, broker_port=proxy.port) as flow:
+        with (
+            run_proxy(ground.redis.port) as proxy,
+            ground.flow("scaled", workers=2, broker_port=proxy.port) as flow,
+        ):
             flow.serve()
             flow.made.start("worker")
 
@@ -209,7 +227,9 @@ def restart_postgres(ground: Ground, dose: int) -> Record:
                 refusals.append(time.monotonic() - begun)
                 assert (answer.status_code, answer.json()["code"]) == (503, "database")
             ground.postgres.start()
-            return flow.until(lambda: client.get("/v1/jobs").is_success, "the API to recover") + flow.progress(10)
+            return flow.until(
+                lambda: client.get("/v1/jobs").is_success, "the API to recover"
+            ) + flow.progress(10)
 
         recovery = ground.repeat(dose, strike)
         return Record(flow.verdict(), recovery, f"503 within {max(refusals):.2f} s")
@@ -220,7 +240,9 @@ _DAWDLE = """
     CREATE CONSTRAINT TRIGGER dawdle AFTER UPDATE ON batches DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
         WHEN (old.state <> new.state) EXECUTE FUNCTION dawdle()
 """
-_TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname <> 'postgres' AND "
+_TERMINATE = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname <> 'postgres' AND "
+)
 
 
 def kill_backends(ground: Ground, dose: int) -> Record:
@@ -233,13 +255,19 @@ def kill_backends(ground: Ground, dose: int) -> Record:
         def strike(number: int) -> float:
             flow.progress()
             after = number % 2 == 1
-            condition = "wait_event = 'SyncRep'" if after else "query = 'COMMIT' AND state = 'active'"
+            condition = (
+                "wait_event = 'SyncRep'" if after else "query = 'COMMIT' AND state = 'active'"
+            )
             with _replica_awaited(ground) if after else nullcontext():
-                wait_until(lambda: ground.postgres.execute(_TERMINATE + condition), "a backend in COMMIT")
+                wait_until(
+                    lambda: ground.postgres.execute(_TERMINATE + condition), "a backend in COMMIT"
+                )
             return flow.progress(10)
 
         recovery = ground.repeat(dose, strike)
-        return Record(flow.verdict(), recovery, f"{dose // 2} had taken effect, unknown to their client")
+        return Record(
+            flow.verdict(), recovery, f"{dose // 2} had taken effect, unknown to their client"
+        )
 
 
 @contextmanager
@@ -310,7 +338,11 @@ def repeat_hints(ground: Ground, dose: int) -> Record:
 
         def strike(number: int) -> float:
             newest = flow.ask("SELECT max(id) FROM batches")[0][0]
-            assert send(SCAN, 1) if number % 20 == 0 else send(CLASSIFY, max(newest + 5 - number % 60, 1))
+            assert (
+                send(SCAN, 1)
+                if number % 20 == 0
+                else send(CLASSIFY, max(newest + 5 - number % 60, 1))
+            )
             return flow.progress(2) if number % 100 == 99 else 0.0
 
         ground.repeat(dose, strike)
@@ -326,13 +358,18 @@ def poison_images(ground: Ground, dose: int) -> Record:
         for folder in folders:
             (folder / poison).write_bytes((folder / "face-00017.jpg").read_bytes())
             poisoned.append(
-                jobs.submit(flow.database, Submission(str(folder), release, batch_size=32, fresh=True))[0].id
+                jobs.submit(
+                    flow.database, Submission(str(folder), release, batch_size=32, fresh=True)
+                )[0].id
             )
             flow.acknowledged[poisoned[-1]] = 32
         flow.made.start("worker")
 
         def strike(number: int) -> float:
-            return flow.until(lambda: jobs.get(flow.database, poisoned[number]).status.ended, "the poison to be found")
+            return flow.until(
+                lambda: jobs.get(flow.database, poisoned[number]).status.ended,
+                "the poison to be found",
+            )
 
         ground.repeat(dose, strike)
         verdict = flow.verdict({**ground.faces.truth, poison: ("failed", ())})
@@ -365,7 +402,14 @@ def roll(kind: str) -> Callable[[Ground, int], Record]:
     return run
 
 
-_POINTS = ("after-claim", "before-predict", "before-commit", "after-commit", "before-publish", "after-publish")
+_POINTS = (
+    "after-claim",
+    "before-predict",
+    "before-commit",
+    "after-commit",
+    "before-publish",
+    "after-publish",
+)
 
 
 def crash_at_points(ground: Ground, dose: int) -> Record:
@@ -401,7 +445,9 @@ def soak(ground: Ground, dose: int) -> Record:
     return Record(verdict, seen=_growth(seen, again))
 
 
-def _long_job(ground: Ground, dose: int, advance: Callable[[int], object]) -> tuple[Verdict, list[Usage]]:
+def _long_job(
+    ground: Ground, dose: int, advance: Callable[[int], object]
+) -> tuple[Verdict, list[Usage]]:
     """How it ended, and what the workers had used by each tenth."""
     with ground.flow("embedded", workers=2, injected=False) as flow:
         folder, faces = flow.faults.parent / "many", sorted(ground.faces.truth)
@@ -412,13 +458,20 @@ def _long_job(ground: Ground, dose: int, advance: Callable[[int], object]) -> tu
         program = flow.made.start("worker")
         flow.progress()
         wait_until(lambda: flow.live() == 0, "the workers to be warm")
-        asked = Submission(str(folder), releases.resolve(flow.database, None, ground.model), batch_size=256, fresh=True)
+        asked = Submission(
+            str(folder),
+            releases.resolve(flow.database, None, ground.model),
+            batch_size=256,
+            fresh=True,
+        )
         job = jobs.submit(flow.database, asked)[0].id
         flow.acknowledged[job] = dose
 
         def reach(images: int) -> Usage:
             wait_until(
-                lambda: jobs.get(flow.database, job).counts.classified >= images, f"{images:,} images", PATIENCE_S
+                lambda: jobs.get(flow.database, job).counts.classified >= images,
+                f"{images:,} images",
+                PATIENCE_S,
             )
             advance(dose // 10)
             return usage(program.pid, jobs.get(flow.database, job).counts.classified)
@@ -432,7 +485,9 @@ def _growth(seen: list[Usage], again: list[Usage]) -> str:
     """Of memory, from the second tenth on; of costs, the later tenths' median against the earlier's and `again`'s."""
     first, last = seen[1], seen[9]
     grown_mb = 10_000 * (last.rss_mb - first.rss_mb) / (last.classified - first.classified)
-    costs, young = ([one.per_image(two) for one, two in pairwise(part[1:])] for part in (seen, again))
+    costs, young = (
+        [one.per_image(two) for one, two in pairwise(part[1:])] for part in (seen, again)
+    )
     drift = 2 * median(costs[4:]) / (median(costs[:4]) + median(young)) - 1
     assert grown_mb < 1, f"memory grew by {grown_mb:.2f} MB in 10,000 images"
     assert drift < 0.05, f"an image's cost grew by {drift:.1%}"
@@ -442,8 +497,12 @@ def _growth(seen: list[Usage], again: list[Usage]) -> str:
 _RECLAIM_S = LEASE_S + SWEEP_S + 5
 
 CAMPAIGNS = {
-    "groups-sqlite": Campaign("kill -9 of a worker group, SQLite", kill_groups("embedded"), 100, 2, _RECLAIM_S),
-    "groups-postgresql": Campaign("kill -9 of a worker group, PostgreSQL", kill_groups("scaled"), 100, 2, _RECLAIM_S),
+    "groups-sqlite": Campaign(
+        "kill -9 of a worker group, SQLite", kill_groups("embedded"), 100, 2, _RECLAIM_S
+    ),
+    "groups-postgresql": Campaign(
+        "kill -9 of a worker group, PostgreSQL", kill_groups("scaled"), 100, 2, _RECLAIM_S
+    ),
     "worker": Campaign("kill -9 of an embedded worker", kill_workers("embedded"), 25, 2, 5),
     "pool": Campaign("kill -9 of a Celery pool child", kill_workers("scaled"), 100, 2, 5),
     "redis": Campaign("Redis killed without persistence", kill_redis, 20, 1, 10),

@@ -14,9 +14,9 @@ from typing import Any
 import httpx2 as httpx
 import sqlalchemy as sa
 
-from models import jobs, releases
 from models.errors import DatabaseError
-from models.jobs import Submission
+from models.store import jobs, releases
+from models.store.jobs import Submission
 from tests.faults.oracle import Truth, Verdict, judge, read_truth, watch
 from tests.integration.deployment import Deployment, deployment, make_faces, processes_of
 from tests.services import Postgres, Redis, wait_until
@@ -44,7 +44,9 @@ class Faces:
 def make_ground_truth(folder: Path, model: Path) -> Faces:
     """Draws the images and classifies them while nothing fails."""
     faces = make_faces(folder / "faces", IMAGES)
-    with deployment("embedded", {"CUEMILL_DATA_DIR": str(folder), "CUEMILL_MODEL": str(model)}) as made:
+    with deployment(
+        "embedded", {"CUEMILL_DATA_DIR": str(folder), "CUEMILL_MODEL": str(model)}
+    ) as made:
         made.run("classify", faces)
     return Faces(faces, read_truth(f"sqlite:///{folder / 'cuemill.db'}"))
 
@@ -114,7 +116,9 @@ class Flow:
         self.database.upgrade()
         self.url = self.database.url.render_as_string(hide_password=False)
         watch(self.url)
-        self._release = releases.resolve(self.database, None, Path(self.made.environment["CUEMILL_MODEL"]))
+        self._release = releases.resolve(
+            self.database, None, Path(self.made.environment["CUEMILL_MODEL"])
+        )
 
     def serve(self) -> httpx.Client:
         """Starts the API, by which jobs are submitted from now on."""
@@ -132,7 +136,9 @@ class Flow:
             asked = Submission(str(self.faces.folder), self._release, batch_size=BATCH, fresh=fresh)
             self.acknowledged[jobs.submit(self.database, asked)[0].id] = IMAGES
             return
-        answer = self.client.post("/v1/jobs", json={"folder": str(self.faces.folder), "fresh": fresh})
+        answer = self.client.post(
+            "/v1/jobs", json={"folder": str(self.faces.folder), "fresh": fresh}
+        )
         if answer.status_code == 503 and answer.json()["code"] == "database":
             raise DatabaseError(answer.json()["detail"])
         assert answer.status_code == 202, answer.text
@@ -160,11 +166,15 @@ class Flow:
 
     def live(self) -> int:
         """Jobs that haven't ended."""
-        return int(self.ask("SELECT count(*) FROM jobs WHERE status IN ('queued', 'running')")[0][0])
+        return int(
+            self.ask("SELECT count(*) FROM jobs WHERE status IN ('queued', 'running')")[0][0]
+        )
 
     def ended(self) -> int:
         """Images that have ended so far."""
-        return int(self.ask("SELECT coalesce(sum(classified + failed + unreadable), 0) FROM jobs")[0][0])
+        return int(
+            self.ask("SELECT coalesce(sum(classified + failed + unreadable), 0) FROM jobs")[0][0]
+        )
 
     def progress(self, batches: int = 1) -> float:
         """Seconds until so many more batches have ended."""
@@ -181,12 +191,19 @@ class Flow:
     def claims(self, processes: Collection[int] | None = None) -> Claimed:
         """Batches in hand, of these processes or of all."""
         rows = self.ask("SELECT id, attempt, worker FROM batches WHERE state = 'running'")
-        names = None if processes is None else {f"{socket.gethostname()}:{pid}" for pid in processes}
-        return {(batch, attempt) for batch, attempt, worker in rows if names is None or worker in names}
+        names = (
+            None if processes is None else {f"{socket.gethostname()}:{pid}" for pid in processes}
+        )
+        return {
+            (batch, attempt) for batch, attempt, worker in rows if names is None or worker in names
+        }
 
     def hold(self, program: subprocess.Popen[bytes]) -> list[int]:
         """Waits until a program has a batch in hand; its processes."""
-        self.until(lambda: self.claims(processes_of(program.pid)), "the program to be in the midst of a batch")
+        self.until(
+            lambda: self.claims(processes_of(program.pid)),
+            "the program to be in the midst of a batch",
+        )
         return processes_of(program.pid)
 
     def reclaimed(self, held: Claimed) -> float:

@@ -82,11 +82,15 @@ def judge(url: str, acknowledged: Mapping[int, int], truth: Truth | None = None)
             return int(ask(f"SELECT count(*) FROM {table_and_condition}")[0][0])
 
         connection.execute(_MOVES)
-        jobs = {row[0]: row[1:] for row in ask(f"SELECT id, total, cancelled, {', '.join(_OUTCOMES)} FROM jobs")}
+        jobs = {
+            row[0]: row[1:]
+            for row in ask(f"SELECT id, total, cancelled, {', '.join(_OUTCOMES)} FROM jobs")
+        }
         expected = {job: kept[0] for job, kept in jobs.items()} | dict(acknowledged)
         paths = dict(ask("SELECT job_id, count(DISTINCT path) FROM images GROUP BY job_id"))
         rows = {
-            (job, outcome): n for job, outcome, n in ask("SELECT job_id, outcome, count(*) FROM images GROUP BY 1, 2")
+            (job, outcome): n
+            for job, outcome, n in ask("SELECT job_id, outcome, count(*) FROM images GROUP BY 1, 2")
         }
         commits_too_many = ask(
             "SELECT coalesce(sum(n - 1), 0) FROM"
@@ -95,7 +99,10 @@ def judge(url: str, acknowledged: Mapping[int, int], truth: Truth | None = None)
         counter_error = sum(
             abs(total - expected[job])
             + cancelled
-            + sum(abs(kept - rows.get((job, outcome), 0)) for outcome, kept in zip(_OUTCOMES, counts, strict=True))
+            + sum(
+                abs(kept - rows.get((job, outcome), 0))
+                for outcome, kept in zip(_OUTCOMES, counts, strict=True)
+            )
             for job, (total, cancelled, *counts) in jobs.items()
         )
         return Verdict(
@@ -105,11 +112,15 @@ def judge(url: str, acknowledged: Mapping[int, int], truth: Truth | None = None)
             + abs(count("predictions") - count("images WHERE outcome = 'classified'"))
             + int(commits_too_many[0][0]),
             counter_error=counter_error,
-            unfinished=count("batches WHERE state <> 'done'") + count("jobs WHERE status <> 'completed'"),
+            unfinished=count("batches WHERE state <> 'done'")
+            + count("jobs WHERE status <> 'completed'"),
             reopened=count("moves WHERE before NOT IN ('queued', 'running')"),
             wrong=0
             if truth is None
-            else sum(truth.get(path) is None or not _agree(truth[path], said) for path, said in _records(connection)),
+            else sum(
+                truth.get(path) is None or not _agree(truth[path], said)
+                for path, said in _records(connection)
+            ),
         )
 
 

@@ -25,7 +25,9 @@ class Proxy:
                     client.close()
                     continue
                 try:
-                    self._connections.append(_Connection(client, socket.create_connection(("127.0.0.1", self._target))))
+                    self._connections.append(
+                        _Connection(client, socket.create_connection(("127.0.0.1", self._target)))
+                    )
                 except OSError:
                     client.close()
 

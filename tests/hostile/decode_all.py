@@ -11,8 +11,10 @@ import sys
 import warnings
 
 from models.errors import ImageError
-from models.paths import read_image, to_text, walk
-from models.preprocessing import Preprocessing
+from models.pictures.preprocessing import Preprocessing
+from models.sources.names import to_text
+from models.sources.read import read_image
+from models.sources.walk import walk
 
 MEMORY = 1 << 30
 SECONDS = 60

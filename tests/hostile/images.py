@@ -18,8 +18,9 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from models.images import MAX_BYTES, MAX_PIXELS, MAX_SIDE
-from models.images import SUFFIXES as ALL_SUFFIXES
+from models.pictures.decode import MAX_PIXELS, MAX_SIDE
+from models.sources.names import SUFFIXES as ALL_SUFFIXES
+from models.sources.read import MAX_BYTES
 
 SIDE: Final = 48
 SUFFIXES: Final = tuple(sorted(ALL_SUFFIXES))
@@ -164,7 +165,12 @@ def rechunk(rng: random.Random, data: bytes, other: bytes) -> bytes:
     for _ in range(rng.randint(1, 3)):
         i = rng.randrange(len(chunks))
         kind, body = chunks[i]
-        chunks[i] = kind, rng.choice([flip_bits, cut, repeat, swell])(rng, body, other) if len(body) > 1 else body
+        chunks[i] = (
+            kind,
+            rng.choice([flip_bits, cut, repeat, swell])(rng, body, other)
+            if len(body) > 1
+            else body,
+        )
         chunks.insert(rng.randrange(len(chunks)), rng.choice(chunks))
     return png(*chunks)
 
@@ -196,7 +202,8 @@ PNG: Final = b"\x89PNG\r\n\x1a\n"
 
 def png(*chunks: tuple[bytes, bytes]) -> bytes:
     return PNG + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks
     )
 
 
@@ -208,7 +215,9 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         at += 12 + size
 
 
-def png_of(width: int, height: int, depth: int, colour: int, pixels: bytes, *extra: tuple[bytes, bytes]) -> bytes:
+def png_of(
+    width: int, height: int, depth: int, colour: int, pixels: bytes, *extra: tuple[bytes, bytes]
+) -> bytes:
     header = (b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
     return png(header, *extra, (b"IDAT", pixels), (b"IEND", b""))
 
@@ -216,7 +225,12 @@ def png_of(width: int, height: int, depth: int, colour: int, pixels: bytes, *ext
 def zeros(count: int) -> bytes:
     """Compressed by zlib, made piece by piece."""
     packer = zlib.compressobj(9)
-    return b"".join([*(packer.compress(bytes(min(2**20, count - i))) for i in range(0, count, 2**20)), packer.flush()])
+    return b"".join(
+        [
+            *(packer.compress(bytes(min(2**20, count - i))) for i in range(0, count, 2**20)),
+            packer.flush(),
+        ]
+    )
 
 
 def tiff(width: int, height: int, *tags: tuple[int, int, int, int], data: bytes = b"") -> bytes:
@@ -228,13 +242,22 @@ def tiff(width: int, height: int, *tags: tuple[int, int, int, int], data: bytes 
         262: (3, 1, 1),
         278: (4, 1, height),
     }
-    known |= {273: (4, 1, 8), 279: (4, 1, len(data))} | {number: (kind, *rest) for number, kind, *rest in tags}
-    entries = b"".join(struct.pack("<HHII", number, *rest) for number, rest in sorted(known.items()))
+    known |= {273: (4, 1, 8), 279: (4, 1, len(data))} | {
+        number: (kind, *rest) for number, kind, *rest in tags
+    }
+    entries = b"".join(
+        struct.pack("<HHII", number, *rest) for number, rest in sorted(known.items())
+    )
     directory = struct.pack("<H", len(known)) + entries + b"\0" * 4
     return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory
 
 
-def gif(screen: tuple[int, int], frame: tuple[int, int], data: bytes = b"\x02\x02\x44\x01\0", frames: int = 1) -> bytes:
+def gif(
+    screen: tuple[int, int],
+    frame: tuple[int, int],
+    data: bytes = b"\x02\x02\x44\x01\0",
+    frames: int = 1,
+) -> bytes:
     head = b"GIF89a" + struct.pack("<HHBBB", *screen, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
     return head + (b"," + struct.pack("<HHHHB", 0, 0, *frame, 0) + data) * frames + b";"
 
@@ -274,13 +297,18 @@ def bombs() -> dict[str, tuple[bytes, Codes]]:
     pixels, big = zlib.compress(b"\0" * 1000), 100_000
     much = zeros(80_000_000)
     text, profile = b"Comment\0\0" + much, b"profile\0\0" + much
-    sound = {name: list(png_chunks(data)) for name, data in sources().items() if name.endswith(".png")}
+    sound = {
+        name: list(png_chunks(data)) for name, data in sources().items() if name.endswith(".png")
+    }
     too_many: Codes = {"too_many_pixels"}
     broken: Codes = {"truncated", "undecodable", "not_an_image"}
     return {
         "bomb-size.png": (png_of(big, big, 8, 2, pixels), too_many),
         "bomb-size-max.png": (png_of(2**31 - 1, 2**31 - 1, 16, 6, pixels), too_many | broken),
-        "bomb-one-more.png": (png_of(MAX_PIXELS + 1, 1, 1, 0, zeros(MAX_PIXELS // 8 + 2)), too_many),
+        "bomb-one-more.png": (
+            png_of(MAX_PIXELS + 1, 1, 1, 0, zeros(MAX_PIXELS // 8 + 2)),
+            too_many,
+        ),
         "bomb-wide.png": (png_of(MAX_PIXELS, 1, 1, 0, zeros(MAX_PIXELS // 8 + 1)), too_many),
         "bomb-tall.png": (png_of(1, MAX_SIDE + 1, 8, 0, zeros(2 * MAX_SIDE + 2)), too_many),
         "bomb-tallest.png": (png_of(1, MAX_SIDE, 8, 0, zeros(2 * MAX_SIDE)), {None}),
@@ -288,18 +316,32 @@ def bombs() -> dict[str, tuple[bytes, Codes]]:
         "bomb-alpha.png": (png_of(6_000, 6_000, 8, 6, zeros(6_000 * 24_001)), {None}),
         "bomb-16bit.png": (png_of(3_000, 3_000, 16, 0, zeros(3_000 * 6_001)), {None}),
         "bomb-surplus.png": (png_of(SIDE, SIDE, 8, 2, much), broken | {None}),
-        "bomb-text.png": (png(*sound["rgb.png"][:1], (b"zTXt", text), *sound["rgb.png"][1:]), broken | {None}),
+        "bomb-text.png": (
+            png(*sound["rgb.png"][:1], (b"zTXt", text), *sound["rgb.png"][1:]),
+            broken | {None},
+        ),
         "bomb-texts.png": (
-            png(*sound["rgb.png"][:1], *[(b"zTXt", b"Comment\0\0" + zeros(900_000))] * 100, *sound["rgb.png"][1:]),
+            png(
+                *sound["rgb.png"][:1],
+                *[(b"zTXt", b"Comment\0\0" + zeros(900_000))] * 100,
+                *sound["rgb.png"][1:],
+            ),
             broken | {None},
         ),
         "bomb-international.png": (
             png(*sound["rgb.png"][:1], (b"iTXt", b"C\0\1\0\0\0" + much), *sound["rgb.png"][1:]),
             broken | {None},
         ),
-        "bomb-profile.png": (png(*sound["rgb.png"][:1], (b"iCCP", profile), *sound["rgb.png"][1:]), broken | {None}),
+        "bomb-profile.png": (
+            png(*sound["rgb.png"][:1], (b"iCCP", profile), *sound["rgb.png"][1:]),
+            broken | {None},
+        ),
         "bomb-frames.png": (
-            png(*sound["animated.png"][:1], (b"acTL", struct.pack(">II", 2**31 - 1, 0)), *sound["animated.png"][1:]),
+            png(
+                *sound["animated.png"][:1],
+                (b"acTL", struct.pack(">II", 2**31 - 1, 0)),
+                *sound["animated.png"][1:],
+            ),
             broken | {None},
         ),
         "bomb-screen.gif": (gif((65535, 65535), (1, 1)), too_many),
@@ -309,11 +351,21 @@ def bombs() -> dict[str, tuple[bytes, Codes]]:
         "bomb-big.tif": (tiff(big, big), too_many),
         "bomb-strips.tif": (tiff(SIDE, SIDE, (273, 4, 2**28, 8), (279, 4, 2**28, 8)), broken),
         "bomb-tile.tif": (
-            tiff(SIDE, SIDE, (322, 4, 1, 2**30), (323, 4, 1, 2**30), (324, 4, 1, 8), (325, 4, 1, 8)),
+            tiff(
+                SIDE, SIDE, (322, 4, 1, 2**30), (323, 4, 1, 2**30), (324, 4, 1, 8), (325, 4, 1, 8)
+            ),
             broken | too_many,
         ),
         "bomb-tile-deflate.tif": (
-            tiff(SIDE, SIDE, (259, 3, 1, 8), (322, 4, 1, 65536), (323, 4, 1, 65536), (324, 4, 1, 8), (325, 4, 1, 99)),
+            tiff(
+                SIDE,
+                SIDE,
+                (259, 3, 1, 8),
+                (322, 4, 1, 65536),
+                (323, 4, 1, 65536),
+                (324, 4, 1, 8),
+                (325, 4, 1, 99),
+            ),
             broken | too_many,
         ),
         "bomb-strip-deflate.tif": (
@@ -331,7 +383,9 @@ def bombs() -> dict[str, tuple[bytes, Codes]]:
             too_many,
         ),
         "bomb-runs.bmp": (
-            b"BM" + struct.pack("<IIIIiiHHIIIIII", 99, 0, 58, 40, 6_000, 6_000, 1, 8, 1, 0, 0, 0, 1, 0) + b"\0" * 4,
+            b"BM"
+            + struct.pack("<IIIIiiHHIIIIII", 99, 0, 58, 40, 6_000, 6_000, 1, 8, 1, 0, 0, 0, 1, 0)
+            + b"\0" * 4,
             broken | {None},
         ),
         "bomb-size.ppm": (b"P6 999999 999999 255\n" + bytes(100), too_many),
@@ -349,8 +403,14 @@ def bombs() -> dict[str, tuple[bytes, Codes]]:
             + sources()["rgb.jpg"][2:],
             broken | {None},
         ),
-        "bomb-markers.jpg": (b"\xff\xd8" + b"\xff\xfe\0\x02" * 500_000 + sources()["rgb.jpg"][2:], broken | {None}),
-        "bomb-filler.jpg": (b"\xff\xd8" + b"\xff" * 2_000_000 + sources()["rgb.jpg"][2:], broken | {None}),
+        "bomb-markers.jpg": (
+            b"\xff\xd8" + b"\xff\xfe\0\x02" * 500_000 + sources()["rgb.jpg"][2:],
+            broken | {None},
+        ),
+        "bomb-filler.jpg": (
+            b"\xff\xd8" + b"\xff" * 2_000_000 + sources()["rgb.jpg"][2:],
+            broken | {None},
+        ),
     }
 
 
@@ -398,7 +458,11 @@ def build(folder: Path, mutants: int) -> dict[bytes, Codes | None]:
 
     for name, data in sound.items():
         write(b"sound/" + name.encode(), data, {None})
-        write(b"misnamed/" + name.encode() + (b".gif" if name.endswith("png") else b".png"), data, {None})
+        write(
+            b"misnamed/" + name.encode() + (b".gif" if name.endswith("png") else b".png"),
+            data,
+            {None},
+        )
     for name, data in mutated(mutants):
         write(b"mutated/" + name.encode(), data, None)
     for name, (data, codes) in bombs().items():
@@ -451,7 +515,12 @@ def _odd_files(folder: Path, outside: Path) -> dict[bytes, Codes | None]:
         server.bind(f"/proc/self/fd/{descriptor}/socket.jpg")  # A socket's path may have 107 bytes.
         os.close(descriptor)
     expected[b"socket.jpg"] = {"not_a_file"}
-    with suppress(PermissionError):  # Root alone may, and not in every container; then there is no such file.
+    with suppress(
+        PermissionError
+    ):  # Root alone may, and not in every container; then there is no such file.
         os.mknod(folder / "device.jpg", stat.S_IFCHR | 0o666, os.makedev(1, 5))
-        expected[b"device.jpg"] = {"not_a_file", "permission_denied"}  # Denied where devices are not to be opened.
+        expected[b"device.jpg"] = {
+            "not_a_file",
+            "permission_denied",
+        }  # Denied where devices are not to be opened.
     return expected

@@ -1,7 +1,7 @@
 """A program: loads hostile pickles in bounded memory and time, in a folder of its own, and says what came of each.
 
 It prints JSON: name -> [the error's class, its text], or null where a release came out. Its argument says which:
-`run` loads the gadgets by `pickle`, to prove that they work; `ours` is `models.pickles.load`; `wild` is the import.
+`run` loads the gadgets by `pickle`, to prove that they work; `ours` is `models.load_release`; `wild` is the import.
 """
 
 import hashlib
@@ -18,9 +18,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from models import pickles
 from models.errors import EngineError, PickleError
-from models.pickles import Release
+from models.release.files import load_release, save_release
+from models.release.release import Release
 from tests.hostile import pickles as hostile
 
 MEMORY = 1 << 30
@@ -53,23 +53,28 @@ def ours() -> Iterator[tuple[str, bytes]]:
 
 def load_ours(path: Path) -> None:
     """A release that comes out must be one that can be saved and comes back the same."""
-    release = pickles.load(path, hashlib.sha256(path.read_bytes()).hexdigest())
+    release = load_release(path, hashlib.sha256(path.read_bytes()).hexdigest())
     again = path.with_name("again.pkl")
-    pickles.save(release, again)
-    if _plain(pickles.load(again)) != _plain(release):
+    save_release(release, again)
+    if _plain(load_release(again)) != _plain(release):
         raise ValueError("it came back as another")
 
 
 def _plain(release: Release) -> Release:
-    return replace(release, sha256="", weights={name: array.tobytes() for name, array in release.weights.items()})  # type: ignore[misc]
+    weights: Any = {name: array.tobytes() for name, array in release.weights.items()}
+    return replace(release, sha256="", weights=weights)
 
 
 def wild() -> Iterator[tuple[str, bytes]]:
-    yield from chain(hostile.wild_mutated(WILD_MUTANTS), hostile.bombs().items(), hostile.wild_bombs().items())
+    yield from chain(
+        hostile.wild_mutated(WILD_MUTANTS), hostile.bombs().items(), hostile.wild_bombs().items()
+    )
     yield from hostile.gadgets().items()
 
 
-def refuse_all(raws: Iterator[tuple[str, bytes]], load: Callable[[Path], Any]) -> dict[str, list[str] | None]:
+def refuse_all(
+    raws: Iterator[tuple[str, bytes]], load: Callable[[Path], Any]
+) -> dict[str, list[str] | None]:
     found: dict[str, list[str] | None] = {}
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as present:
         os.chdir(present)
@@ -94,7 +99,7 @@ def main(which: str) -> None:
         limit(MEMORY)
         found = refuse_all(ours(), load_ours)
     else:
-        from trainer.wild import read_wild
+        from trainer.keras_import.read import read_wild
 
         limit(MEMORY_WILD)
         found = refuse_all(wild(), read_wild)

@@ -38,21 +38,21 @@ from typing import Any, Final
 import h5py
 import numpy as np
 
-from models import pickles
+from models.release.files import save_release
+from tests.builders import tiny_release
 from tests.hostile import images
-from tests.tiny import tiny_release
 
 MARK: Final = "executed"
 TOUCH: Final = f"touch {MARK}"
 PYTHON: Final = f"open({MARK!r}, 'w').close()"
-WILD: Final = Path(__file__).parents[1] / "trainer" / "wild"
+WILD: Final = Path(__file__).parents[1] / "trainer" / "keras_import" / "fixtures"
 OPCODES: Final = tuple(opcode.code.encode("latin-1") for opcode in pickletools.opcodes)
 
 
 def sound() -> bytes:
     """The pickle of a small release."""
     with tempfile.TemporaryDirectory() as folder:
-        pickles.save(tiny_release(), Path(folder) / "tiny.pkl")
+        save_release(tiny_release(), Path(folder) / "tiny.pkl")
         return (Path(folder) / "tiny.pkl").read_bytes()
 
 
@@ -119,12 +119,16 @@ def gadgets() -> dict[str, bytes]:
         "logging": Call(logging.FileHandler, MARK),
         "sqlite3": method("execute", Call(sqlite3.connect, MARK), "CREATE TABLE t (a)"),
         "shutil": Call(shutil.copyfile, "/dev/null", MARK),
-        "FunctionType": Call(Call(Call(type, os.path.join), Call(marshal.loads, code.getvalue()), {"open": open})),
+        "FunctionType": Call(
+            Call(Call(type, os.path.join), Call(marshal.loads, code.getvalue()), {"open": open})
+        ),
         "pathlib": method("touch", Call(Path, MARK)),
         "tempfile": Call(tempfile.mkdtemp, "", "", "."),
     }
     raws = {
-        f"{name} {protocol}": pickle.dumps(value, protocol) for name, value in made.items() for protocol in (0, 2, 4)
+        f"{name} {protocol}": pickle.dumps(value, protocol)
+        for name, value in made.items()
+        for protocol in (0, 2, 4)
     }
     mark = MARK.encode()
     return raws | {
@@ -192,15 +196,23 @@ def _substitute(rng: random.Random, raw: bytes, places: list[int], _: list[bytes
 def _insert(rng: random.Random, raw: bytes, places: list[int], _: list[bytes]) -> bytes:
     at = rng.choice(places)
     steps = b"".join(
-        rng.choice(OPCODES) + rng.randbytes(rng.choice([0, 0, 1, 4])) for _step in range(rng.randint(1, 6))
+        rng.choice(OPCODES) + rng.randbytes(rng.choice([0, 0, 1, 4]))
+        for _step in range(rng.randint(1, 6))
     )
     return raw[:at] + steps + raw[at:]
 
 
-def _insert_call(rng: random.Random, raw: bytes, places: list[int], gadget_list: list[bytes]) -> bytes:
+def _insert_call(
+    rng: random.Random, raw: bytes, places: list[int], gadget_list: list[bytes]
+) -> bytes:
     """A gadget that leaves the stack as it was, or what it gives on it."""
     at, gadget = rng.choice(places), rng.choice(gadget_list)
-    return raw[:at] + (gadget[2:-1] if gadget[:1] == b"\x80" else gadget[:-1]) + rng.choice([b"0", b""]) + raw[at:]
+    return (
+        raw[:at]
+        + (gadget[2:-1] if gadget[:1] == b"\x80" else gadget[:-1])
+        + rng.choice([b"0", b""])
+        + raw[at:]
+    )
 
 
 def _swell(rng: random.Random, raw: bytes, places: list[int], _: list[bytes]) -> bytes:
@@ -209,12 +221,15 @@ def _swell(rng: random.Random, raw: bytes, places: list[int], _: list[bytes]) ->
     step = rng.choice([b"X", b"B", b"T", b"r", b"j", b"\x8b"]) + struct.pack(
         "<I", rng.choice([2**31 - 1, 2**32 - 1, 2**24])
     )
-    step8 = rng.choice([b"\x8d", b"\x8e", b"\x96", b"\x95"]) + struct.pack("<Q", rng.choice([2**60, 2**63, 2**34]))
+    step8 = rng.choice([b"\x8d", b"\x8e", b"\x96", b"\x95"]) + struct.pack(
+        "<Q", rng.choice([2**60, 2**63, 2**34])
+    )
     return raw[:at] + rng.choice([step, step8]) + raw[at:]
 
 
 _MUTATIONS: Final[dict[str, Callable[[random.Random, bytes, list[int], list[bytes]], bytes]]] = {
-    function.__name__[1:]: function for function in (_flip, _cut, _splice, _substitute, _insert, _insert_call, _swell)
+    function.__name__[1:]: function
+    for function in (_flip, _cut, _splice, _substitute, _insert, _insert_call, _swell)
 }
 
 
@@ -295,7 +310,10 @@ def bombs() -> dict[str, bytes]:
         "tuples in tuples": b"\x80\x04)" + b"\x85" * nesting + b".",
         "a deep tuple for a key": b"\x80\x04})" + b"\x85" * nesting + b"Ns.",
         "a deeper tuple for a key": b"\x80\x04})" + b"\x85" * 1_000_000 + b"Ns.",
-        "a deep frozenset for a key": b"\x80\x04}(" + b"(" * nesting + b"\x91" * nesting + b"\x91Ns.",
+        "a deep frozenset for a key": b"\x80\x04}("
+        + b"(" * nesting
+        + b"\x91" * nesting
+        + b"\x91Ns.",
         "marks": b"\x80\x04" + b"(" * 5_000_000 + b".",
         "sets": b"\x80\x04" + b"\x8f" * 5_000_000 + b".",
         "dicts": b"\x80\x04(" + b"}" * 5_000_000 + b"l.",
@@ -312,11 +330,16 @@ def bombs() -> dict[str, bytes]:
         "bytes of 4 GB": b"\x80\x04B\xff\xff\xff\xffabc.",
         "a string of -1 bytes": b"T\xff\xff\xff\xffabc.",
         "a number of 2 GB": b"\x80\x04\x8b\xff\xff\xff\x7fabc.",
-        "a number of 8 million bytes": b"\x80\x04\x8b" + struct.pack("<I", 8_000_000) + b"\x7f" * 8_000_000 + b".",
+        "a number of 8 million bytes": b"\x80\x04\x8b"
+        + struct.pack("<I", 8_000_000)
+        + b"\x7f" * 8_000_000
+        + b".",
         "a number of 8 million digits": b"L" + b"9" * 8_000_000 + b"L\n.",
         "an int of 8 million digits": b"I" + b"9" * 8_000_000 + b"\n.",
         "a float of 8 million digits": b"F" + b"9" * 8_000_000 + b"\n.",
-        "an array of 2**40 numbers": pickle.dumps(np.zeros(3), 2).replace(b"K\x03\x85", b"\x8a\x06\0\0\0\0\0\x01\x85"),
+        "an array of 2**40 numbers": pickle.dumps(np.zeros(3), 2).replace(
+            b"K\x03\x85", b"\x8a\x06\0\0\0\0\0\x01\x85"
+        ),
         "a persistent id": b"P" + MARK.encode() + b"\n.",
         "a persistent object": b"\x80\x02Vstorage\nQ.",
         "a tensor": b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((Vstorage\nctorch\nFloatStorage\ntQtR.",
@@ -362,7 +385,9 @@ def wild_mutated(count: int, seed: int = 0) -> Iterator[tuple[str, bytes]]:
             yield f"{number:04} {place} {mutation.__name__}", mutation(rng, raw, other)
             continue
         files, others = _files(raw), _files(other)
-        name, borrowed = (next(name for name in held if name.endswith(place)) for held in (files, others))
+        name, borrowed = (
+            next(name for name in held if name.endswith(place)) for held in (files, others)
+        )
         files[name] = mutation(rng, files[name], others[borrowed])
         yield f"{number:04} {place} {mutation.__name__}", keras_pickle(files)
 
@@ -376,18 +401,23 @@ def wild_bombs() -> dict[str, bytes]:
         "zeros": keras_pickle({**files, "config.json": bytes(100_000_000)}),
         "lists": keras_pickle({**files, "config.json": b"[" + b"[]," * 30_000_000 + b"0]"}),
         "digits": keras_pickle({**files, "config.json": b"9" * 1_000_000}),
-        "weights that were never written": keras_pickle(_wide_layers(files, 1, 10_000, written=False)),
+        "weights that were never written": keras_pickle(
+            _wide_layers(files, 1, 10_000, written=False)
+        ),
         "weights that layers share": keras_pickle(_wide_layers(files, 100, 2048, written=True)),
     }
 
 
-def _wide_layers(files: Mapping[str, bytes], count: int, units: int, written: bool) -> dict[str, bytes]:
+def _wide_layers(
+    files: Mapping[str, bytes], count: int, units: int, written: bool
+) -> dict[str, bytes]:
     """A network of so many wide dense layers, whose weights lie in the file once, or not at all."""
     config = json.loads(files["config.json"])
     layers = config["config"]["layers"]
     first = next(i for i, layer in enumerate(layers) if layer["class_name"] == "Dense")
     more = [
-        {**layers[first], "config": {**layers[first]["config"], "name": f"d{i}", "units": units}} for i in range(count)
+        {**layers[first], "config": {**layers[first]["config"], "name": f"d{i}", "units": units}}
+        for i in range(count)
     ]
     layers[first + 1 :] = more
     layers[first]["config"]["units"] = units

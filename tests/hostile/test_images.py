@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from models import jobs
 from models.errors import ImageCode
-from models.paths import to_text
-from models.states import JobStatus
+from models.sources.names import to_text
+from models.store import jobs
+from models.store.states import JobStatus
 from tests.hostile import images
 from tests.hostile.images import Codes
 from tests.integration.deployment import Deployment, audit, worker_processes
@@ -50,26 +50,42 @@ def test_every_hostile_file_gives_a_picture_or_a_known_code_in_bounded_memory_an
     assert decoded.keys() == expected.keys()
     codes = {path: found[0] if found else None for path, found in decoded.items()}
     assert {code for code in codes.values() if code} <= set(ImageCode)
-    unforeseen = {path: code for path, code in codes.items() if (one := expected[path]) is not None and code not in one}
+    unforeseen = {
+        path: code
+        for path, code in codes.items()
+        if (one := expected[path]) is not None and code not in one
+    }
     assert unforeseen == {}
     assert [path for path, found in decoded.items() if found and "MemoryError" in found[1]] == []
     mutants = Counter(code for path, code in codes.items() if path.startswith("mutated/"))
-    assert min(mutants[code] for code in (None, "not_an_image", "truncated", "undecodable")) > 50  # All are reached.
+    assert (
+        min(mutants[code] for code in (None, "not_an_image", "truncated", "undecodable")) > 50
+    )  # All are reached.
 
 
 def test_a_job_over_hostile_files_completes_with_an_outcome_each_and_its_first_workers(
-    embedded: Deployment, corpus: tuple[Path, dict[str, Codes | None]], decoded: dict[str, list[str] | None]
+    embedded: Deployment,
+    corpus: tuple[Path, dict[str, Codes | None]],
+    decoded: dict[str, list[str] | None],
 ) -> None:
     folder, _ = corpus
-    embedded.environment["CUEMILL_LEASE_S"] = "60"  # Or a bomb on a busy machine outlasts it, and is done again.
+    embedded.environment["CUEMILL_LEASE_S"] = (
+        "60"  # Or a bomb on a busy machine outlasts it, and is done again.
+    )
     database = embedded.database()
     worker = embedded.start("worker")
     wait_until(lambda: len(worker_processes(worker.pid)) == 2, "both workers")
     before = worker_processes(worker.pid)
     job_id = int(embedded.run("enqueue", folder).stdout)
-    wait_until(lambda: jobs.get(database, job_id).status is JobStatus.COMPLETED, "the job to complete", 120)
+    wait_until(
+        lambda: jobs.get(database, job_id).status is JobStatus.COMPLETED, "the job to complete", 120
+    )
     audit(database, job_id, len(decoded))
     with database.read() as connection:
-        rows = connection.execute(sa.text("SELECT path, error_code FROM images WHERE job_id = :job"), {"job": job_id})
-        assert {row.path: row.error_code for row in rows} == {p: found and found[0] for p, found in decoded.items()}
+        rows = connection.execute(
+            sa.text("SELECT path, error_code FROM images WHERE job_id = :job"), {"job": job_id}
+        )
+        assert {row.path: row.error_code for row in rows} == {
+            p: found and found[0] for p, found in decoded.items()
+        }
     assert worker_processes(worker.pid) == before

@@ -20,7 +20,13 @@ def load_all(which: str) -> dict[str, Any]:
     """Runs the program that loads them; anything but a refusal or a sound release makes it fail."""
     command = [sys.executable, "-m", "tests.hostile.load_all", which]
     done = subprocess.run(
-        command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
+        command,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
     )
     assert done.returncode == 0, (done.returncode, done.stderr[-3000:])
     found: dict[str, Any] = json.loads(done.stdout)
@@ -32,7 +38,9 @@ def assert_refused(found: dict[str, list[str] | None], *names: str) -> None:
     taken = [name for name in names if (one := found[name]) is None or one[0] not in REFUSED]
     assert taken == []
     said = {name: one[1] for name, one in found.items() if one}
-    assert [name for name, text in said.items() if "MemoryError" in text or "RecursionError" in text] == []
+    assert [
+        name for name, text in said.items() if "MemoryError" in text or "RecursionError" in text
+    ] == []
     assert max(map(len, said.values())) < 1000
 
 
@@ -55,8 +63,12 @@ def test_no_hostile_pickle_is_loaded_as_a_model() -> None:
     assert found["sound"] is None
     mutants = Counter(one and one[0] for name, one in found.items() if name[:4].isdigit())
     assert mutants.total() == MUTANTS
-    assert mutants[None] < 0.05 * MUTANTS  # Those broken in a weight's last bits are releases still.
-    assert min(mutants[kind] for kind in ("PickleCorruptError", "PickleHostileError")) > 100  # Both are reached.
+    assert (
+        mutants[None] < 0.05 * MUTANTS
+    )  # Those broken in a weight's last bits are releases still.
+    assert (
+        min(mutants[kind] for kind in ("PickleCorruptError", "PickleHostileError")) > 100
+    )  # Both are reached.
 
 
 @pytest.mark.timeout(600)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from models import jobs, results
-from models.results import Filter
-from models.states import JobStatus, Outcome
+from models.store import jobs, results
+from models.store.results import Filter
+from models.store.states import JobStatus, Outcome
 from tests.integration.deployment import Deployment, audit, make_faces
 from tests.services import wait_until
 
@@ -18,16 +18,25 @@ def test_an_image_that_crashes_its_decoder_is_found_and_all_others_are_classifie
     either: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(FAULT), prepend=os.pathsep)
-    either.environment |= {"CUEMILL_BATCH_SIZE": "4", "CUEMILL_WORKERS": "1"}  # A worker's start takes a second.
+    either.environment |= {
+        "CUEMILL_BATCH_SIZE": "4",
+        "CUEMILL_WORKERS": "1",
+    }  # A worker's start takes a second.
     folder = make_faces(tmp_path / "faces", 12)
     victim = folder / "face-00006.jpg"
     sound = victim.read_bytes()
-    victim.write_bytes(sound[:2] + b"\xff\xfe\0\x08poison" + sound[2:])  # A comment; the picture is a picture.
+    victim.write_bytes(
+        sound[:2] + b"\xff\xfe\0\x08poison" + sound[2:]
+    )  # A comment; the picture is a picture.
     database = either.database()
     either.start("worker")
     job_id = int(either.run("enqueue", folder).stdout)
-    wait_until(lambda: jobs.get(database, job_id).status is JobStatus.COMPLETED, "the job to complete", 180)
+    wait_until(
+        lambda: jobs.get(database, job_id).status is JobStatus.COMPLETED, "the job to complete", 180
+    )
     audit(database, job_id, 12)
     assert jobs.get(database, job_id).counts.classified == 11
     failed = results.page(database, Filter(job_id, outcome=Outcome.FAILED))
-    assert [(record.path, record.error and record.error["code"]) for record in failed] == [(victim.name, "worker_died")]
+    assert [(record.path, record.error and record.error["code"]) for record in failed] == [
+        (victim.name, "worker_died")
+    ]

@@ -28,9 +28,14 @@ def embedded(tmp_path: Path, tiny_model: Path) -> Iterator[Deployment]:
 
 
 @pytest.fixture
-def scaled(tmp_path: Path, tiny_model: Path, postgres_server: Postgres, redis_server: Redis) -> Iterator[Deployment]:
+def scaled(
+    tmp_path: Path, tiny_model: Path, postgres_server: Postgres, redis_server: Redis
+) -> Iterator[Deployment]:
     redis_server.flush()
-    services = {"CUEMILL_DATABASE_URL": postgres_server.create_database(), "CUEMILL_BROKER_URL": redis_server.url}
+    services = {
+        "CUEMILL_DATABASE_URL": postgres_server.create_database(),
+        "CUEMILL_BROKER_URL": redis_server.url,
+    }
     with deployment("scaled", settings(tmp_path, tiny_model) | services) as made:
         yield made
 

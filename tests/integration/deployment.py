@@ -14,8 +14,8 @@ from typing import Any
 import httpx2 as httpx
 from PIL import Image
 
-from models.database import Database
 from models.settings import Settings
+from models.store.database import Database
 from tests.faults.oracle import Verdict, judge
 from tests.services import free_port, wait_until
 
@@ -33,7 +33,9 @@ class Deployment:
 
     @property
     def variables(self) -> dict[str, str]:
-        others = {name: value for name, value in os.environ.items() if not name.startswith("CUEMILL_")}
+        others = {
+            name: value for name, value in os.environ.items() if not name.startswith("CUEMILL_")
+        }
         return {**others, **self.environment}
 
     def run(
@@ -48,7 +50,12 @@ class Deployment:
             timeout=timeout_s,
             check=False,
         )
-        assert done.returncode == exit_code, (arguments, done.returncode, done.stdout[-3000:], done.stderr[-3000:])
+        assert done.returncode == exit_code, (
+            arguments,
+            done.returncode,
+            done.stdout[-3000:],
+            done.stderr[-3000:],
+        )
         return done
 
     def json(self, *arguments: str | Path) -> Any:
@@ -56,7 +63,9 @@ class Deployment:
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Starts a program that runs until the deployment is stopped."""
-        process = subprocess.Popen([*CUEMILL, *arguments], env=self.variables, start_new_session=True)
+        process = subprocess.Popen(
+            [*CUEMILL, *arguments], env=self.variables, start_new_session=True
+        )
         self._stack.callback(stop, process)
         self.programs.append(process)
         return process
@@ -75,13 +84,17 @@ class Deployment:
         return self._client(port)
 
     def _client(self, port: int) -> httpx.Client:
-        client = self._stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30))
+        client = self._stack.enter_context(
+            httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
+        )
         wait_until(lambda: _answers(client), "the API to answer")
         return client
 
     def database(self) -> Database:
         """The same database, seen by the test itself."""
-        variables = {name.removeprefix("CUEMILL_").lower(): value for name, value in self.environment.items()}
+        variables = {
+            name.removeprefix("CUEMILL_").lower(): value for name, value in self.environment.items()
+        }
         settings = Settings(_env_file=None, **variables)  # type: ignore[arg-type]
         database = Database(settings.database)
         self._stack.callback(database.close)
@@ -146,8 +159,14 @@ class Usage:
 
 def usage(program: int, classified: int) -> Usage:
     pids = worker_processes(program)
-    rss = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6 for pid in pids]
-    ticks = [sum(map(int, Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13])) for pid in pids]
+    rss = [
+        int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+        for pid in pids
+    ]
+    ticks = [
+        sum(map(int, Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]))
+        for pid in pids
+    ]
     return Usage(classified, max(rss), sum(ticks) / os.sysconf("SC_CLK_TCK"))
 
 
@@ -167,7 +186,9 @@ def make_faces(folder: Path, count: int, size: int = 48) -> Path:
 
 def audit(database: Database, job_id: int, expected: int) -> None:
     """Checks that nothing in the database is lost, doubled or miscounted, nor left undone."""
-    assert judge(database.url.render_as_string(hide_password=False), {job_id: expected}) == Verdict()
+    assert (
+        judge(database.url.render_as_string(hide_password=False), {job_id: expected}) == Verdict()
+    )
 
 
 def processes_of(group: int) -> list[int]:
@@ -175,7 +196,11 @@ def processes_of(group: int) -> list[int]:
     found = []
     for entry in Path("/proc").iterdir():
         try:
-            if entry.name.isdigit() and os.getpgid(int(entry.name)) == group and not _is_zombie(entry):
+            if (
+                entry.name.isdigit()
+                and os.getpgid(int(entry.name)) == group
+                and not _is_zombie(entry)
+            ):
                 found.append(int(entry.name))
         except (ProcessLookupError, FileNotFoundError):
             continue

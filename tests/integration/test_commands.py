@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from models import jobs
-from models.database import Database
-from models.states import JobStatus
+from models.store import jobs
+from models.store.database import Database
+from models.store.states import JobStatus
 from tests.integration.deployment import CUEMILL, Deployment, audit, make_faces, processes_of
 from tests.services import wait_until
 
@@ -21,13 +21,21 @@ def start_classify(embedded: Deployment, folder: Path) -> tuple[subprocess.Popen
     database = embedded.database()
     database.upgrade()
     process = subprocess.Popen(
-        [*CUEMILL, "classify", str(folder)], env=embedded.variables, start_new_session=True, stderr=subprocess.PIPE
+        [*CUEMILL, "classify", str(folder)],
+        env=embedded.variables,
+        start_new_session=True,
+        stderr=subprocess.PIPE,
     )
-    wait_until(lambda: jobs.newest(database) and jobs.newest(database)[0].counts.classified >= 64, "progress")
+    wait_until(
+        lambda: jobs.newest(database) and jobs.newest(database)[0].counts.classified >= 64,
+        "progress",
+    )
     return process, database
 
 
-def test_classify_prints_results_on_stdout_and_the_summary_last_on_stderr(embedded: Deployment, tmp_path: Path) -> None:
+def test_classify_prints_results_on_stdout_and_the_summary_last_on_stderr(
+    embedded: Deployment, tmp_path: Path
+) -> None:
     folder = make_faces(tmp_path / "faces", 40)
     done = embedded.run("classify", folder, "--format", "jsonl")
     assert len([json.loads(line) for line in done.stdout.splitlines()]) == 40
@@ -35,7 +43,9 @@ def test_classify_prints_results_on_stdout_and_the_summary_last_on_stderr(embedd
     assert last.startswith("Job 1 completed: 40 images, 40 classified")
 
 
-def test_classify_writes_a_file_in_the_format_its_name_says(embedded: Deployment, tmp_path: Path) -> None:
+def test_classify_writes_a_file_in_the_format_its_name_says(
+    embedded: Deployment, tmp_path: Path
+) -> None:
     folder, output = make_faces(tmp_path / "faces", 3), tmp_path / "out.csv"
     done = embedded.run("classify", folder, "-o", output)
     assert done.stdout == ""
@@ -44,7 +54,9 @@ def test_classify_writes_a_file_in_the_format_its_name_says(embedded: Deployment
     embedded.run("classify", folder, "-o", tmp_path / "absent" / "out.csv", exit_code=2)
 
 
-def test_interrupted_it_says_how_to_go_on_and_goes_on_where_it_was(embedded: Deployment, tmp_path: Path) -> None:
+def test_interrupted_it_says_how_to_go_on_and_goes_on_where_it_was(
+    embedded: Deployment, tmp_path: Path
+) -> None:
     folder = make_faces(tmp_path / "faces", 3000)
     process, database = start_classify(embedded, folder)
     os.killpg(process.pid, signal.SIGINT)
@@ -62,7 +74,9 @@ def test_interrupted_it_says_how_to_go_on_and_goes_on_where_it_was(embedded: Dep
     audit(database, 1, 3000)
 
 
-def test_killed_outright_its_workers_are_gone_with_it_and_it_goes_on(embedded: Deployment, tmp_path: Path) -> None:
+def test_killed_outright_its_workers_are_gone_with_it_and_it_goes_on(
+    embedded: Deployment, tmp_path: Path
+) -> None:
     folder = make_faces(tmp_path / "faces", 2000)
     process, database = start_classify(embedded, folder)
     process.kill()
@@ -72,7 +86,9 @@ def test_killed_outright_its_workers_are_gone_with_it_and_it_goes_on(embedded: D
     audit(database, 1, 2000)
 
 
-def test_classify_works_on_its_own_job_whatever_else_is_queued(embedded: Deployment, tmp_path: Path) -> None:
+def test_classify_works_on_its_own_job_whatever_else_is_queued(
+    embedded: Deployment, tmp_path: Path
+) -> None:
     embedded.run("enqueue", make_faces(tmp_path / "large", 500))
     embedded.run("classify", make_faces(tmp_path / "small", 3))
     assert embedded.json("status", "1")["status"] == "queued"
@@ -116,8 +132,14 @@ def test_a_model_that_cannot_be_used_is_one_sentence_and_nothing_is_queued(
     folder = make_faces(tmp_path / "faces", 2)
     hostile = tmp_path / "hostile.pkl"
     hostile.write_bytes(b"cos\nsystem\n(S'true'\ntR.")
-    assert "can't be checked" in embedded.run("classify", folder, "--model", hostile, exit_code=1).stderr
-    assert "neither a file nor a known release" in embedded.run("classify", folder, "--model", "x", exit_code=2).stderr
+    assert (
+        "can't be checked"
+        in embedded.run("classify", folder, "--model", hostile, exit_code=1).stderr
+    )
+    assert (
+        "neither a file nor a known release"
+        in embedded.run("classify", folder, "--model", "x", exit_code=2).stderr
+    )
     assert embedded.json("jobs") == []
 
 
@@ -156,7 +178,10 @@ def test_up_serves_and_works_in_one_command(embedded: Deployment, tmp_path: Path
     folder = make_faces(tmp_path / "faces", 30)
     client = embedded.up(tmp_path)
     job = client.post("/v1/jobs", json={"folder": str(folder)}).json()
-    wait_until(lambda: client.get(f"/v1/jobs/{job['id']}").json()["status"] == "completed", "the job to complete")
+    wait_until(
+        lambda: client.get(f"/v1/jobs/{job['id']}").json()["status"] == "completed",
+        "the job to complete",
+    )
     assert client.get(f"/v1/jobs/{job['id']}").json()["counts"]["classified"] == 30
 
 

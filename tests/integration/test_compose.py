@@ -56,7 +56,11 @@ def interpolate(text: str, variables: Mapping[str, str]) -> str:
 
 def read_dockerfile() -> dict[str, list[tuple[str, str]]]:
     """Each stage's instructions, the first of which is FROM."""
-    lines = [line for line in (ROOT / "Dockerfile").read_text().splitlines() if line and not line.startswith("#")]
+    lines = [
+        line
+        for line in (ROOT / "Dockerfile").read_text().splitlines()
+        if line and not line.startswith("#")
+    ]
     stages: dict[str, list[tuple[str, str]]] = {}
     for line in "\n".join(lines).replace("\\\n", "").splitlines():
         instruction, rest = line.split(maxsplit=1)
@@ -76,7 +80,9 @@ def instructions(target: str, name: str) -> list[str]:
     if target not in STAGES:
         return []
     _, base = STAGES[target][0]
-    return instructions(base, name) + [rest for instruction, rest in STAGES[target] if instruction == name]
+    return instructions(base, name) + [
+        rest for instruction, rest in STAGES[target] if instruction == name
+    ]
 
 
 def program(service: dict[str, Any]) -> list[str]:
@@ -98,27 +104,41 @@ class Stack:
     """
 
     def __init__(
-        self, folder: Path, variables: dict[str, str], replaced: dict[str, str], extra: dict[str, list[str]]
+        self,
+        folder: Path,
+        variables: dict[str, str],
+        replaced: dict[str, str],
+        extra: dict[str, list[str]],
     ) -> None:
         self._folder = folder
         self._variables = variables
         self._replaced = replaced
         self._extra = extra
-        self._services: dict[str, dict[str, Any]] = change(SERVICES, lambda t: interpolate(self.here(t), variables))
+        self._services: dict[str, dict[str, Any]] = change(
+            SERVICES, lambda t: interpolate(self.here(t), variables)
+        )
         self._stack = ExitStack()
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def here(self, text: str) -> str:
         """A text of the file, with this machine's addresses and paths."""
-        return re.sub("|".join(map(re.escape, self._replaced)), lambda match: self._replaced[match[0]], text)
+        return re.sub(
+            "|".join(map(re.escape, self._replaced)), lambda match: self._replaced[match[0]], text
+        )
 
     def up(self) -> None:
         """Starts what `docker compose up` starts, each service when its dependencies are as it demands."""
-        needs = {name: s.get("depends_on", {}) for name, s in self._services.items() if "profiles" not in s}
+        needs = {
+            name: s.get("depends_on", {})
+            for name, s in self._services.items()
+            if "profiles" not in s
+        }
         for name in TopologicalSorter(needs).static_order():
             for needed, gate in needs[name].items():
                 self._wait_for(needed, gate["condition"])
-            if name != "postgres":  # The private server runs; of the file's service only the healthcheck does.
+            if (
+                name != "postgres"
+            ):  # The private server runs; of the file's service only the healthcheck does.
                 self._start(name)
         for name in needs:
             if "healthcheck" in self._services[name]:
@@ -135,7 +155,9 @@ class Stack:
         folder = self._folder / name
         folder.mkdir()
         command = [*program(self._services[name]), *self._extra.get(name, [])]
-        process = subprocess.Popen(command, env=self._environment(name), cwd=folder, start_new_session=True)
+        process = subprocess.Popen(
+            command, env=self._environment(name), cwd=folder, start_new_session=True
+        )
         self._stack.callback(stop, process)
         self.processes[name] = process
 
@@ -147,7 +169,11 @@ class Stack:
         try:
             timeout_s = int(check["timeout"].removesuffix("s"))
             done = subprocess.run(
-                command, env=self._environment(name), timeout=timeout_s, capture_output=True, check=False
+                command,
+                env=self._environment(name),
+                timeout=timeout_s,
+                capture_output=True,
+                check=False,
             )
         except subprocess.TimeoutExpired:
             return False
@@ -172,7 +198,9 @@ def images(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def stack(tmp_path: Path, images: Path, tiny_model: Path, postgres_server: Postgres) -> Iterator[Stack]:
+def stack(
+    tmp_path: Path, images: Path, tiny_model: Path, postgres_server: Postgres
+) -> Iterator[Stack]:
     redis_port = str(free_port())
     made = Stack(
         tmp_path,
@@ -206,7 +234,12 @@ def test_services_start_in_order_and_classify_a_folder_that_is_sent_over_http(st
 
     with redis.Redis.from_url(stack.here("redis://redis:6379"), decode_responses=True) as queue:
         asked = queue.config_get("appendonly", "appendfsync", "save", "maxmemory-policy")
-    assert asked == {"appendonly": "yes", "appendfsync": "everysec", "save": "", "maxmemory-policy": "noeviction"}
+    assert asked == {
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "save": "",
+        "maxmemory-policy": "noeviction",
+    }
 
     with httpx.Client(base_url=stack.here("http://127.0.0.1:8000"), timeout=30) as client:
         submitted = client.post("/v1/jobs", json={"folder": stack.here("/images/study")})
@@ -228,11 +261,15 @@ def test_services_start_in_order_and_classify_a_folder_that_is_sent_over_http(st
 def test_what_a_user_has_to_set_is_asked_for_by_name() -> None:
     with pytest.raises(LookupError, match=r"POSTGRES_PASSWORD: set it in \.env"):
         change(SERVICES["postgres"], lambda text: interpolate(text, {}))
-    with pytest.raises(LookupError, match=r"IMAGES: set it in \.env to the folder that holds your images"):
+    with pytest.raises(
+        LookupError, match=r"IMAGES: set it in \.env to the folder that holds your images"
+    ):
         change(SERVICES["worker"], lambda text: interpolate(text, {"POSTGRES_PASSWORD": "secret"}))
 
 
-def test_programs_wait_for_the_migration_and_everything_for_what_can_tell_that_it_is_ready() -> None:
+def test_programs_wait_for_the_migration_and_everything_for_what_can_tell_that_it_is_ready() -> (
+    None
+):
     gates = {
         (name, needed): gate["condition"]
         for name, service in SERVICES.items()
@@ -267,7 +304,11 @@ def test_no_service_has_privileges_a_writable_system_or_a_port_for_other_hosts(n
 @pytest.mark.parametrize("name", SERVICES)
 def test_no_service_runs_as_root(name: str) -> None:
     service = SERVICES[name]
-    user = instructions(service["build"]["target"], "USER")[-1] if "build" in service else service["user"]
+    user = (
+        instructions(service["build"]["target"], "USER")[-1]
+        if "build" in service
+        else service["user"]
+    )
     assert user.split(":")[0] not in ("", "0", "root")
 
 
@@ -281,7 +322,9 @@ def test_the_volumes_a_service_names_exist(name: str) -> None:
 def test_what_an_image_runs_is_a_command_of_ours(name: str) -> None:
     entry, *arguments = program(SERVICES[name])
     assert entry == "cuemill"
-    shown = subprocess.run([*CUEMILL, *arguments, "--help"], capture_output=True, text=True, check=False)
+    shown = subprocess.run(
+        [*CUEMILL, *arguments, "--help"], capture_output=True, text=True, check=False
+    )
     assert (shown.returncode, "Usage: cuemill" in shown.stdout) == (0, True), shown.stderr
 
 

@@ -14,9 +14,9 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from models.database import Database
-from models.health import State, check_progress, snapshot
+from models.health.checks import State, check_progress, snapshot
 from models.settings import Settings
+from models.store.database import Database
 from tests.integration.deployment import Deployment, audit, deployment, make_faces, worker_processes
 from tests.integration.test_jobs import wait_for_end, wait_for_progress
 from tests.services import Postgres, Redis, run_postgres, wait_until
@@ -34,7 +34,9 @@ def worker_names(database: Database) -> list[str]:
 
 
 def stands_still(database: Database) -> bool:
-    settings = Settings(_env_file=None, lease_s=3, sweep_s=0.5, rehint_s=5)  # As the fixtures set them.
+    settings = Settings(
+        _env_file=None, lease_s=3, sweep_s=0.5, rehint_s=5
+    )  # As the fixtures set them.
     return check_progress(snapshot(database), settings).state is State.PROBLEM
 
 
@@ -69,7 +71,9 @@ def test_a_worker_is_seen_while_it_runs_and_missed_by_nobody_once_it_was_stopped
     assert checks(either)["workers"] == ("ok", "No worker runs, and nothing waits for one.")
 
 
-def test_a_killed_worker_is_reported_by_name_until_another_takes_its_place(either: Deployment, tmp_path: Path) -> None:
+def test_a_killed_worker_is_reported_by_name_until_another_takes_its_place(
+    either: Deployment, tmp_path: Path
+) -> None:
     folder = make_faces(tmp_path / "faces", 2000)
     database = either.database()
     worker = either.start("worker")
@@ -117,7 +121,9 @@ def is_unlocked(path: str) -> bool:
         return True
 
 
-def test_workers_that_hang_are_told_from_workers_that_work(either: Deployment, tmp_path: Path) -> None:
+def test_workers_that_hang_are_told_from_workers_that_work(
+    either: Deployment, tmp_path: Path
+) -> None:
     folder = make_faces(tmp_path / "faces", 2000)
     database = either.database()
     worker = either.start("worker")
@@ -181,7 +187,10 @@ def test_a_database_that_hangs_or_is_gone_is_named_and_found_again(
     own_postgres: tuple[Postgres, Stoppable], tmp_path: Path, tiny_model: Path
 ) -> None:
     server, processes = own_postgres
-    environment = {"CUEMILL_DATABASE_URL": server.create_database(), "CUEMILL_MODEL": str(tiny_model)}
+    environment = {
+        "CUEMILL_DATABASE_URL": server.create_database(),
+        "CUEMILL_MODEL": str(tiny_model),
+    }
     with deployment("polling", environment | {"CUEMILL_DATA_DIR": str(tmp_path / "data")}) as made:
         client = made.serve(tmp_path)
         assert ready(client)["status"] == "ok"
@@ -216,7 +225,9 @@ def test_a_disk_that_fills_up_is_named_and_makes_the_api_unready_until_there_is_
     assert client.get("/readyz").is_success
 
 
-def test_a_folder_that_the_api_should_read_and_that_is_gone_is_named(embedded: Deployment, tmp_path: Path) -> None:
+def test_a_folder_that_the_api_should_read_and_that_is_gone_is_named(
+    embedded: Deployment, tmp_path: Path
+) -> None:
     images = tmp_path / "images"
     images.mkdir()
     client = embedded.serve(images)
@@ -225,7 +236,9 @@ def test_a_folder_that_the_api_should_read_and_that_is_gone_is_named(embedded: D
     assert ready(client) == {
         "status": "degraded",
         "checks": {
-            **dict.fromkeys(("database", "writes", "workers", "progress", "trainings", "disk", "queue"), "ok"),
+            **dict.fromkeys(
+                ("database", "writes", "workers", "progress", "trainings", "disk", "queue"), "ok"
+            ),
             "images": f"{images} doesn't exist. Mount it, or change CUEMILL_IMAGE_ROOTS.",
         },
     }

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from models import jobs
-from models.database import Database
 from models.labels import EMOTIONS
-from models.states import JobStatus
+from models.store import jobs
+from models.store.database import Database
+from models.store.states import JobStatus
 from tests.integration.deployment import Deployment, audit, make_faces
 from tests.services import Redis, wait_until
 
@@ -43,7 +43,12 @@ BAD = {
     "pipe.jpg": "not_a_file",
     "prose.jpg": "not_an_image",
 }
-GOOD = {"face-00000.jpg", "really-a-jpeg.png", "caf\\xe9.jpg", *(f"sub/face-0000{i}.jpg" for i in range(3))}
+GOOD = {
+    "face-00000.jpg",
+    "really-a-jpeg.png",
+    "caf\\xe9.jpg",
+    *(f"sub/face-0000{i}.jpg" for i in range(3)),
+}
 
 
 def test_every_image_of_a_mixed_folder_ends_as_one_row_the_same_in_every_format(
@@ -54,7 +59,10 @@ def test_every_image_of_a_mixed_folder_ends_as_one_row_the_same_in_every_format(
     watched = either.run("status", job, "--watch")
     assert "6 classified, 6 unreadable" in watched.stderr
 
-    records = [json.loads(line) for line in either.run("results", job, "--format", "jsonl").stdout.splitlines()]
+    records = [
+        json.loads(line)
+        for line in either.run("results", job, "--format", "jsonl").stdout.splitlines()
+    ]
     assert {r["path"]: r["error"]["code"] for r in records if r["outcome"] == "unreadable"} == BAD
     classified = [r for r in records if r["outcome"] == "classified"]
     assert {r["path"] for r in classified} == GOOD
@@ -62,24 +70,33 @@ def test_every_image_of_a_mixed_folder_ends_as_one_row_the_same_in_every_format(
         assert list(record["scores"]) == list(EMOTIONS)
         assert abs(sum(record["scores"].values()) - 1) < 1e-4
         assert record["emotion"] == max(record["scores"], key=record["scores"].get)
-        assert (record["score"], record["face"]) == (record["scores"][record["emotion"]], {"index": 0, "box": None})
+        assert (record["score"], record["face"]) == (
+            record["scores"][record["emotion"]],
+            {"index": 0, "box": None},
+        )
         assert record["model"] == "tiny"
 
     assert json.loads(either.run("results", job, "--format", "json").stdout) == records
     rows = list(csv.DictReader(io.StringIO(either.run("results", job, "--format", "csv").stdout)))
     assert [row["path"] for row in rows] == [record["path"] for record in records]
-    assert [row["happiness"] for row in rows if row["emotion"]] == [str(r["scores"]["happiness"]) for r in classified]
+    assert [row["happiness"] for row in rows if row["emotion"]] == [
+        str(r["scores"]["happiness"]) for r in classified
+    ]
     table = either.run("results", job).stdout
     assert all(path in table for path in [*GOOD, *BAD])
 
     client = either.serve(mixed)
-    assert client.get(f"/v1/jobs/{job}/results", params={"limit": 1000}).json()["results"] == records
+    assert (
+        client.get(f"/v1/jobs/{job}/results", params={"limit": 1000}).json()["results"] == records
+    )
     lines = client.get(f"/v1/jobs/{job}/results.jsonl").text.splitlines()
     assert [json.loads(line) for line in lines] == records
     audit(either.database(), int(job), 12)
 
 
-def test_a_folder_is_submitted_polled_read_and_deleted_over_http(either: Deployment, tmp_path: Path) -> None:
+def test_a_folder_is_submitted_polled_read_and_deleted_over_http(
+    either: Deployment, tmp_path: Path
+) -> None:
     folder = make_faces(tmp_path / "faces", 100)
     client = either.serve(tmp_path)
     either.start("worker")
@@ -98,10 +115,16 @@ def test_a_folder_is_submitted_polled_read_and_deleted_over_http(either: Deploym
 
     wait_until(ended, "the job to complete")
     job = seen[-1]
-    assert (job["counts"]["classified"], job["metadata"], job["folder"]) == (100, {"study": "a"}, str(folder))
+    assert (job["counts"]["classified"], job["metadata"], job["folder"]) == (
+        100,
+        {"study": "a"},
+        str(folder),
+    )
     paths, after = [], None
     while True:
-        page = client.get(f"{place}/results", params={"limit": 30} | ({"after": after} if after else {})).json()
+        page = client.get(
+            f"{place}/results", params={"limit": 30} | ({"after": after} if after else {})
+        ).json()
         paths += [result["path"] for result in page["results"]]
         after = page["next"]
         if after is None:
@@ -115,14 +138,21 @@ def test_a_folder_is_submitted_polled_read_and_deleted_over_http(either: Deploym
 
 
 def wait_for_progress(database: Database, job_id: int, images: int) -> None:
-    wait_until(lambda: jobs.get(database, job_id).counts.classified >= images, f"{images} images to be classified")
+    wait_until(
+        lambda: jobs.get(database, job_id).counts.classified >= images,
+        f"{images} images to be classified",
+    )
 
 
 def wait_for_end(database: Database, job_id: int) -> None:
-    wait_until(lambda: jobs.get(database, job_id).status is JobStatus.COMPLETED, "the job to complete", 120)
+    wait_until(
+        lambda: jobs.get(database, job_id).status is JobStatus.COMPLETED, "the job to complete", 120
+    )
 
 
-def test_cancel_stops_a_running_job_and_keeps_what_is_finished(either: Deployment, tmp_path: Path) -> None:
+def test_cancel_stops_a_running_job_and_keeps_what_is_finished(
+    either: Deployment, tmp_path: Path
+) -> None:
     folder = make_faces(tmp_path / "faces", 6000)
     database = either.database()
     either.start("worker")
@@ -140,7 +170,9 @@ def test_cancel_stops_a_running_job_and_keeps_what_is_finished(either: Deploymen
     either.run("status", str(job_id), exit_code=2)
 
 
-def test_a_folder_that_changes_while_it_is_read_loses_no_file_that_stayed(either: Deployment, tmp_path: Path) -> None:
+def test_a_folder_that_changes_while_it_is_read_loses_no_file_that_stayed(
+    either: Deployment, tmp_path: Path
+) -> None:
     folder = make_faces(tmp_path / "faces", 1000)
     database = either.database()
     either.start("worker")
@@ -167,7 +199,9 @@ def test_a_folder_that_vanishes_before_it_is_read_fails_the_job_with_its_reason(
     assert "doesn't exist" in ended.stderr
 
 
-def test_a_folder_is_accepted_while_the_queue_is_away(scaled: Deployment, redis_server: Redis, tmp_path: Path) -> None:
+def test_a_folder_is_accepted_while_the_queue_is_away(
+    scaled: Deployment, redis_server: Redis, tmp_path: Path
+) -> None:
     folder = make_faces(tmp_path / "faces", 20)
     client = scaled.serve(tmp_path)
     redis_server.kill()

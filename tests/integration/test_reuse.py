@@ -8,20 +8,26 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from models import jobs, pickles, releases
-from models.states import JobStatus
-from models.tables import Job
+from models.release.files import save_release
+from models.store import jobs, releases
+from models.store.states import JobStatus
+from models.store.tables import Job
+from tests.builders import tiny_release
 from tests.integration.deployment import Deployment, audit, make_faces
 from tests.services import wait_until
-from tests.tiny import tiny_release
 
 
 def records(either: Deployment, job: str) -> list[dict[str, object]]:
     lines = either.run("results", job, "--format", "jsonl").stdout.splitlines()
-    return [{name: value for name, value in json.loads(line).items() if name != "job_id"} for line in lines]
+    return [
+        {name: value for name, value in json.loads(line).items() if name != "job_id"}
+        for line in lines
+    ]
 
 
-def test_an_unchanged_folder_is_reused_unless_fresh_is_asked_for(either: Deployment, tmp_path: Path) -> None:
+def test_an_unchanged_folder_is_reused_unless_fresh_is_asked_for(
+    either: Deployment, tmp_path: Path
+) -> None:
     folder = make_faces(tmp_path / "faces", 100)
     either.start("worker")
     first = either.run("enqueue", folder).stdout.strip()
@@ -37,7 +43,9 @@ def test_an_unchanged_folder_is_reused_unless_fresh_is_asked_for(either: Deploym
         audit(either.database(), int(job), 100)
     shutil.copy(folder / "face-00001.jpg", folder / "face-00002.jpg")
     client = either.serve(tmp_path)
-    place = client.post("/v1/jobs", json={"folder": str(folder), "trust_mtime": True}).headers["Location"]
+    place = client.post("/v1/jobs", json={"folder": str(folder), "trust_mtime": True}).headers[
+        "Location"
+    ]
     wait_until(lambda: client.get(place).json()["status"] == "completed", "the job to complete")
     job = client.get(place).json()
     assert (job["reused"], job["counts"]["classified"], job["expires_at"]) == (100, 100, None)
@@ -59,12 +67,14 @@ def test_classify_again_says_how_many_it_reused(embedded: Deployment, tmp_path: 
     assert "reused" not in embedded.run("classify", folder, "--fresh").stderr
 
 
-def test_stale_rows_are_run_again_by_the_promoted_release(either: Deployment, tmp_path: Path) -> None:
+def test_stale_rows_are_run_again_by_the_promoted_release(
+    either: Deployment, tmp_path: Path
+) -> None:
     folder = make_faces(tmp_path / "faces", 50)
     either.start("worker")
     job = either.run("enqueue", folder).stdout.strip()
     either.run("status", job, "--watch")
-    pickles.save(replace(tiny_release(), name="other"), tmp_path / "other.pkl")
+    save_release(replace(tiny_release(), name="other"), tmp_path / "other.pkl")
     either.run("models", "promote", tmp_path / "other.pkl")
     (folder / "face-00007.jpg").unlink()
     assert "50 images are queued again" in either.run("retry", job, "--stale").stderr
@@ -75,15 +85,19 @@ def test_stale_rows_are_run_again_by_the_promoted_release(either: Deployment, tm
     audit(either.database(), int(job), 50)
     client = either.serve(tmp_path)
     assert client.post(f"/v1/jobs/{job}/retry", params={"stale": True}).json()["retried"] == 1
-    wait_until(lambda: client.get(f"/v1/jobs/{job}").json()["status"] == "completed", "the job to complete")
+    wait_until(
+        lambda: client.get(f"/v1/jobs/{job}").json()["status"] == "completed", "the job to complete"
+    )
     assert client.post(f"/v1/jobs/{job}/retry").json()["retried"] == 0
 
 
-def test_a_job_keeps_its_release_though_another_is_promoted_while_it_runs(either: Deployment, tmp_path: Path) -> None:
+def test_a_job_keeps_its_release_though_another_is_promoted_while_it_runs(
+    either: Deployment, tmp_path: Path
+) -> None:
     folder = make_faces(tmp_path / "faces", 100)
     for number in range(100, 6_000):
         (folder / f"face-{number:05}.jpg").hardlink_to(folder / f"face-{number % 100:05}.jpg")
-    pickles.save(replace(tiny_release(), name="other"), tmp_path / "other.pkl")
+    save_release(replace(tiny_release(), name="other"), tmp_path / "other.pkl")
     database = either.database()
     either.start("worker")
     begun = int(either.run("enqueue", folder).stdout)
@@ -104,7 +118,10 @@ def test_a_job_past_its_retention_is_deleted_by_the_sweep_of_running_workers(
     folder = make_faces(tmp_path / "faces", 30)
     database = either.database()
     either.start("worker")
-    kept, gone = (either.run("enqueue", folder, "--retention-days", days).stdout.strip() for days in ("9", "7"))
+    kept, gone = (
+        either.run("enqueue", folder, "--retention-days", days).stdout.strip()
+        for days in ("9", "7")
+    )
     for job in (kept, gone):
         assert "It is deleted after" not in either.run("status", job, "--watch").stderr
         assert either.json("status", job)["expires_at"] is not None
@@ -112,6 +129,8 @@ def test_a_job_past_its_retention_is_deleted_by_the_sweep_of_running_workers(
         for job in (kept, gone):
             moment = jobs.get(database, int(job)).queued_at - timedelta(days=8)
             connection.execute(sa.update(Job).where(Job.id == int(job)).values(completed_at=moment))
-    wait_until(lambda: [job.id for job in jobs.newest(database)] == [int(kept)], "the job to be deleted")
+    wait_until(
+        lambda: [job.id for job in jobs.newest(database)] == [int(kept)], "the job to be deleted"
+    )
     either.run("status", gone, exit_code=2)
     audit(database, int(kept), 30)

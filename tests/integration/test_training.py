@@ -35,7 +35,9 @@ def epochs_done(history: Path) -> int:
     return len(json.loads(history.read_text())["epochs"]) if history.exists() else 0
 
 
-def test_from_a_folder_to_a_model_that_classifies(embedded: Deployment, faces: Path, tmp_path: Path) -> None:
+def test_from_a_folder_to_a_model_that_classifies(
+    embedded: Deployment, faces: Path, tmp_path: Path
+) -> None:
     built = embedded.run("dataset", "build", tmp_path / "pair", "--data", faces)
     assert "(100, 48, 48, 3)" in built.stderr
     run = tmp_path / "run"
@@ -44,14 +46,18 @@ def test_from_a_folder_to_a_model_that_classifies(embedded: Deployment, faces: P
     assert "model1" in trained.stdout
     assert "It has seen 2 of 28 emotions: Happiness, Sadness." in trained.stderr
     model = run / "Model1_trained.pkl"
-    classified = embedded.run("classify", make_faces(tmp_path / "new", 5), "--model", model, "--format", "jsonl")
+    classified = embedded.run(
+        "classify", make_faces(tmp_path / "new", 5), "--model", model, "--format", "jsonl"
+    )
     assert {json.loads(line)["model"] for line in classified.stdout.splitlines()} == {"Model1"}
 
     assert "are uncertain: below a score of" in classified.stderr
     assert classified.stderr.splitlines()[-1].startswith("Job 1 completed: 5 images")
 
     held_out = make_labelled(tmp_path / "others", {"happy": 6, "sad": 4}, seed=1)
-    table = embedded.run("evaluate", model, "--data", held_out, "--report", tmp_path / "report").stdout
+    table = embedded.run(
+        "evaluate", model, "--data", held_out, "--report", tmp_path / "report"
+    ).stdout
     assert "precision" in table
     assert "accuracy with mirror image" in table
     figures = embedded.json("evaluate", model, "--data", held_out)
@@ -60,12 +66,22 @@ def test_from_a_folder_to_a_model_that_classifies(embedded: Deployment, faces: P
     assert figures["by_label"]["happiness"]["support"] == 6
     assert (tmp_path / "report" / "report.html").stat().st_size > 50_000
 
-    assert embedded.run("models", "inspect", "Model1").stdout == embedded.run("models", "inspect", model).stdout
+    assert (
+        embedded.run("models", "inspect", "Model1").stdout
+        == embedded.run("models", "inspect", model).stdout
+    )
     int8 = json.loads(embedded.run("models", "inspect", model).stdout)["int8"]
     assert (int8["accuracy"], int8["images"]) == (pytest.approx(int8["accuracy_f32"], abs=0.1), 20)
-    again = embedded.run("models", "quantize", model, "--data", held_out, "-o", tmp_path / "again.pkl").stderr
+    again = embedded.run(
+        "models", "quantize", model, "--data", held_out, "-o", tmp_path / "again.pkl"
+    ).stderr
     assert "in float32, on 10 images. Workers" in again
-    assert json.loads(embedded.run("models", "inspect", tmp_path / "again.pkl").stdout)["int8"]["images"] == 10
+    assert (
+        json.loads(embedded.run("models", "inspect", tmp_path / "again.pkl").stdout)["int8"][
+            "images"
+        ]
+        == 10
+    )
     twice = embedded.run("models", "quantize", model, "--data", held_out, "-o", model, exit_code=2)
     assert "exists; give another file" in twice.stderr
 
@@ -75,7 +91,15 @@ def test_a_training_that_is_stopped_goes_on_when_it_is_run_again(
     embedded: Deployment, faces: Path, tmp_path: Path, signal_number: signal.Signals
 ) -> None:
     history = tmp_path / "run" / "model1" / "history.json"
-    command = ["train", "--data", str(faces), "--candidates", "model1", "--run-dir", str(tmp_path / "run")]
+    command = [
+        "train",
+        "--data",
+        str(faces),
+        "--candidates",
+        "model1",
+        "--run-dir",
+        str(tmp_path / "run"),
+    ]
     process = subprocess.Popen([*CUEMILL, *command], env=embedded.variables, start_new_session=True)
     wait_until(lambda: epochs_done(history) >= 2, "two epochs")
     process.send_signal(signal_number)
@@ -106,20 +130,34 @@ def test_a_training_over_http_ends_in_a_release_that_new_jobs_use_once_promoted(
 ) -> None:
     client, place = start_training(either, faces)
     either.start("worker")
-    before = client.post("/v1/jobs", json={"folder": str(make_faces(faces.parent / "new", 20))}).json()
+    before = client.post(
+        "/v1/jobs", json={"folder": str(make_faces(faces.parent / "new", 20))}
+    ).json()
     either.start("worker", "--queue", "training")
-    wait_until(lambda: client.get(place).json()["status"] in ("completed", "failed"), "the training to end", 120)
+    wait_until(
+        lambda: client.get(place).json()["status"] in ("completed", "failed"),
+        "the training to end",
+        120,
+    )
     training = client.get(place).json()
     assert training["status"] == "completed", training["error"]
-    assert [epoch["epoch"] for epoch in training["history"]] == list(range(1, len(training["history"]) + 1))
+    assert [epoch["epoch"] for epoch in training["history"]] == list(
+        range(1, len(training["history"]) + 1)
+    )
     assert len(training["history"]) == training["comparison"][0]["epochs"]
     client.post(f"/v1/models/{training['model_release_id']}/promote")
     after = client.post("/v1/jobs", json={"folder": str(faces.parent / "new")}).json()
     wait_until(
-        lambda: all(client.get(f"/v1/jobs/{job['id']}").json()["status"] == "completed" for job in (before, after)),
+        lambda: all(
+            client.get(f"/v1/jobs/{job['id']}").json()["status"] == "completed"
+            for job in (before, after)
+        ),
         "both jobs to complete",
     )
-    models = [client.get(f"/v1/jobs/{job['id']}/results").json()["results"][0]["model"] for job in (before, after)]
+    models = [
+        client.get(f"/v1/jobs/{job['id']}/results").json()["results"][0]["model"]
+        for job in (before, after)
+    ]
     assert models == ["tiny", "Model1"]
     audit(either.database(), after["id"], 20)
     assert "* Model1" in " ".join(either.run("models", "list").stdout.split())
@@ -139,20 +177,32 @@ def test_a_training_whose_worker_ends_is_gone_on_with_by_the_next(
     before = client.get(place).json()
     assert before["status"] == ("running" if signal_number is signal.SIGKILL else "queued")
     either.start("worker", "--queue", "training")
-    wait_until(lambda: len(client.get(place).json()["history"]) > len(before["history"]), "another epoch", 120)
+    wait_until(
+        lambda: len(client.get(place).json()["history"]) > len(before["history"]),
+        "another epoch",
+        120,
+    )
     after = client.get(place).json()
     assert after["history"][: len(before["history"])] == before["history"]
     assert client.post(f"{place}/cancel").json()["status"] == "cancelled"
 
 
-def test_a_cancelled_training_leaves_its_worker_free_for_the_next(either: Deployment, faces: Path) -> None:
+def test_a_cancelled_training_leaves_its_worker_free_for_the_next(
+    either: Deployment, faces: Path
+) -> None:
     client, place = start_training(either, faces, candidates=["model3"])
     either.start("worker", "--queue", "training")
-    wait_until(lambda: client.get(place).json()["candidate"] == "model3", "the candidate to begin", 120)
+    wait_until(
+        lambda: client.get(place).json()["candidate"] == "model3", "the candidate to begin", 120
+    )
     client.post(f"{place}/cancel")
     client.post("/v1/trainings", json={"data": [str(faces.parent)]})
     (faces.parent / "sad").mkdir(exist_ok=True)
-    wait_until(lambda: client.get("/v1/trainings").json()["trainings"][0]["status"] == "failed", "the next", 120)
+    wait_until(
+        lambda: client.get("/v1/trainings").json()["trainings"][0]["status"] == "failed",
+        "the next",
+        120,
+    )
     newest, cancelled = client.get("/v1/trainings").json()["trainings"]
     assert cancelled["status"] == "cancelled"
     assert newest["error"]["code"] == "data"
@@ -163,27 +213,45 @@ def test_a_cancelled_training_leaves_its_worker_free_for_the_next(either: Deploy
     ("arguments", "code", "said"),
     [
         (["train", "--data", "nowhere"], 1, "nowhere is not a folder"),
-        (["train", "--data", "FACES", "--candidates", "model9"], 2, "no candidate 'model9'; there are: model1, model2"),
-        (["train", "--data", "FACES", "--candidates", "model2", "--weights", "absent.h5"], 1, "--weights none"),
+        (
+            ["train", "--data", "FACES", "--candidates", "model9"],
+            2,
+            "no candidate 'model9'; there are: model1, model2",
+        ),
+        (
+            ["train", "--data", "FACES", "--candidates", "model2", "--weights", "absent.h5"],
+            1,
+            "--weights none",
+        ),
         (["evaluate", "NoModel", "--data", "FACES"], 2, "neither a file nor a known release"),
-        (["dataset", "build", "out", "--data", "FACES", "--prefix", "a/b"], 2, "can't begin a file's name"),
+        (
+            ["dataset", "build", "out", "--data", "FACES", "--prefix", "a/b"],
+            2,
+            "can't begin a file's name",
+        ),
     ],
 )
 def test_what_cannot_be_trained_is_one_sentence(
     embedded: Deployment, faces: Path, arguments: list[str], code: int, said: str
 ) -> None:
-    done = embedded.run(*[str(faces) if word == "FACES" else word for word in arguments], exit_code=code)
+    done = embedded.run(
+        *[str(faces) if word == "FACES" else word for word in arguments], exit_code=code
+    )
     assert said in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_pickle_from_elsewhere_is_imported_and_classifies(embedded: Deployment, tmp_path: Path) -> None:
-    wild = Path(__file__).parents[1] / "trainer" / "wild" / "windows211.pkl"
+def test_a_pickle_from_elsewhere_is_imported_and_classifies(
+    embedded: Deployment, tmp_path: Path
+) -> None:
+    wild = Path(__file__).parents[1] / "trainer" / "keras_import" / "fixtures" / "windows211.pkl"
     imported = embedded.json("models", "import", wild, "-o", tmp_path / "reference.pkl")
     assert imported["preprocessing"]["channel_order"] == "bgr"
     assert imported["data"]["imported"]["keras"] == "2.11.0"
     assert "unknown" in embedded.run("models", "list").stdout
-    done = embedded.run("classify", make_faces(tmp_path / "new", 3), "--model", "windows211", "--format", "jsonl")
+    done = embedded.run(
+        "classify", make_faces(tmp_path / "new", 3), "--model", "windows211", "--format", "jsonl"
+    )
     assert {json.loads(line)["model"] for line in done.stdout.splitlines()} == {"windows211"}
     again = embedded.run("models", "import", wild, "-o", tmp_path / "reference.pkl", exit_code=2)
     assert "exists; give another file" in again.stderr

@@ -18,7 +18,9 @@ def gradient(count: int = 64, side: int = 16) -> NDArray[np.uint8]:
     return np.asarray(np.tile(row[None, None, :, None], (count, side, 1, 3)), np.uint8)
 
 
-def change(images: NDArray[np.uint8], size: int = 16, seed: int = 0, **options: Any) -> NDArray[np.uint8]:
+def change(
+    images: NDArray[np.uint8], size: int = 16, seed: int = 0, **options: Any
+) -> NDArray[np.uint8]:
     return replace(STILL, **options).apply(images, size, np.random.default_rng(seed))
 
 
@@ -33,9 +35,18 @@ def test_without_any_change_an_image_is_itself_or_its_mirror_image_about_as_ofte
 
 @pytest.mark.parametrize(
     "options",
-    [{"degrees": 20.0}, {"zoom": 0.3}, {"shift": 4}, {"contrast": 0.5}, {"brightness": 60.0}, {"erase": 1.0}],
+    [
+        {"degrees": 20.0},
+        {"zoom": 0.3},
+        {"shift": 4},
+        {"contrast": 0.5},
+        {"brightness": 60.0},
+        {"erase": 1.0},
+    ],
 )
-def test_each_change_alone_makes_images_differ_and_keeps_their_form(options: dict[str, Any]) -> None:
+def test_each_change_alone_makes_images_differ_and_keeps_their_form(
+    options: dict[str, Any],
+) -> None:
     images = np.random.default_rng(1).integers(0, 256, (32, 16, 16, 3), np.uint8)
     changed = change(images, **options)
     assert changed.dtype == np.uint8
@@ -69,7 +80,9 @@ def test_a_smaller_size_holds_the_whole_face() -> None:
 def test_the_same_seed_gives_the_same_images_and_another_others() -> None:
     everything = Augmentation()
     images = gradient()
-    first, again, other = (everything.apply(images, 16, np.random.default_rng(seed)) for seed in (0, 0, 1))
+    first, again, other = (
+        everything.apply(images, 16, np.random.default_rng(seed)) for seed in (0, 0, 1)
+    )
     assert (first == again).all()
     assert (first != other).any()
 
@@ -82,7 +95,12 @@ def test_sizes_go_by_the_share_of_the_epochs() -> None:
 
 def test_the_last_epochs_are_sharp() -> None:
     ending = Augmentation(sharp=0.1)
-    assert [ending.at(epoch, 20) == ending for epoch in (1, 18, 19, 20)] == [True, True, False, False]
+    assert [ending.at(epoch, 20) == ending for epoch in (1, 18, 19, 20)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
     assert ending.at(20, 20) == replace(ending, degrees=0, zoom=0, mixup=0)
     assert Augmentation().at(20, 20) == Augmentation()
 

@@ -48,7 +48,9 @@ def describe(layer: keras.Layer) -> str:
     config = layer.get_config()
     words = [type(layer).__name__]
     words += [str(config[key]) for key in ("filters", "units", "rate") if key in config]
-    words += ["x".join(map(str, config[key])) for key in ("kernel_size", "pool_size") if key in config]
+    words += [
+        "x".join(map(str, config[key])) for key in ("kernel_size", "pool_size") if key in config
+    ]
     if "kernel_size" in config:
         words.append(config["padding"])
     if "activation" in config:
@@ -89,7 +91,12 @@ def test_model3_flattens_576_values_and_gives_28(model3: keras.Model) -> None:
     ],
 )
 def test_the_references_candidates_are_fitted_by_its_recipes(
-    name: str, parameters: int, optimizer: type[keras.Optimizer], rate: float, epochs: int, patience: int
+    name: str,
+    parameters: int,
+    optimizer: type[keras.Optimizer],
+    rate: float,
+    epochs: int,
+    patience: int,
 ) -> None:
     candidate = CANDIDATES[name]
     made = candidate.optimizer(100)
@@ -101,7 +108,10 @@ def test_the_references_candidates_are_fitted_by_its_recipes(
 
 def test_mobilenetv2_is_frozen_in_model2_alone() -> None:
     trainable = {
-        name: sum(weight.shape.num_elements() for weight in CANDIDATES[name].build((48, 48, 3), 28).trainable_weights)
+        name: sum(
+            weight.shape.num_elements()
+            for weight in CANDIDATES[name].build((48, 48, 3), 28).trainable_weights
+        )
         for name in ("model2", "model4", "mobilenetv2")
     }
     assert trainable == {"model2": 35_868, "model4": 2_259_740, "mobilenetv2": 2_259_740}
@@ -132,7 +142,9 @@ def test_pretrained_layers_take_the_weights_of_a_file_given_or_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: str
 ) -> None:
     """Of Keras' older form, as what it fetches is, or of its newer one."""
-    source = keras.applications.MobileNetV2(input_shape=(224, 224, 3), include_top=False, weights=None)
+    source = keras.applications.MobileNetV2(
+        input_shape=(224, 224, 3), include_top=False, weights=None
+    )
     (tmp_path / "models").mkdir()
     if weights.endswith(".weights.h5"):
         source.save_weights(tmp_path / "models" / weights)
@@ -142,12 +154,16 @@ def test_pretrained_layers_take_the_weights_of_a_file_given_or_fetched(
     model = CANDIDATES["model2"].build((48, 48, 3), 28)
     load_pretrained(model, weights if weights == "imagenet" else str(tmp_path / "models" / weights))
     for name in ("Conv1", "block_3_depthwise", "Conv_1_bn"):
-        pairs = zip(model.get_layer(name).get_weights(), source.get_layer(name).get_weights(), strict=True)
+        pairs = zip(
+            model.get_layer(name).get_weights(), source.get_layer(name).get_weights(), strict=True
+        )
         assert all((one == other).all() for one, other in pairs)
 
 
 @pytest.mark.parametrize("content", [None, b"no weights"])
-def test_weights_that_cannot_be_had_are_named_with_a_way_out(tmp_path: Path, content: bytes | None) -> None:
+def test_weights_that_cannot_be_had_are_named_with_a_way_out(
+    tmp_path: Path, content: bytes | None
+) -> None:
     file = tmp_path / "absent.weights.h5"
     if content:
         file.write_bytes(content)
@@ -174,4 +190,10 @@ def test_a_candidates_scores_are_float32_in_any_precision(policy: str) -> None:
 
 def test_the_rate_rises_for_a_twentieth_of_the_steps_then_falls_as_a_cosine() -> None:
     rate = _cosine(epochs=10, steps=20, peak=0.1)
-    assert [round(float(rate(step)), 4) for step in (0, 5, 10, 105, 200)] == [0.001, 0.0505, 0.1, 0.05, 0.0]
+    assert [round(float(rate(step)), 4) for step in (0, 5, 10, 105, 200)] == [
+        0.001,
+        0.0505,
+        0.1,
+        0.05,
+        0.0,
+    ]

@@ -9,18 +9,20 @@ import numpy as np
 import pytest
 from keras import layers
 
-from models import pickles
 from models.errors import EngineError
 from models.labels import EMOTIONS
-from models.pickles import Release
-from models.preprocessing import Preprocessing
+from models.pictures.preprocessing import Preprocessing
+from models.release.files import load_release, save_release
+from models.release.release import Release
 from tests.networks import randomise
 from trainer.candidates import model3
 from trainer.export import export, to_nodes
 
 
 def exported(model: keras.Model) -> Release:
-    return export(model, "Model3", Preprocessing(), ("anger",), {"val_accuracy": 0.5}, {"a": 1}, {"b": 2})
+    return export(
+        model, "Model3", Preprocessing(), ("anger",), {"val_accuracy": 0.5}, {"a": 1}, {"b": 2}
+    )
 
 
 def sequence(*steps: keras.Layer) -> keras.Model:
@@ -47,7 +49,9 @@ def test_each_layer_and_activation_becomes_a_node_and_dropout_vanishes(release: 
 
 def test_nodes_form_a_chain_from_the_input(release: Release) -> None:
     names = [node["name"] for node in release.network]
-    assert [node["inputs"] for node in release.network] == [[name] for name in ["input", *names[:-1]]]
+    assert [node["inputs"] for node in release.network] == [
+        [name] for name in ["input", *names[:-1]]
+    ]
     assert len(set(names)) == len(names)
 
 
@@ -60,7 +64,13 @@ def test_a_node_says_all_there_is_to_know_of_its_layer(release: Release) -> None
             "weights": {"kernel": "conv2d/kernel", "bias": "conv2d/bias"},
             "attributes": {"strides": [1, 1], "padding": "same"},
         },
-        {"op": "relu", "name": "conv2d/relu", "inputs": ["conv2d"], "weights": {}, "attributes": {}},
+        {
+            "op": "relu",
+            "name": "conv2d/relu",
+            "inputs": ["conv2d"],
+            "weights": {},
+            "attributes": {},
+        },
         {
             "op": "batch_norm",
             "name": "batch_normalization",
@@ -74,26 +84,42 @@ def test_a_node_says_all_there_is_to_know_of_its_layer(release: Release) -> None
             "attributes": {"epsilon": 0.001},
         },
     ]
-    assert release.network[6]["attributes"] == {"size": [2, 2], "strides": [2, 2], "padding": "valid"}
+    assert release.network[6]["attributes"] == {
+        "size": [2, 2],
+        "strides": [2, 2],
+        "padding": "valid",
+    }
 
 
 def test_every_weight_is_there_once_in_float32(network: keras.Model, release: Release) -> None:
     named = [name for node in release.network for name in node["weights"].values()]
     assert sorted(named) == sorted(release.weights)
     assert len(set(named)) == len(named)
-    assert sum(array.size for array in release.weights.values()) == network.count_params() == 3_265_372
+    assert (
+        sum(array.size for array in release.weights.values()) == network.count_params() == 3_265_372
+    )
     assert {array.dtype for array in release.weights.values()} == {np.dtype(np.float32)}
-    assert (release.weights["conv2d_1/kernel"] == network.get_layer("conv2d_1").get_weights()[0]).all()
+    assert (
+        release.weights["conv2d_1/kernel"] == network.get_layer("conv2d_1").get_weights()[0]
+    ).all()
 
 
 def test_a_pickle_of_model3_stays_under_20_mb(release: Release, tmp_path: Path) -> None:
-    pickles.save(release, tmp_path / "model.pkl")
+    save_release(release, tmp_path / "model.pkl")
     assert (tmp_path / "model.pkl").stat().st_size < 20_000_000
 
 
 def test_what_is_said_about_the_network_goes_along(release: Release) -> None:
-    assert (release.name, release.labels, release.trained_labels) == ("Model3", EMOTIONS, ("anger",))
-    assert (release.metrics, release.data, release.training) == ({"val_accuracy": 0.5}, {"a": 1}, {"b": 2})
+    assert (release.name, release.labels, release.trained_labels) == (
+        "Model3",
+        EMOTIONS,
+        ("anger",),
+    )
+    assert (release.metrics, release.data, release.training) == (
+        {"val_accuracy": 0.5},
+        {"a": 1},
+        {"b": 2},
+    )
     assert set(release.versions) == {"python", "keras", "tensorflow", "numpy"}
 
 
@@ -105,8 +131,8 @@ def test_kerass_config_is_kept_without_how_it_was_compiled(network: keras.Model)
 
 
 def test_what_was_saved_comes_back(release: Release, tmp_path: Path) -> None:
-    pickles.save(release, tmp_path / "model.pkl")
-    loaded = pickles.load(tmp_path / "model.pkl")
+    save_release(release, tmp_path / "model.pkl")
+    loaded = load_release(tmp_path / "model.pkl")
     assert (loaded.network, loaded.keras_config) == (release.network, release.keras_config)
     assert all((loaded.weights[name] == array).all() for name, array in release.weights.items())
 
@@ -132,16 +158,33 @@ def test_a_layer_without_bias_names_none() -> None:
             lambda: layers.Dense(2, activation="gelu", name="odd"),
             "Layer odd has activation 'gelu'.*: relu, relu6, softmax",
         ),
-        (lambda: layers.Conv2D(2, 3, dilation_rate=2, name="odd"), r"odd has dilation_rate \(2, 2\); only \(1, 1\)"),
-        (lambda: layers.Conv2D(3, 3, groups=3, name="odd"), "odd has groups 3; only 1 can be exported"),
-        (lambda: layers.BatchNormalization(scale=False, name="odd"), "odd has scale False; only True"),
-        (lambda: layers.DepthwiseConv2D(3, depth_multiplier=2, name="odd"), "odd has depth_multiplier 2; only 1"),
+        (
+            lambda: layers.Conv2D(2, 3, dilation_rate=2, name="odd"),
+            r"odd has dilation_rate \(2, 2\); only \(1, 1\)",
+        ),
+        (
+            lambda: layers.Conv2D(3, 3, groups=3, name="odd"),
+            "odd has groups 3; only 1 can be exported",
+        ),
+        (
+            lambda: layers.BatchNormalization(scale=False, name="odd"),
+            "odd has scale False; only True",
+        ),
+        (
+            lambda: layers.DepthwiseConv2D(3, depth_multiplier=2, name="odd"),
+            "odd has depth_multiplier 2; only 1",
+        ),
         (lambda: layers.ReLU(3.0, name="odd"), "odd has max_value 3.0; only None and 6"),
-        (lambda: layers.ReLU(negative_slope=0.1, name="odd"), "odd has negative_slope 0.1; only 0.0"),
+        (
+            lambda: layers.ReLU(negative_slope=0.1, name="odd"),
+            "odd has negative_slope 0.1; only 0.0",
+        ),
         (lambda: layers.BatchNormalization(axis=1, name="odd"), "odd has axis 1; only -1"),
     ],
 )
-def test_what_no_engine_could_run_is_refused_by_name(make: Callable[[], keras.Layer], said: str) -> None:
+def test_what_no_engine_could_run_is_refused_by_name(
+    make: Callable[[], keras.Layer], said: str
+) -> None:
     with pytest.raises(EngineError, match=said):
         to_nodes(sequence(make()))
 

@@ -17,14 +17,14 @@ import tensorflow as tf
 from keras import layers
 
 from models.errors import DataError
-from models.preprocessing import Preprocessing
+from models.pictures.preprocessing import Preprocessing
 from trainer import fit as fit_module
 from trainer.augment import Augmentation
 from trainer.candidates import Candidate, Shape
-from trainer.data import Dataset
-from trainer.evaluate import measure, predict_all
+from trainer.datasets.dataset import Dataset
 from trainer.fit import Run, _Average, _Batches, fit, fuse_normalization
 from trainer.progress import Silent
+from trainer.quality.evaluation import measure, predict_all
 
 SIZE = Preprocessing(height=8, width=8)
 
@@ -44,12 +44,16 @@ def build(input_shape: Shape, num_classes: int) -> keras.Model:
     )
 
 
-TINY = Candidate("tiny", build, lambda _steps: keras.optimizers.Adam(1e-2), epochs=4, patience=4, batch_size=16)
+TINY = Candidate(
+    "tiny", build, lambda _steps: keras.optimizers.Adam(1e-2), epochs=4, patience=4, batch_size=16
+)
 QUICK = replace(TINY, epochs=1)
 FULL = replace(
     TINY,
     optimizer=lambda steps: keras.optimizers.SGD(
-        keras.optimizers.schedules.CosineDecay(0.01, 3 * steps, warmup_target=0.05, warmup_steps=steps)
+        keras.optimizers.schedules.CosineDecay(
+            0.01, 3 * steps, warmup_target=0.05, warmup_steps=steps
+        )
     ),
     augmentation=Augmentation(),
     label_smoothing=0.1,
@@ -142,7 +146,12 @@ def test_only_the_last_and_the_best_epoch_are_kept(tmp_path: Path) -> None:
     run = new_run(tmp_path)
     fit(run, dark_and_light(0), mislabelled(), Silent())
     assert run.best_epoch < 4
-    kept = {"history.json", "epoch-04.keras", "epoch-04.weights.h5", f"epoch-{run.best_epoch:02}.weights.h5"}
+    kept = {
+        "history.json",
+        "epoch-04.keras",
+        "epoch-04.weights.h5",
+        f"epoch-{run.best_epoch:02}.weights.h5",
+    }
     assert {path.name for path in tmp_path.iterdir()} == kept
 
 
@@ -161,15 +170,22 @@ def test_fitting_stops_when_no_epoch_is_better_for_as_long_as_the_patience(tmp_p
 
 
 @pytest.mark.parametrize("candidate", [TINY, FULL])
-def test_two_runs_with_one_seed_agree_and_another_seed_differs(tmp_path: Path, candidate: Candidate) -> None:
-    runs = [replace(new_run(tmp_path / str(n), candidate), seed=seed) for n, seed in enumerate((3, 3, 4))]
+def test_two_runs_with_one_seed_agree_and_another_seed_differs(
+    tmp_path: Path, candidate: Candidate
+) -> None:
+    runs = [
+        replace(new_run(tmp_path / str(n), candidate), seed=seed)
+        for n, seed in enumerate((3, 3, 4))
+    ]
     for run in runs:
         fit(run, dark_and_light(0), dark_and_light(1), Silent())
     assert histories_agree(runs[0], runs[1])
     assert not histories_agree(runs[0], runs[2])
 
 
-def test_a_run_with_schedule_augmentation_and_averaging_goes_on_as_if_never_killed(tmp_path: Path) -> None:
+def test_a_run_with_schedule_augmentation_and_averaging_goes_on_as_if_never_killed(
+    tmp_path: Path,
+) -> None:
     unbroken, killed = new_run(tmp_path / "unbroken", FULL), new_run(tmp_path / "killed", FULL)
     fit(unbroken, dark_and_light(0), dark_and_light(1), Silent())
     with pytest.raises(Killed):
@@ -188,7 +204,9 @@ def test_small_faces_first_and_whole_ones_at_the_end(tmp_path: Path) -> None:
             sides.append(0)
         inputs = keras.Input(input_shape)
         x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, activation="relu")(inputs))
-        return keras.Model(inputs, layers.Dense(num_classes, activation="softmax", dtype="float32")(x), name="tiny")
+        return keras.Model(
+            inputs, layers.Dense(num_classes, activation="softmax", dtype="float32")(x), name="tiny"
+        )
 
     candidate = replace(FULL, build=watched, augmentation=Augmentation(sizes=((0.5, 6),)))
     run = new_run(tmp_path, candidate)
@@ -199,7 +217,9 @@ def test_small_faces_first_and_whole_ones_at_the_end(tmp_path: Path) -> None:
     assert batches == [(16, 6, 6, 3)] * 2 + [(16, 8, 8, 3)] * 2
 
 
-def test_a_pretrained_network_fits_its_last_layer_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pretrained_network_fits_its_last_layer_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fit_module, "load_pretrained", lambda model, weights: None)
     candidate = replace(TINY, pretrained=True, head_epochs=2)
     run = replace(new_run(tmp_path, candidate), weights="given")
@@ -232,18 +252,31 @@ def test_a_metric_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.M
         fit(new_run(tmp_path), dark_and_light(0), dark_and_light(1), Silent())
 
 
-def test_a_run_killed_within_an_epoch_goes_on_from_the_epoch_before(tmp_path: Path, whole: Run) -> None:
+def test_a_run_killed_within_an_epoch_goes_on_from_the_epoch_before(
+    tmp_path: Path, whole: Run
+) -> None:
     with pytest.raises(Killed):
-        fit(new_run(tmp_path / "killed"), dark_and_light(0), dark_and_light(1), KilledInEpoch(3, strike))
+        fit(
+            new_run(tmp_path / "killed"),
+            dark_and_light(0),
+            dark_and_light(1),
+            KilledInEpoch(3, strike),
+        )
     resumed, recorder = new_run(tmp_path / "killed"), Recorder()
     fit(resumed, dark_and_light(0), dark_and_light(1), recorder)
     assert recorder.epochs == [3, 4]
     assert histories_agree(resumed, whole)
 
 
-@pytest.mark.parametrize(("function", "epochs_left"), [("os.replace", [2, 3, 4]), ("pathlib.Path.unlink", [3, 4])])
+@pytest.mark.parametrize(
+    ("function", "epochs_left"), [("os.replace", [2, 3, 4]), ("pathlib.Path.unlink", [3, 4])]
+)
 def test_a_run_killed_while_it_keeps_an_epoch_goes_on_consistently(
-    tmp_path: Path, whole: Run, monkeypatch: pytest.MonkeyPatch, function: str, epochs_left: list[int]
+    tmp_path: Path,
+    whole: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    function: str,
+    epochs_left: list[int],
 ) -> None:
     calls: list[object] = []
     replace_file = os.replace
@@ -264,8 +297,12 @@ def test_a_run_killed_while_it_keeps_an_epoch_goes_on_consistently(
     assert histories_agree(resumed, whole)
 
 
-def test_a_process_killed_by_the_system_leaves_a_run_that_goes_on(tmp_path: Path, whole: Run) -> None:
-    child = multiprocessing.get_context("spawn").Process(target=fit_until_killed, args=(tmp_path / "killed",))
+def test_a_process_killed_by_the_system_leaves_a_run_that_goes_on(
+    tmp_path: Path, whole: Run
+) -> None:
+    child = multiprocessing.get_context("spawn").Process(
+        target=fit_until_killed, args=(tmp_path / "killed",)
+    )
     child.start()
     child.join()
     assert child.exitcode == -signal.SIGKILL
@@ -280,13 +317,17 @@ def test_a_finished_run_is_not_fitted_again(tmp_path: Path) -> None:
     recorder = Recorder()
     second = fit(new_run(tmp_path, QUICK), dark_and_light(0), dark_and_light(1), recorder)
     assert recorder.epochs == []
-    assert all((a == b).all() for a, b in zip(first.get_weights(), second.get_weights(), strict=True))
+    assert all(
+        (a == b).all() for a, b in zip(first.get_weights(), second.get_weights(), strict=True)
+    )
 
 
 @pytest.mark.parametrize("rate", [1e30, float("nan")])
 def test_a_loss_that_is_no_number_raises_and_keeps_no_epoch(tmp_path: Path, rate: float) -> None:
     diverging = replace(TINY, optimizer=lambda _steps: keras.optimizers.SGD(rate))
-    with pytest.raises(DataError, match=r"The loss of tiny became (nan|inf) in epoch 1\. Lower its learning rate"):
+    with pytest.raises(
+        DataError, match=r"The loss of tiny became (nan|inf) in epoch 1\. Lower its learning rate"
+    ):
         fit(new_run(tmp_path, diverging), dark_and_light(0), dark_and_light(1), Silent())
     assert list(tmp_path.iterdir()) == []
 
@@ -294,7 +335,12 @@ def test_a_loss_that_is_no_number_raises_and_keeps_no_epoch(tmp_path: Path, rate
 def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
     fit(new_run(tmp_path, QUICK), dark_and_light(0), dark_and_light(1), Silent())
     with pytest.raises(DataError, match="holds a run with other seed, train; give another folder"):
-        fit(replace(new_run(tmp_path, QUICK), seed=7), dark_and_light(0, count=32), dark_and_light(1), Silent())
+        fit(
+            replace(new_run(tmp_path, QUICK), seed=7),
+            dark_and_light(0, count=32),
+            dark_and_light(1),
+            Silent(),
+        )
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '[{"loss": 1.0}]'])
@@ -312,8 +358,12 @@ def test_a_checkpoint_that_was_removed_is_named(tmp_path: Path) -> None:
         fit(new_run(tmp_path, QUICK), dark_and_light(0), dark_and_light(1), Silent())
 
 
-def test_fitting_in_bfloat16_gives_a_float32_network_and_leaves_the_policy_alone(tmp_path: Path) -> None:
-    model = fit(new_run(tmp_path, QUICK, "mixed_bfloat16"), dark_and_light(0), dark_and_light(1), Silent())
+def test_fitting_in_bfloat16_gives_a_float32_network_and_leaves_the_policy_alone(
+    tmp_path: Path,
+) -> None:
+    model = fit(
+        new_run(tmp_path, QUICK, "mixed_bfloat16"), dark_and_light(0), dark_and_light(1), Silent()
+    )
     assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
     assert {str(weights.dtype) for weights in model.get_weights()} == {"float32"}
     assert keras.config.dtype_policy().name == "float32"
@@ -343,14 +393,20 @@ def test_the_precision_follows_processor_and_network(
     assert Run(tmp_path, replace(TINY, pretrained=depthwise), SIZE).policy == policy
 
 
-@pytest.mark.parametrize(("capability", "policy"), [((9, 0), "mixed_bfloat16"), ((7, 5), "float32")])
+@pytest.mark.parametrize(
+    ("capability", "policy"), [((9, 0), "mixed_bfloat16"), ((7, 5), "float32")]
+)
 def test_the_precision_follows_the_gpu_where_there_is_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capability: tuple[int, int], policy: str
 ) -> None:
     """This machine need not have one: what TensorFlow says of it is made up."""
     monkeypatch.setattr(fit_module, "gains_by_bf16", lambda: False)
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
-    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda _gpu: {"compute_capability": capability})
+    monkeypatch.setattr(
+        tf.config.experimental,
+        "get_device_details",
+        lambda _gpu: {"compute_capability": capability},
+    )
     assert Run(tmp_path, TINY, SIZE).policy == policy
 
 
@@ -368,11 +424,15 @@ def test_fused_normalization_fits_as_keras_own_does() -> None:
     fitted = []
     for fused in (False, True):
         keras.utils.set_random_seed(0)
-        model = keras.Sequential([keras.Input((12, 12, 3)), keras.layers.BatchNormalization(), keras.layers.Flatten()])
+        model = keras.Sequential(
+            [keras.Input((12, 12, 3)), keras.layers.BatchNormalization(), keras.layers.Flatten()]
+        )
         if fused:
             fuse_normalization(model)
         graph = tf.function(partial(model, training=True)).get_concrete_function(images).graph
-        assert fused == any(operation.type.startswith("FusedBatchNorm") for operation in graph.get_operations())
+        assert fused == any(
+            operation.type.startswith("FusedBatchNorm") for operation in graph.get_operations()
+        )
         model.compile("sgd", "mse", jit_compile=False)
         model.fit(images, np.zeros((64, 432)), batch_size=32, epochs=3, shuffle=False, verbose=0)
         fitted.append([*model.get_weights(), model.predict(images, verbose=0)])
@@ -380,7 +440,9 @@ def test_fused_normalization_fits_as_keras_own_does() -> None:
         np.testing.assert_allclose(ours, own, rtol=1e-3, atol=1e-3)
 
 
-def test_a_resumed_run_normalizes_as_a_new_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_run_normalizes_as_a_new_one_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     used = []
     normalize = fit_module._normalize
 
@@ -390,7 +452,12 @@ def test_a_resumed_run_normalizes_as_a_new_one_does(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(fit_module, "_normalize", counted)
     for epochs in (1, 2):
-        fit(new_run(tmp_path, replace(TINY, epochs=epochs)), dark_and_light(0), dark_and_light(1), Silent())
+        fit(
+            new_run(tmp_path, replace(TINY, epochs=epochs)),
+            dark_and_light(0),
+            dark_and_light(1),
+            Silent(),
+        )
         assert used
         used.clear()
 

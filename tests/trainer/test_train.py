@@ -12,14 +12,14 @@ import pytest
 from keras import layers
 from PIL import Image
 
-from models import pickles
 from models.errors import DataError, NotFoundError
 from models.labels import EMOTIONS
-from models.preprocessing import Preprocessing
+from models.pictures.preprocessing import Preprocessing
+from models.release.files import load_release
 from trainer.candidates import CANDIDATES, Candidate, Shape
-from trainer.evaluate import measure, predict_all
+from trainer.datasets.load import load
 from trainer.progress import Silent
-from trainer.sources import load
+from trainer.quality.evaluation import measure, predict_all
 from trainer.train import Outcome, Plan, train
 from worker.engines.openvino import OpenVinoEngine
 
@@ -49,7 +49,9 @@ def fill(root: Path, counts: dict[str, int]) -> Path:
 
 @pytest.fixture(autouse=True)
 def small_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
-    candidate = Candidate("small", build, lambda _steps: keras.optimizers.Adam(1e-2), epochs=3, patience=3)
+    candidate = Candidate(
+        "small", build, lambda _steps: keras.optimizers.Adam(1e-2), epochs=3, patience=3
+    )
     lazy = replace(candidate, name="lazy", optimizer=lambda _steps: keras.optimizers.SGD(0.0))
     monkeypatch.setitem(CANDIDATES, "small", candidate)
     monkeypatch.setitem(CANDIDATES, "lazy", lazy)
@@ -69,10 +71,12 @@ def plan(data: Path, *validation: Path, **options: Any) -> Plan:
     return Plan((str(data),), tuple(map(str, validation)), **{"candidates": ("small",), **options})
 
 
-def test_training_writes_a_pickle_that_says_what_it_was_trained_on(tmp_path: Path, faces: Path, others: Path) -> None:
+def test_training_writes_a_pickle_that_says_what_it_was_trained_on(
+    tmp_path: Path, faces: Path, others: Path
+) -> None:
     output = tmp_path / "out" / "Small_trained.pkl"
     made = train(plan(faces, others), tmp_path / "run", output)
-    loaded = pickles.load(output, made.release.sha256)
+    loaded = load_release(output, made.release.sha256)
     assert (made.path, made.interrupted) == (output, False)
     assert (loaded.name, loaded.trained_labels) == ("Small", ("happiness", "sadness"))
     assert loaded.data["train"]["images"] == {"happiness": 40, "sadness": 20}
@@ -80,7 +84,8 @@ def test_training_writes_a_pickle_that_says_what_it_was_trained_on(tmp_path: Pat
     assert loaded.data["train"]["source"].endswith("/faces")
     assert loaded.training["optimizer"]["class_name"] == "Adam"
     assert {
-        key: loaded.training[key] for key in ("candidate", "batch_size", "epochs", "seed", "teachers", "start")
+        key: loaded.training[key]
+        for key in ("candidate", "batch_size", "epochs", "seed", "teachers", "start")
     } == {
         "candidate": "small",
         "batch_size": 32,
@@ -91,7 +96,9 @@ def test_training_writes_a_pickle_that_says_what_it_was_trained_on(tmp_path: Pat
     }
 
 
-def test_the_figures_in_the_pickle_are_those_an_engine_reaches(tmp_path: Path, faces: Path, others: Path) -> None:
+def test_the_figures_in_the_pickle_are_those_an_engine_reaches(
+    tmp_path: Path, faces: Path, others: Path
+) -> None:
     release = train(plan(faces, others), tmp_path / "run").release
     held_out = load([str(others)], Preprocessing())
     scores = predict_all(OpenVinoEngine(release, "f32").predict, held_out, Preprocessing())
@@ -100,17 +107,27 @@ def test_the_figures_in_the_pickle_are_those_an_engine_reaches(tmp_path: Path, f
     assert release.metrics["val_accuracy"] > 0.9
 
 
-def test_scores_are_calibrated_and_the_pickle_says_how(tmp_path: Path, faces: Path, others: Path) -> None:
+def test_scores_are_calibrated_and_the_pickle_says_how(
+    tmp_path: Path, faces: Path, others: Path
+) -> None:
     made = train(plan(faces, others), tmp_path / "run")
     raw = json.loads((tmp_path / "run" / "small" / "history.json").read_text())["epochs"]
     best = max(raw, key=lambda epoch: epoch["val_accuracy"])
-    assert set(made.release.calibration) == {"temperature", "ece_before", "ece_after", "uncertain_below", "coverage"}
+    assert set(made.release.calibration) == {
+        "temperature",
+        "ece_before",
+        "ece_after",
+        "uncertain_below",
+        "coverage",
+    }
     assert made.release.calibration["temperature"] != pytest.approx(1, abs=0.01)
     assert made.release.metrics["val_loss"] < best["val_loss"]
-    assert pickles.load(made.path).calibration == made.release.calibration
+    assert load_release(made.path).calibration == made.release.calibration
 
 
-def test_several_candidates_are_compared_and_the_best_is_pickled(tmp_path: Path, faces: Path, others: Path) -> None:
+def test_several_candidates_are_compared_and_the_best_is_pickled(
+    tmp_path: Path, faces: Path, others: Path
+) -> None:
     made = train(plan(faces, others, candidates=("lazy", "small")), tmp_path / "run")
     assert [row["candidate"] for row in made.comparison] == ["lazy", "small"]
     assert [row["chosen"] for row in made.comparison] == [False, True]
@@ -129,18 +146,34 @@ def test_the_choice_follows_the_figure_asked_for(
     def row(*_: Any) -> dict[str, Any]:
         accuracy, f1 = next(rows)
         some = dict.fromkeys(("parameters", "multiply_adds", "epochs", "best_epoch", "seconds"), 1)
-        return {"candidate": "x", "val_accuracy": accuracy, "val_macro_f1": f1, "chosen": False, **some}
+        return {
+            "candidate": "x",
+            "val_accuracy": accuracy,
+            "val_macro_f1": f1,
+            "chosen": False,
+            **some,
+        }
 
     monkeypatch.setattr("trainer.train._row", row)
     both = plan(faces, others, candidates=("lazy", "small"))
-    made = [train(replace(both, select_by=by), tmp_path / "run").release.name for by in ("accuracy", "macro_f1")]
+    made = [
+        train(replace(both, select_by=by), tmp_path / "run").release.name
+        for by in ("accuracy", "macro_f1")
+    ]
     assert made == ["Lazy", "Small"]
 
 
-def test_report_figures_and_card_lie_beside_the_pickle(tmp_path: Path, faces: Path, others: Path) -> None:
+def test_report_figures_and_card_lie_beside_the_pickle(
+    tmp_path: Path, faces: Path, others: Path
+) -> None:
     made = train(plan(faces, others, candidates=("lazy", "small")), tmp_path / "run")
     names = {path.name for path in (tmp_path / "run" / "figures").iterdir()}
-    assert names == {"learning_curves.png", "confusion_matrix.png", "reliability.png", "examples.png"}
+    assert names == {
+        "learning_curves.png",
+        "confusion_matrix.png",
+        "reliability.png",
+        "examples.png",
+    }
     page = made.report.read_text()
     assert page.count("data:image/png;base64,") == 4
     assert "http" not in page
@@ -159,16 +192,24 @@ def test_without_a_validation_source_a_fifth_is_held_out(tmp_path: Path, faces: 
     assert release.data["validation"]["images"] == {"happiness": 8, "sadness": 4}
 
 
-def test_pictures_in_both_splits_are_dropped_from_train_and_counted(tmp_path: Path, faces: Path, others: Path) -> None:
+def test_pictures_in_both_splits_are_dropped_from_train_and_counted(
+    tmp_path: Path, faces: Path, others: Path
+) -> None:
     for number in range(3):
-        (faces / "happy" / f"copy{number}.png").write_bytes((others / "sad" / f"{number}.png").read_bytes())
+        (faces / "happy" / f"copy{number}.png").write_bytes(
+            (others / "sad" / f"{number}.png").read_bytes()
+        )
     release = train(plan(faces, others), tmp_path / "run").release
     assert release.data["train"]["images"] == {"happiness": 40, "sadness": 20}
     assert release.data["train"]["dropped"] == 3
 
 
-def test_training_again_in_the_same_folder_gives_the_same_network(tmp_path: Path, faces: Path) -> None:
-    first, second = (train(plan(faces), tmp_path / "run", tmp_path / name).release for name in ("a.pkl", "b.pkl"))
+def test_training_again_in_the_same_folder_gives_the_same_network(
+    tmp_path: Path, faces: Path
+) -> None:
+    first, second = (
+        train(plan(faces), tmp_path / "run", tmp_path / name).release for name in ("a.pkl", "b.pkl")
+    )
     assert first.sha256 == second.sha256
 
 
@@ -189,7 +230,9 @@ class Recorder(Silent):
         self.told["batch"] = (epoch, done, total)
 
 
-def test_progress_is_told_of_data_candidates_batches_and_epochs(tmp_path: Path, faces: Path) -> None:
+def test_progress_is_told_of_data_candidates_batches_and_epochs(
+    tmp_path: Path, faces: Path
+) -> None:
     recorder = Recorder()
     train(plan(faces), tmp_path / "run", progress=recorder)
     assert recorder.told == {
@@ -221,17 +264,21 @@ def test_an_interruption_writes_the_best_so_far_and_can_be_gone_on_with(
     both = plan(faces, others, candidates=("small", "lazy"))
     made = train(both, tmp_path / "run", progress=Interrupt("lazy", 1))
     assert (made.interrupted, [row["candidate"] for row in made.comparison]) == (True, ["small"])
-    assert pickles.load(made.path).training["epochs"] == 3
+    assert load_release(made.path).training["epochs"] == 3
     again = train(both, tmp_path / "run")
     assert (again.interrupted, len(again.comparison)) == (False, 2)
 
 
-def test_an_interruption_within_a_run_keeps_its_best_epoch(tmp_path: Path, faces: Path, others: Path) -> None:
+def test_an_interruption_within_a_run_keeps_its_best_epoch(
+    tmp_path: Path, faces: Path, others: Path
+) -> None:
     made = train(plan(faces, others), tmp_path / "run", progress=Interrupt("small", 3))
     assert (made.interrupted, made.release.training["epochs"]) == (True, 2)
 
 
-def test_an_interruption_before_the_first_epoch_leaves_nothing(tmp_path: Path, faces: Path, others: Path) -> None:
+def test_an_interruption_before_the_first_epoch_leaves_nothing(
+    tmp_path: Path, faces: Path, others: Path
+) -> None:
     with pytest.raises(KeyboardInterrupt):
         train(plan(faces, others), tmp_path / "run", progress=Interrupt("small", 1))
     assert not list(tmp_path.glob("run/*.pkl"))
@@ -240,13 +287,18 @@ def test_an_interruption_before_the_first_epoch_leaves_nothing(tmp_path: Path, f
 def test_pretrained_layers_that_cannot_be_had_are_told_before_anything_is_fitted(
     tmp_path: Path, faces: Path, others: Path
 ) -> None:
-    both = replace(plan(faces, others, candidates=("small", "mobilenetv2")), weights=str(tmp_path / "missing.h5"))
+    both = replace(
+        plan(faces, others, candidates=("small", "mobilenetv2")),
+        weights=str(tmp_path / "missing.h5"),
+    )
     with pytest.raises(DataError, match="can't be had"):
         train(both, tmp_path / "run")
     assert not (tmp_path / "run" / "small").exists()
 
 
-def test_a_teachers_scores_are_most_of_the_targets(tmp_path: Path, faces: Path, others: Path) -> None:
+def test_a_teachers_scores_are_most_of_the_targets(
+    tmp_path: Path, faces: Path, others: Path
+) -> None:
     """A teacher that calls everything fear teaches fear."""
     fear = np.eye(28, dtype=np.float32)[EMOTIONS.index("fear")]
     made: Outcome = train(
@@ -267,31 +319,43 @@ def test_a_teachers_scores_are_most_of_the_targets(tmp_path: Path, faces: Path, 
         )
 
 
-def test_a_training_begins_with_the_weights_of_a_release(tmp_path: Path, faces: Path, others: Path) -> None:
+def test_a_training_begins_with_the_weights_of_a_release(
+    tmp_path: Path, faces: Path, others: Path
+) -> None:
     """One that learns nothing keeps them, so it scores as the release does."""
     first = train(plan(faces, others), tmp_path / "run").release
-    made = train(plan(faces, others, candidates=("lazy",), start=first.sha256), tmp_path / "lazy", start=first).release
+    made = train(
+        plan(faces, others, candidates=("lazy",), start=first.sha256),
+        tmp_path / "lazy",
+        start=first,
+    ).release
     assert made.training["start"] == first.sha256
     assert made.metrics["val_accuracy"] == first.metrics["val_accuracy"] > 0.9
     with pytest.raises(DataError, match="holds a run with other start"):
         train(plan(faces, others, candidates=("lazy",)), tmp_path / "lazy")
 
 
-def test_a_release_of_another_network_is_no_start(tmp_path: Path, faces: Path, others: Path) -> None:
+def test_a_release_of_another_network_is_no_start(
+    tmp_path: Path, faces: Path, others: Path
+) -> None:
     first = train(plan(faces, others), tmp_path / "run").release
     other = replace(first, weights={**first.weights, "more/kernel": np.zeros(3, np.float32)})
     with pytest.raises(DataError, match="Small is another network than small"):
         train(plan(faces, others), tmp_path / "other", start=other)
 
 
-def test_a_network_trained_on_grey_images_alone_is_shown_no_colour(tmp_path: Path, faces: Path) -> None:
+def test_a_network_trained_on_grey_images_alone_is_shown_no_colour(
+    tmp_path: Path, faces: Path
+) -> None:
     grey = tmp_path / "grey"
     for path in sorted(faces.rglob("*.png")):
         target = grey / path.relative_to(faces)
         target.parent.mkdir(parents=True, exist_ok=True)
         Image.open(path).convert("L").save(target)
     orders = {
-        folder.name: train(plan(folder), tmp_path / f"run-{folder.name}").release.preprocessing.channel_order
+        folder.name: train(
+            plan(folder), tmp_path / f"run-{folder.name}"
+        ).release.preprocessing.channel_order
         for folder in (faces, grey)
     }
     assert orders == {"faces": "rgb", "grey": "grey"}
@@ -300,7 +364,11 @@ def test_a_network_trained_on_grey_images_alone_is_shown_no_colour(tmp_path: Pat
 @pytest.mark.parametrize(
     ("options", "error", "said"),
     [
-        ({"candidates": ("small", "model9")}, NotFoundError, "no candidate 'model9'; there are: model1"),
+        (
+            {"candidates": ("small", "model9")},
+            NotFoundError,
+            "no candidate 'model9'; there are: model1",
+        ),
         ({"candidates": ()}, DataError, "needs one candidate and one source"),
         ({"data": ()}, DataError, "needs one candidate and one source"),
     ],

@@ -5,21 +5,29 @@ from pathlib import Path
 
 import numpy as np
 
-from models import jobs, pickles, releases, results
-from models.database import Database
-from models.jobs import Submission
-from models.results import Filter
+from models.release.files import save_release
 from models.settings import Settings
-from models.states import JobStatus, Outcome
+from models.store import jobs, releases, results
+from models.store.database import Database
+from models.store.jobs import Submission
+from models.store.results import Filter
+from models.store.states import JobStatus, Outcome
+from tests.builders import tiny_release
 from tests.integration.deployment import make_faces
-from tests.tiny import tiny_release
 from worker.pipeline import Pipeline
 from worker.scan import scan
 
 
-def test_scores_that_are_no_numbers_are_a_failed_image_not_a_result(db: Database, tmp_path: Path) -> None:
+def test_scores_that_are_no_numbers_are_a_failed_image_not_a_result(
+    db: Database, tmp_path: Path
+) -> None:
     tiny, model = tiny_release(), tmp_path / "overflowing.pkl"
-    pickles.save(replace(tiny, weights={**tiny.weights, "dense/kernel": np.full((288, 28), 3e38, np.float32)}), model)
+    save_release(
+        replace(
+            tiny, weights={**tiny.weights, "dense/kernel": np.full((288, 28), 3e38, np.float32)}
+        ),
+        model,
+    )
     settings = Settings(_env_file=None, model=model)
     submission = Submission(str(make_faces(tmp_path / "faces", 3)), releases.register(db, model))
     job, _ = jobs.submit(db, submission)

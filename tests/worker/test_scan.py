@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from models import batches, jobs, paths, scans
-from models.database import Database
-from models.jobs import JobView, Submission
 from models.settings import Settings
-from models.states import BatchState, JobStatus, Outcome
-from models.tables import Batch, Job
-from tests.models.test_jobs import rows_of
+from models.sources import walk as paths
+from models.store import batches, jobs, scans
+from models.store.database import Database
+from models.store.jobs import JobView, Submission
+from models.store.states import BatchState, JobStatus, Outcome
+from models.store.tables import Batch, Job
+from tests.models.store.test_jobs import rows_of
 from worker import scan as scanning
 from worker.lease import ClaimLostError, keeper
 from worker.scan import scan
@@ -41,11 +42,16 @@ def _commits_come_by_count_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 def found_in(db: Database, job: JobView) -> list[tuple[int, str]]:
     with db.read() as connection:
         query = sa.select(Batch.items).where(Batch.job_id == job.id).order_by(Batch.id)
-        return [(number, path) for items in connection.scalars(query) for number, path in items or ()]
+        return [
+            (number, path) for items in connection.scalars(query) for number, path in items or ()
+        ]
 
 
 def run(
-    db: Database, job: JobView, announce: Callable[[], object] = nothing, classify: Callable[[], object] = nothing
+    db: Database,
+    job: JobView,
+    announce: Callable[[], object] = nothing,
+    classify: Callable[[], object] = nothing,
 ) -> None:
     assert scan(db, SETTINGS, "worker", job.id, announce, classify)
 
@@ -76,7 +82,9 @@ def test_no_commit_has_more_than_its_share_of_paths(
     assert totals == [4, 12, 20, 28, 30]
 
 
-def test_a_lone_worker_gives_results_while_it_lists(db: Database, release_id: int, tmp_path: Path) -> None:
+def test_a_lone_worker_gives_results_while_it_lists(
+    db: Database, release_id: int, tmp_path: Path
+) -> None:
     job = submit(db, release_id, tmp_path / "faces", 30)
     seen: list[JobView] = []
 
@@ -116,7 +124,9 @@ def test_a_scan_killed_after_any_commit_is_gone_on_with_though_the_folder_change
     run(db, job)
     found = found_in(db, job)
     assert [number for number, _ in found] == list(range(31))
-    assert [path for _, path in found] == sorted([*(f"{i:03}.jpg" for i in range(30)), "029-late.jpg"])
+    assert [path for _, path in found] == sorted(
+        [*(f"{i:03}.jpg" for i in range(30)), "029-late.jpg"]
+    )
     assert jobs.get(db, job.id).counts.total == 31
 
 
@@ -132,7 +142,9 @@ def test_a_scan_cancelled_between_two_commits_stops_and_leaves_true_counts(
         assert set(connection.scalars(sa.select(Batch.state))) == {BatchState.CANCELLED}
 
 
-def test_a_scan_that_was_taken_over_adds_nothing_more(db: Database, release_id: int, tmp_path: Path) -> None:
+def test_a_scan_that_was_taken_over_adds_nothing_more(
+    db: Database, release_id: int, tmp_path: Path
+) -> None:
     job = submit(db, release_id, tmp_path / "faces", 30)
 
     def take_over() -> None:

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models import pickles
 from models.errors import ImageError
 from models.labels import EMOTIONS, FER2013
-from models.paths import read_image, walk
-from models.pickles import Release
+from models.release.files import load_release
+from models.release.release import Release
 from models.settings import SHIPPED_MODEL
+from models.sources.read import read_image
+from models.sources.walk import walk
 from worker.engines.openvino import OpenVinoEngine
 
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -61,7 +62,7 @@ GOLDEN = {
 
 @pytest.fixture(scope="module", params=sorted(GOLDEN))
 def shipped(request: pytest.FixtureRequest) -> Release:
-    return pickles.load(TRAINED / f"{request.param}_trained.pkl")
+    return load_release(TRAINED / f"{request.param}_trained.pkl")
 
 
 def scores(release: Release) -> dict[str, tuple[str, float]]:
@@ -80,7 +81,9 @@ def scores(release: Release) -> dict[str, tuple[str, float]]:
 
 def test_it_gives_the_samples_the_scores_it_always_gave(shipped: Release) -> None:
     found, golden = scores(shipped), GOLDEN[shipped.name]
-    assert {path: emotion for path, (emotion, _) in found.items()} == {path: e for path, (e, _) in golden.items()}
+    assert {path: emotion for path, (emotion, _) in found.items()} == {
+        path: e for path, (e, _) in golden.items()
+    }
     for path, (_, score) in found.items():
         assert score == pytest.approx(golden[path][1], abs=2e-3), path
 
@@ -93,7 +96,9 @@ def test_it_says_which_labels_it_has_seen(shipped: Release) -> None:
 
 
 def test_the_default_is_the_better_one() -> None:
-    found = {path.name: pickles.load(path).metrics["val_accuracy"] for path in TRAINED.glob("*.pkl")}
+    found = {
+        path.name: load_release(path).metrics["val_accuracy"] for path in TRAINED.glob("*.pkl")
+    }
     assert max(found, key=found.__getitem__) == SHIPPED_MODEL.name
 
 

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from openvino import opset13 as ops
 
 from models.errors import EngineError
-from models.pickles import Node, Release
+from models.release.release import Node, Release
 
 INPUT: Final = "input"
 QUANTIZED: Final = frozenset({"conv2d", "depthwise_conv2d", "dense"})
@@ -94,7 +94,9 @@ class _Step:
             and len(value) == 2
             and all(type(n) is int and least <= n <= MAX_EXTENT for n in value)
         ):
-            raise _NodeError(f"its {key} is {value!r}, expected two numbers from {least} to {MAX_EXTENT}")
+            raise _NodeError(
+                f"its {key} is {value!r}, expected two numbers from {least} to {MAX_EXTENT}"
+            )
         return value
 
     def padding(self) -> str:
@@ -143,14 +145,18 @@ def _make_nodes(release: Release, *, int8: bool) -> tuple[Any, dict[str, Any]]:
         try:
             _check_fields(node)
             label = f"node {node['name']!r} ({node['op']})"
-            made[_new_name(node, made)] = _OPS[_op(node)](_look_up(node, made, release, rounded)).output(0)
+            made[_new_name(node, made)] = _OPS[_op(node)](
+                _look_up(node, made, release, rounded)
+            ).output(0)
         except (_NodeError, RuntimeError) as error:  # OpenVINO's own complaints are RuntimeErrors.
             raise _malformed(release, f"{label}: {error}") from error
     return images, made
 
 
 def _malformed(release: Release, reason: str) -> EngineError:
-    return EngineError(f"The network of {release.name} can't be run: {reason}. Export or fetch the model again.")
+    return EngineError(
+        f"The network of {release.name} can't be run: {reason}. Export or fetch the model again."
+    )
 
 
 def _check_fields(node: Any) -> None:
@@ -173,7 +179,9 @@ def _op(node: Node) -> str:
     return str(node["op"])
 
 
-def _look_up(node: Node, made: Mapping[str, Any], release: Release, rounded: dict[str, Any] | None) -> _Step:
+def _look_up(
+    node: Node, made: Mapping[str, Any], release: Release, rounded: dict[str, Any] | None
+) -> _Step:
     """A node with what it takes; `rounded` holds those inputs that were rounded already, None if none are to be."""
     if not all(isinstance(name, str) for name in [*node["inputs"], *node["weights"].values()]):
         raise _NodeError("one of its inputs or weights is not named by a string")
@@ -182,7 +190,9 @@ def _look_up(node: Node, made: Mapping[str, Any], release: Release, rounded: dic
         raise _NodeError(f"it has {len(node['inputs'])} inputs, expected {wanted}")
     for name in node["inputs"]:
         if name not in made:
-            raise _NodeError(f"its input {name!r} is no earlier node, so it is missing or the network runs in a circle")
+            raise _NodeError(
+                f"its input {name!r} is no earlier node, so it is missing or the network runs in a circle"
+            )
     for name in node["weights"].values():
         if name not in release.weights:
             raise _NodeError(f"its weight {name!r} is not in the file")
@@ -191,7 +201,9 @@ def _look_up(node: Node, made: Mapping[str, Any], release: Release, rounded: dic
         return _Step(node, [made[name] for name in node["inputs"]], weights, int8=False)
     for name in node["inputs"]:
         if name not in rounded:
-            rounded[name] = _round(made[name], release.int8.ranges.get(name) if release.int8 else None)
+            rounded[name] = _round(
+                made[name], release.int8.ranges.get(name) if release.int8 else None
+            )
     return _Step(node, [rounded[name] for name in node["inputs"]], weights, int8=True)
 
 
@@ -210,7 +222,10 @@ def _check_scores(release: Release, scores: Any) -> None:
         raise _malformed(release, "its last node is no softmax")
     shape = scores.get_partial_shape()
     if len(shape) != 2 or shape[1] != len(release.labels):
-        raise _malformed(release, f"it ends in {shape}, expected (n, {len(release.labels)}), a score for each label")
+        raise _malformed(
+            release,
+            f"it ends in {shape}, expected (n, {len(release.labels)}), a score for each label",
+        )
 
 
 def _conv2d(step: _Step) -> Any:
@@ -230,7 +245,9 @@ def _depthwise_conv2d(step: _Step) -> Any:
     kernel = step.weight("kernel", None, None, channels, 1)
     strides, padding = step.pair("strides"), step.padding()
     filters = np.ascontiguousarray(kernel.transpose(2, 3, 0, 1)[:, :, None])
-    made = ops.group_convolution(step.input, step.kernel(filters), strides, [0, 0], [0, 0], [1, 1], padding)
+    made = ops.group_convolution(
+        step.input, step.kernel(filters), strides, [0, 0], [0, 0], [1, 1], padding
+    )
     return _add_bias(step, made, channels)
 
 
@@ -248,17 +265,28 @@ def _zero_padding2d(step: _Step) -> Any:
 
 def _batch_norm(step: _Step) -> Any:
     channels, *_ = step.shape(4, "an image's 4")
-    gamma, beta, mean, variance = (step.weight(role, channels) for role in ("gamma", "beta", "mean", "variance"))
+    gamma, beta, mean, variance = (
+        step.weight(role, channels) for role in ("gamma", "beta", "mean", "variance")
+    )
     epsilon = step.node["attributes"].get("epsilon")
     if not (isinstance(epsilon, float) and 0 < epsilon < 1) or (variance < 0).any():
-        raise _NodeError(f"its epsilon {epsilon!r} is not between 0 and 1, or a variance is below 0")
+        raise _NodeError(
+            f"its epsilon {epsilon!r} is not between 0 and 1, or a variance is below 0"
+        )
     return ops.batch_norm_inference(step.input, gamma, beta, mean, variance, epsilon)
 
 
 def _max_pool2d(step: _Step) -> Any:
     step.shape(4, "an image's 4")
     return ops.max_pool(
-        step.input, step.pair("strides"), [1, 1], [0, 0], [0, 0], step.pair("size"), "floor", step.padding()
+        step.input,
+        step.pair("strides"),
+        [1, 1],
+        [0, 0],
+        [0, 0],
+        step.pair("size"),
+        "floor",
+        step.padding(),
     )
 
 

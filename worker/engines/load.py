@@ -1,7 +1,7 @@
 """Which engine runs a release: the settings say. Only the one chosen is imported."""
 
 from models.errors import EngineError
-from models.pickles import Release
+from models.release.release import Release
 from models.settings import Settings
 from worker.engines.base import Engine
 
@@ -13,10 +13,12 @@ def load_engine(release: Release, settings: Settings) -> Engine:
         EngineError: it isn't installed, or it can't run this network or at this precision.
     """
     if settings.engine == "tensorflow":
-        from worker.engines.tensorflow import TensorFlowEngine
+        from worker.engines.keras import TensorFlowEngine
 
         if settings.precision in ("bf16", "int8"):
-            raise EngineError("The TensorFlow engine runs in f32 only; set CUEMILL_PRECISION to auto or f32.")
+            raise EngineError(
+                "The TensorFlow engine runs in f32 only; set CUEMILL_PRECISION to auto or f32."
+            )
         return TensorFlowEngine(release)
     from worker.engines.openvino import OpenVinoEngine
 

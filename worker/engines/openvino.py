@@ -13,9 +13,9 @@ import numpy as np
 import openvino
 from numpy.typing import NDArray
 
+from models.cpu import gains_by_bf16, has_bf16, has_int8
 from models.errors import EngineError
-from models.pickles import Release
-from models.processor import gains_by_bf16, has_bf16, has_int8
+from models.release.release import Release
 from models.settings import Precision
 from worker.engines.graph import build_graph
 
@@ -53,7 +53,9 @@ class OpenVinoEngine:
                 f"The network takes images of shape (n, {', '.join(map(str, self._input))}), received {batch.shape}."
             )
         inputs = np.ascontiguousarray(batch, np.float32)
-        return np.concatenate([self._request.infer({0: part}, share_inputs=True)[0] for part in _parts(inputs)])
+        return np.concatenate(
+            [self._request.infer({0: part}, share_inputs=True)[0] for part in _parts(inputs)]
+        )
 
 
 def _parts(inputs: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
@@ -70,7 +72,9 @@ def _choose(precision: Precision, release: Release) -> str:
             return "int8"
         return "bf16" if gains_by_bf16() else "f32"
     if precision == "bf16" and not has_bf16():
-        raise EngineError("This processor has no bfloat16 arithmetic; set CUEMILL_PRECISION to auto or f32.")
+        raise EngineError(
+            "This processor has no bfloat16 arithmetic; set CUEMILL_PRECISION to auto or f32."
+        )
     if precision == "int8" and not release.int8:
         raise EngineError(
             f"{release.name} holds nothing to run it in int8 by; `cuemill models quantize` adds it, or set "
@@ -91,4 +95,6 @@ def _compile(release: Release, precision: str, threads: int) -> Any:
     try:
         return openvino.Core().compile_model(graph, "CPU", options)
     except RuntimeError as error:
-        raise EngineError(f"OpenVINO can't compile the network of {release.name}: {error}") from error
+        raise EngineError(
+            f"OpenVINO can't compile the network of {release.name}: {error}"
+        ) from error

@@ -35,7 +35,9 @@ def note(file: str, text: str) -> None:
 def _wrap(holder: Any, name: str, wrapper: Callable[..., Any]) -> None:
     """Has `wrapper(real, *arguments)` called in the place of a function."""
     real = getattr(holder, name)
-    setattr(holder, name, lambda *arguments, **options: wrapper(partial(real, **options), *arguments))
+    setattr(
+        holder, name, lambda *arguments, **options: wrapper(partial(real, **options), *arguments)
+    )
 
 
 def _read_image(real: Callable[..., Any], folder: bytes, path: bytes) -> Any:
@@ -106,7 +108,10 @@ def _acknowledge(real: Callable[..., Any], *arguments: Any) -> None:
 
 
 def _inject() -> None:
-    from models import batches, paths, preprocessing, queue
+    from models import queue
+    from models.pictures import preprocessing
+    from models.sources import walk as paths
+    from models.store import batches
 
     _wrap(paths, "read_image", _read_image)
     _wrap(preprocessing.Preprocessing, "to_input", _to_input)

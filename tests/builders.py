@@ -1,0 +1,50 @@
+"""A small release for tests, built without TensorFlow."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.labels import EMOTIONS
+from models.pictures.preprocessing import Preprocessing
+from models.release.release import Node, Release
+
+
+def node(op: str, before: str, roles: tuple[str, ...] = (), **attributes: Any) -> Node:
+    """A node named as its op."""
+    weights = {role: f"{op}/{role}" for role in roles}
+    return {"op": op, "name": op, "inputs": [before], "weights": weights, "attributes": attributes}
+
+
+def tiny_network() -> list[Node]:
+    return [
+        node("conv2d", "input", ("kernel", "bias"), strides=[2, 2], padding="same"),
+        node("relu", "conv2d"),
+        node("batch_norm", "relu", ("gamma", "beta", "mean", "variance"), epsilon=1e-3),
+        node("max_pool2d", "batch_norm", size=[4, 4], strides=[4, 4], padding="valid"),
+        node("flatten", "max_pool2d"),
+        node("dense", "flatten", ("kernel", "bias")),
+        node("softmax", "dense"),
+    ]
+
+
+def tiny_weights() -> dict[str, NDArray[np.float32]]:
+    random = np.random.default_rng(0)
+    arrays = {
+        "conv2d/kernel": random.normal(0, 0.4, (3, 3, 3, 8)),
+        "conv2d/bias": random.normal(0, 0.2, 8),
+        "batch_norm/gamma": random.uniform(0.5, 1.5, 8),
+        "batch_norm/beta": random.normal(0, 0.2, 8),
+        "batch_norm/mean": random.normal(0.5, 0.2, 8),
+        "batch_norm/variance": random.uniform(0.5, 1.5, 8),
+        "dense/kernel": random.normal(0, 0.15, (6 * 6 * 8, 28)),
+        "dense/bias": random.normal(0, 0.2, 28),
+    }
+    return {name: array.astype(np.float32) for name, array in arrays.items()}
+
+
+def tiny_release() -> Release:
+    """48x48 RGB to the 28 emotions' scores, the same every time; which emotion is highest depends on the image."""
+    return Release(
+        "tiny", EMOTIONS, EMOTIONS, Preprocessing(), tiny_network(), tiny_weights(), "{}"
+    )

@@ -1,0 +1,143 @@
+"""Migrations and connections, on both databases."""
+
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from models.errors import DatabaseError, UsageError
+from models.store import database
+from models.store.database import MIGRATIONS, Database
+from models.store.tables import REVISION, Base
+from tests.services import Postgres
+
+
+def test_the_migrations_make_the_tables_that_the_code_declares(db: Database) -> None:
+    with db.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_the_newest_migration_is_the_one_the_code_names() -> None:
+    assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == REVISION
+
+
+def test_the_migrations_go_down_and_up_again(db: Database, release_id: int) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with db.write() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+        assert sa.inspect(connection).get_table_names() == ["alembic_version"]
+    assert db.revision() is None
+    db.upgrade()
+    db.check_revision()
+
+
+def test_a_claim_does_not_wait_for_the_disk_and_a_result_does(db: Database) -> None:
+    asked = sa.text("PRAGMA synchronous" if db.is_sqlite else "SHOW synchronous_commit")
+    found = []
+    for synced in (False, True):
+        with db.write(synced=synced) as connection:
+            found.append(connection.scalar(asked))
+    assert found == ([1, 2] if db.is_sqlite else ["off", "on"])
+
+
+def test_a_new_file_that_another_program_is_writing_is_waited_for(tmp_path: Path) -> None:
+    """SQLite itself refuses at once to switch it to WAL, as a new file's first programs do."""
+    with closing(
+        sqlite3.connect(tmp_path / "new.db", isolation_level=None, check_same_thread=False)
+    ) as other:
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("CREATE TABLE t (n)")
+        end = threading.Timer(0.3, other.execute, ["COMMIT"])
+        end.start()
+        assert Database(f"sqlite:///{tmp_path}/new.db").revision() is None
+        end.join()
+
+
+def test_programs_that_start_at_once_upgrade_once(database_url: str) -> None:
+    url = database_url.replace("postgresql://", "postgresql+psycopg://")
+    failures: list[BaseException] = []
+
+    def upgrade() -> None:
+        try:
+            database = Database(url)
+            database.upgrade()
+            database.close()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=upgrade) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def test_a_database_newer_than_the_program_is_refused(db: Database) -> None:
+    with db.write() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(DatabaseError, match=r"revision 9999, this program's of .* Upgrade Cuemill"):
+        db.upgrade()
+
+
+def test_a_database_without_tables_says_how_to_make_them(database_url: str) -> None:
+    database = Database(database_url.replace("postgresql://", "postgresql+psycopg://"))
+    with pytest.raises(DatabaseError, match="cuemill db upgrade"), database.read() as connection:
+        connection.execute(sa.text("SELECT * FROM jobs"))
+    database.close()
+
+
+@pytest.mark.parametrize("url", ["nonsense", "mysql://localhost/x", "postgresql+nothing://x"])
+def test_a_url_that_names_no_database_of_ours_is_refused(url: str) -> None:
+    with pytest.raises(UsageError, match="CUEMILL_DATABASE_URL"):
+        Database(url)
+
+
+def test_a_server_out_of_reach_is_named_without_its_password() -> None:
+    database = Database("postgresql+psycopg://user:secret@127.0.0.1:1/x")
+    with pytest.raises(DatabaseError, match=r"user:\*\*\*@127.0.0.1:1/x can't be used") as caught:
+        database.revision()
+    assert "secret" not in str(caught.value)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DatabaseError, match="can't be made"):
+        Database(f"sqlite:///{tmp_path}/file/cuemill.db")
+
+
+def test_readers_do_not_wait_for_a_writer(db: Database) -> None:
+    with db.write() as writer:
+        writer.execute(sa.text("UPDATE alembic_version SET version_num = version_num"))
+        assert db.revision() == REVISION
+
+
+def test_what_a_frozen_program_left_open_does_not_hold_others_up_for_ever(
+    postgres_server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "FROZEN_S", 1)
+    url = postgres_server.create_database().replace("postgresql", "postgresql+psycopg")
+    frozen, other = Database(url), Database(url)
+    lock = sa.select(sa.func.pg_advisory_xact_lock(1))
+
+    def take_it_from_the_frozen_one() -> None:
+        with frozen.write() as held:
+            held.execute(lock)
+            with other.write() as connection:
+                connection.execute(lock)
+
+    with pytest.raises(DatabaseError, match="idle-in-transaction"):
+        take_it_from_the_frozen_one()
+    for one in (frozen, other):
+        one.close()

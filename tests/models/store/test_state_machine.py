@@ -1,0 +1,319 @@
+"""Every move that programs and users can make, in any order, over real SQLite and PostgreSQL.
+
+Hypothesis chooses the moves; after each one, what must hold is asked of the tables. `make faults` tries more of them.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+
+from models.errors import FolderError
+from models.settings import Settings
+from models.store import batches, deletion, jobs, retries, scans
+from models.store.batches import Claim
+from models.store.database import Database
+from models.store.jobs import Submission
+from models.store.records import ImageRecord
+from models.store.scans import ScanClaim
+from models.store.states import Outcome
+from models.store.tables import Batch, Image, Job, Prediction
+
+LEASE_S = 3600.0
+HINTS = Settings(dispatch_window=6, rehint_s=600.0)
+BATCH = 3
+FOLDER = [f"{number:03}.jpg" for number in range(20)]
+SCORES = np.linspace(0, 2 / 28, 28, dtype=np.float32)
+OUTCOMES = [outcome.value for outcome in Outcome]
+WORKERS = st.sampled_from(["one", "two"])
+
+
+@dataclass
+class Listing:
+    """A worker in the midst of a scan, and how many images it has recorded."""
+
+    claim: ScanClaim
+    recorded: int = 0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    jobs: dict[int, Any]
+    batches: dict[int, Any]
+    images: list[Any]
+    predictions: int
+
+
+class Moves(RuleBasedStateMachine):
+    """Jobs over folders of a few images. Claims are kept when they have gone stale, and used all the same."""
+
+    submitted = Bundle("submitted")
+    listings = Bundle("listings")
+    claims = Bundle("claims")
+
+    def __init__(self, db: Database, release_id: int) -> None:
+        super().__init__()
+        self.db = db
+        self.release_id = release_id
+        self.sizes: dict[int, int] = {}
+        self.given: list[Claim] = []
+        self.asked: int | None = None
+        with db.write() as connection:
+            for table in (Prediction, Image, Batch, Job):
+                connection.execute(sa.delete(table))
+        self.before = self.look()
+
+    def look(self) -> Snapshot:
+        with self.db.read() as connection:
+            return Snapshot(
+                {row.id: row for row in connection.execute(sa.select(Job.__table__))},
+                {row.id: row for row in connection.execute(sa.select(Batch.__table__))},
+                list(connection.execute(sa.select(Image.__table__))),
+                connection.execute(sa.select(sa.func.count()).select_from(Prediction)).scalar_one(),
+            )
+
+    def is_mine(self, claim: Claim) -> bool:
+        batch = self.before.batches.get(claim.batch_id)
+        return batch is not None and (batch.state, batch.attempt) == ("running", claim.attempt)
+
+    def is_listed_by(self, claim: ScanClaim) -> bool:
+        job = self.before.jobs.get(claim.job_id)
+        return (
+            job is not None
+            and (job.status, job.scan_attempt) == ("running", claim.attempt)
+            and job.scanned_at is None
+        )
+
+    @initialize(target=claims, size=st.integers(1, len(FOLDER)))
+    def begin(self, size: int) -> Any:
+        """A batch is in hand from the start, or most examples would never come so far."""
+        self.submit(size, listed=True)
+        self.before = self.look()
+        return self.claim(None, "one")
+
+    @rule(target=submitted, size=st.integers(0, len(FOLDER)), listed=st.booleans())
+    def submit(self, size: int, listed: bool) -> int:
+        job, _ = jobs.submit(self.db, Submission("/photos", self.release_id, batch_size=BATCH))
+        self.sizes[job.id] = size
+        if listed:
+            claim = scans.claim(self.db, job.id, "one", LEASE_S)
+            assert claim is not None
+            self.before = self.look()
+            self.list_some(Listing(claim), len(FOLDER))
+        return job.id
+
+    @rule(target=listings, job=st.none() | submitted, worker=WORKERS)
+    def claim_scan(self, job: int | None, worker: str) -> Any:
+        claim = scans.claim(self.db, job, worker, LEASE_S)
+        if claim is None:
+            return multiple()
+        assert claim.cursor == (FOLDER[claim.total - 1] if claim.total else None)
+        return Listing(claim)
+
+    @rule(listing=listings, steps=st.integers(1, 4))
+    def list_some(self, listing: Listing, steps: int) -> None:
+        """Some of what `worker.scan` does, as long as it may."""
+        claim = listing.claim
+        holds = True
+        while holds and steps:
+            steps -= 1
+            begin = claim.total + listing.recorded
+            found = list(enumerate(FOLDER[: self.sizes[claim.job_id]]))[begin : begin + BATCH]
+            holds = self.is_listed_by(claim)
+            if found:
+                listing.recorded += len(found)
+                assert scans.record(self.db, claim, found, LEASE_S) is holds
+            elif begin:
+                assert scans.finish(self.db, claim) is holds
+                holds = False
+            else:
+                jobs.fail(self.db, claim.job_id, FolderError("/photos holds no image."))
+                holds = False
+
+    @rule(target=claims, hint=st.none() | claims, worker=WORKERS)
+    def claim(self, hint: Claim | None, worker: str) -> Any:
+        """The oldest batch, or one that was claimed before: a message that came twice, or late."""
+        queued = [batch for batch, row in self.before.batches.items() if row.state == "queued"]
+        claim = batches.claim(self.db, None if hint is None else hint.batch_id, worker, LEASE_S)
+        if hint is None:
+            assert (claim.batch_id if claim else None) == min(queued, default=None)
+        else:
+            assert (claim is not None) == (hint.batch_id in queued)
+        if claim is None:
+            return multiple()
+        self.given.append(claim)
+        return claim
+
+    @rule(
+        claim=claims,
+        outcomes=st.none() | st.lists(st.sampled_from(Outcome), min_size=BATCH, max_size=BATCH),
+    )
+    def renew_or_complete(self, claim: Claim, outcomes: list[Outcome] | None) -> None:
+        if outcomes is None:
+            assert batches.renew(self.db, claim, LEASE_S) is self.is_mine(claim)
+        else:
+            rows = [
+                row(*item, outcome) for item, outcome in zip(claim.items, outcomes, strict=False)
+            ]
+            assert batches.complete(self.db, claim, rows) is self.is_mine(claim)
+
+    @rule(swept=st.booleans())
+    def leases_run_out(self, swept: bool) -> None:
+        with self.db.write() as connection:
+            connection.execute(
+                sa.update(Batch).where(Batch.lease_until.is_not(None)).values(lease_until=0.0)
+            )
+            connection.execute(
+                sa.update(Job).where(Job.scan_lease_until.is_not(None)).values(scan_lease_until=0.0)
+            )
+        if swept:
+            batches.sweep(self.db)
+
+    @rule(worker=WORKERS)
+    def worker_dies(self, worker: str) -> None:
+        batches.release(self.db, worker)
+
+    @rule(taken=st.integers(0, 3), hints_are_old=st.booleans())
+    def dispatch(self, taken: int, hints_are_old: bool) -> None:
+        """To a queue that takes so many messages, and is then out of reach."""
+        if hints_are_old:
+            with self.db.write() as connection:
+                connection.execute(
+                    sa.update(Batch).values(hinted_at=Batch.hinted_at - 2 * HINTS.rehint_s)
+                )
+                connection.execute(
+                    sa.update(Job).values(scan_hinted_at=Job.scan_hinted_at - 2 * HINTS.rehint_s)
+                )
+        sent: list[tuple[str, int]] = []
+
+        def send(task: str, identity: int) -> bool:
+            if len(sent) < taken:
+                sent.append((task, identity))
+                return True
+            return False
+
+        assert batches.dispatch(self.db, send, HINTS) == len(sent)
+        for task, identity in sent:
+            if task == "cuemill.classify":
+                assert self.before.batches[identity].state == "queued"
+            else:
+                assert self.before.jobs[identity].scanned_at is None
+
+    @rule(job=submitted, what=st.sampled_from(["cancel", "fail", "retry", "retry some", "delete"]))
+    def end_or_begin_again(self, job: int, what: str) -> None:
+        if job not in self.before.jobs:
+            return
+        if what == "cancel":
+            jobs.cancel(self.db, job)
+        elif what == "fail":
+            jobs.fail(self.db, job, FolderError("/photos doesn't exist."))
+        elif what == "delete":
+            self.asked = job
+            deletion.delete(self.db, job)
+        else:
+            self.asked = job
+            retries.retry(self.db, job, () if what == "retry" else ("worker_died",))
+
+    @invariant()
+    def all_holds(self) -> None:
+        now = self.look()
+        for job in now.jobs.values():
+            self.check_job(now, job)
+        assert now.predictions == sum(image.outcome == "classified" for image in now.images)
+        for key, job in self.before.jobs.items():
+            if key != self.asked:
+                assert now.jobs[key].status == job.status or job.status in ("queued", "running")
+        for key, batch in self.before.batches.items():
+            if batch.job_id != self.asked:
+                assert now.batches[key].state == batch.state or batch.state in ("queued", "running")
+                assert now.batches[key].attempt >= batch.attempt
+        self.before, self.asked = now, None
+
+    def check_job(self, now: Snapshot, job: Any) -> None:
+        counts = {name: getattr(job, name) for name in (*OUTCOMES, "cancelled")}
+        pending = job.total - sum(counts.values())
+        assert min(pending, *counts.values()) >= 0
+        mine = [batch for batch in now.batches.values() if batch.job_id == job.id]
+        images = [image for image in now.images if image.job_id == job.id]
+        outcomes = Counter(image.outcome for image in images)
+        assert {name: counts[name] for name in OUTCOMES} == {
+            name: outcomes[name] for name in OUTCOMES
+        }
+        sizes: Counter[str] = Counter()
+        for batch in mine:
+            sizes[batch.state] += batch.size
+            assert (batch.items is None) == (batch.state == "done")
+            assert batch.items is None or len(batch.items) == batch.size
+        assert (sizes["queued"] + sizes["running"], sizes["cancelled"]) == (
+            pending,
+            counts["cancelled"],
+        )
+        placed = [(image.number, image.path) for image in images]
+        placed += [(number, path) for batch in mine for number, path in batch.items or ()]
+        assert sorted(placed) == list(
+            enumerate(FOLDER[: job.total])
+        )  # Each image once: done, to be done, or cancelled.
+        if job.status in ("completed", "cancelled", "failed"):
+            assert pending == 0
+        else:
+            assert job.scanned_at is None or pending > 0
+        if job.status == "completed":
+            assert job.total == self.sizes[job.id]
+
+    def teardown(self) -> None:
+        """Whatever happened, workers that don't die bring every job to its end."""
+        self.all_holds()
+        self.leases_run_out(swept=True)
+        while claim := scans.claim(self.db, None, "last", LEASE_S):
+            self.before = self.look()
+            self.list_some(Listing(claim), len(FOLDER))
+        while batch := batches.claim(self.db, None, "last", LEASE_S):
+            self.given.append(batch)
+            assert batches.complete(
+                self.db, batch, [row(*item, Outcome.CLASSIFIED) for item in batch.items]
+            )
+        self.all_holds()
+        assert all(
+            job.status in ("completed", "cancelled", "failed") for job in self.before.jobs.values()
+        )
+        for stale in self.given:
+            assert not batches.renew(self.db, stale, LEASE_S)
+            assert not batches.complete(
+                self.db, stale, [row(*item, Outcome.FAILED) for item in stale.items]
+            )
+        self.all_holds()
+
+
+def row(number: int, path: str, outcome: Outcome) -> ImageRecord:
+    if outcome is Outcome.CLASSIFIED:
+        return ImageRecord(number, path, outcome, scores=SCORES)
+    return ImageRecord(number, path, outcome, "truncated", "Cut off.")
+
+
+@pytest.mark.timeout(1200)
+def test_no_order_of_moves_loses_doubles_or_miscounts_an_image(
+    db: Database, release_id: int
+) -> None:
+    run_state_machine_as_test(
+        lambda: Moves(db, release_id),  # type: ignore[arg-type]  # Any factory will do, it says.
+        settings=settings(
+            max_examples=200,
+            stateful_step_count=50,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
