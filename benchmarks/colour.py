@@ -11,6 +11,7 @@ from benchmarks.hardware import describe
 from models.errors import ImageError
 from models.labels import EMOTIONS
 from models.pictures.decode import decode
+from models.pictures.resize import resize
 from models.release.files import load_release
 from models.settings import SHIPPED_MODEL
 from models.sources.read import read_image
@@ -36,7 +37,7 @@ def main() -> None:
         if len(set(picture.resize((1, 1)).getpixel((0, 0)))) == 1:  # type: ignore[arg-type]
             continue  # Grey already.
         scores = [
-            float(engine.predict(w.to_input(w.resize(picture)[None]))[0, EMOTIONS.index(name)])
+            float(engine.predict(w.to_input(resize(picture, w)[None]))[0, EMOTIONS.index(name)])
             for w in ways
         ]
         sums = [total + score for total, score in zip(sums, scores, strict=True)]

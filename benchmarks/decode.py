@@ -21,6 +21,7 @@ from rich.table import Table
 from benchmarks.hardware import describe
 from models.errors import ImageError
 from models.pictures.decode import decode
+from models.pictures.resize import read_pixels
 from models.release.files import load_release
 from models.settings import SHIPPED_MODEL
 from models.sources.read import read_image
@@ -86,8 +87,8 @@ def effect(folder: Path) -> Table:
         ways = []
         for data in (_jpeg(face, (side, side)) for face in faces):
             with _full_scale():
-                whole = preprocessing.read(data)
-            ways.append((whole, preprocessing.read(data)))
+                whole = read_pixels(data, preprocessing)
+            ways.append((whole, read_pixels(data, preprocessing)))
         full, reduced = (
             engine.predict(preprocessing.to_input(np.stack(way))) for way in zip(*ways, strict=True)
         )

@@ -29,6 +29,7 @@ from benchmarks.hardware import describe
 from benchmarks.pictures import FACE, PHOTOGRAPH, VIDEO, draw
 from models.labels import FER2013
 from models.pictures.preprocessing import Preprocessing
+from models.pictures.resize import read_pixels, resize
 from models.release.files import load_release
 from models.settings import SHIPPED_MODEL, Settings
 from models.sources.read import read_image
@@ -86,7 +87,7 @@ def folder_paths(folder: Path) -> list[bytes]:
 def pixels(paths: list[bytes], preprocessing: Preprocessing) -> NDArray[np.uint8]:
     """Pictures decoded and resized as a worker does: uint8 (n, height, width, 3)."""
     files = (read_image(os.path.dirname(path), os.path.basename(path))[0] for path in paths)
-    return np.stack([preprocessing.read(data) for data in files])
+    return np.stack([read_pixels(data, preprocessing) for data in files])
 
 
 def _again(work: Callable[[], object], images: int) -> float:
@@ -159,7 +160,7 @@ def plain_script(paths: list[bytes], start: Barrier, speeds: "Queue[float]") -> 
     pixels = []
     for path in paths:
         with Image.open(path) as image:
-            pixels.append(preprocessing.resize(image.convert("RGB")))
+            pixels.append(resize(image.convert("RGB"), preprocessing))
     network.predict(preprocessing.to_input(np.stack(pixels)), batch_size=KERAS_BATCH, verbose=0)
     speeds.put(len(paths) / (time.perf_counter() - begun))
 

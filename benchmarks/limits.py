@@ -23,6 +23,7 @@ from rich.table import Table
 from benchmarks.end_to_end import BATCH, embedded, run_job, scaled
 from benchmarks.hardware import describe
 from benchmarks.pictures import FACE, draw
+from models.pictures.resize import read_pixels
 from models.release.files import load_release
 from models.settings import SHIPPED_MODEL
 from models.sources.read import read_image
@@ -141,7 +142,7 @@ def steps() -> Table:
                 for data in files:
                     sources.fingerprint(data)
                 times.append(time.process_time())
-                pixels = [preprocessing.read(data) for data in files]
+                pixels = [read_pixels(data, preprocessing) for data in files]
                 times.append(time.process_time())
                 inputs = preprocessing.to_input(np.stack(pixels))
                 times.append(time.process_time())

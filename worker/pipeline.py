@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from models.errors import EngineError, ImageCode, ImageError, PickleError
 from models.pictures.preprocessing import Preprocessing
+from models.pictures.resize import read_pixels
 from models.release.files import load_release
 from models.settings import Settings
 from models.store import batches, jobs, releases, reuse
@@ -100,7 +101,7 @@ def _predict(
         keep_alive()
         try:
             data, origin = files.read(path)
-            pixels.append(preprocessing.read(data))
+            pixels.append(read_pixels(data, preprocessing))
             readable.append((number, path, origin))
         except ImageError as error:
             rows.append(ImageRecord(number, path, Outcome.UNREADABLE, error.code, str(error)))

@@ -12,6 +12,7 @@ import warnings
 
 from models.errors import ImageError
 from models.pictures.preprocessing import Preprocessing
+from models.pictures.resize import read_pixels
 from models.sources.names import to_text
 from models.sources.read import read_image
 from models.sources.walk import walk
@@ -33,7 +34,7 @@ def main(folder: bytes) -> None:
     for path in walk(folder, recursive=True):
         try:
             data, _ = read_image(folder, path)
-            shapes = {network.read(data).shape for network in NETWORKS}
+            shapes = {read_pixels(data, network).shape for network in NETWORKS}
         except ImageError as error:
             found[to_text(path)] = [error.code, str(error)]
             continue

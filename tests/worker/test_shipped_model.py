@@ -8,6 +8,7 @@ import pytest
 
 from models.errors import ImageError
 from models.labels import EMOTIONS, FER2013
+from models.pictures.resize import read_pixels
 from models.release.files import load_release
 from models.release.release import Release
 from models.settings import SHIPPED_MODEL
@@ -71,7 +72,7 @@ def scores(release: Release) -> dict[str, tuple[str, float]]:
     root = os.fsencode(SAMPLES)
     for path in walk(root, recursive=True):
         try:
-            pixels = preprocessing.read(read_image(root, path)[0])
+            pixels = read_pixels(read_image(root, path)[0], preprocessing)
         except ImageError:
             continue
         (row,) = engine.predict(preprocessing.to_input(pixels[None]))

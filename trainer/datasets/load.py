@@ -33,6 +33,7 @@ from models.errors import DataError, ImageError
 from models.labels import EMOTIONS, FER2013
 from models.pictures.decode import MAX_PIXELS, decode
 from models.pictures.preprocessing import Preprocessing
+from models.pictures.resize import read_pixels, resize
 from models.sources.names import SUFFIXES
 from models.training_data import OPTIONS, Source, parse
 from trainer.datasets.dataset import Dataset, merge
@@ -79,7 +80,9 @@ def _load_folder(source: Source, preprocessing: Preprocessing, progress: Read) -
     root = source.path.resolve()
     files = _list(root)
     images = np.empty((len(files), preprocessing.height, preprocessing.width, 3), np.uint8)
-    read = _in_threads(lambda file: _read(file[0], preprocessing.read), files)
+    read = _in_threads(
+        lambda file: _read(file[0], lambda data: read_pixels(data, preprocessing)), files
+    )
     for i, pixels in enumerate(read):
         images[i] = pixels
         progress(i + 1, len(files))
@@ -180,7 +183,7 @@ def _in_order(
         return bgr if preprocessing.channel_order == "bgr" else bgr[..., ::-1]
     images = np.empty((len(bgr), preprocessing.height, preprocessing.width, 3), np.uint8)
     for i, image in enumerate(bgr):
-        images[i] = preprocessing.resize(Image.fromarray(np.ascontiguousarray(image[..., ::-1])))
+        images[i] = resize(Image.fromarray(np.ascontiguousarray(image[..., ::-1])), preprocessing)
         progress(i + 1, len(bgr))
     return images
 
@@ -211,7 +214,7 @@ def _load_csv(source: Source, preprocessing: Preprocessing, progress: Read) -> D
                 progress(rows.line_num - 1, total)
                 if values["usage"].strip().lower() == usage:
                     image = np.array(values["pixels"].split(), np.uint8).reshape(FER_SIDE, FER_SIDE)
-                    images.append(preprocessing.resize(Image.fromarray(image).convert("RGB")))
+                    images.append(resize(Image.fromarray(image).convert("RGB"), preprocessing))
                     labels.append(EMOTIONS.index(list(FER2013.values())[_digit(values["emotion"])]))
         except (ValueError, OverflowError, csv.Error) as error:
             raise DataError(
@@ -357,7 +360,7 @@ def _crops(
         left, top = max(0, left), max(0, top)
         right, bottom = min(picture.width, right), min(picture.height, bottom)
         if right > left and bottom > top:
-            crops.append(preprocessing.resize(picture.crop((left, top, right, bottom))))
+            crops.append(resize(picture.crop((left, top, right, bottom)), preprocessing))
         else:
             crops.append(
                 DataError(

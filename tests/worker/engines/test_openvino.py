@@ -7,8 +7,6 @@ together. A trained network's don't: on 3,589 faces bf16 was within 0.013 and ag
 
 import copy
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,7 +27,6 @@ from models.pictures.preprocessing import Preprocessing
 from models.release.release import Release
 from models.settings import load_settings
 from tests.builders import node, tiny_network, tiny_release
-from tests.integration.deployment import make_faces
 from tests.networks import pictures, randomise
 from trainer.candidates import CANDIDATES, model3
 from trainer.export import export
@@ -552,40 +549,6 @@ def test_a_missing_tensorflow_says_how_to_get_it(
     monkeypatch.setitem(sys.modules, "keras", None)
     with pytest.raises(EngineError, match=r"pip install 'cuemill\[trainer\]'"):
         load_engine(release, load_settings(engine="tensorflow"))
-
-
-def test_running_on_openvino_imports_no_tensorflow() -> None:
-    program = (
-        "import sys; from models.settings import load_settings; from tests.builders import tiny_release;"
-        "from worker.engines.load import load_engine; import numpy as np;"
-        "load_engine(tiny_release(), load_settings()).predict(np.zeros((1, 48, 48, 3), np.float32));"
-        "sys.exit(bool({'tensorflow', 'keras'} & set(sys.modules)))"
-    )
-    assert (
-        subprocess.run(
-            [sys.executable, "-c", program], cwd=Path(__file__).parents[3], check=False
-        ).returncode
-        == 0
-    )
-
-
-def test_classify_imports_no_tensorflow(tmp_path: Path) -> None:
-    make_faces(tmp_path / "faces", 3)
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "cli", "classify", str(tmp_path / "faces")],
-        cwd=Path(__file__).parents[3],
-        env={**os.environ, "CUEMILL_DATA_DIR": str(tmp_path), "PYTHONPROFILEIMPORTTIME": "1"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    imported = {
-        line.split("|")[-1].strip().split(".")[0]
-        for line in done.stderr.splitlines()
-        if "|" in line
-    }
-    assert "openvino" in imported
-    assert not {"tensorflow", "keras"} & imported
 
 
 def test_a_node_of_every_op_is_in_the_networks_of_these_tests(branches: Release) -> None:
