@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from models.errors import EngineError
 from models.settings import Settings, load_settings
@@ -13,9 +13,6 @@ from models.sources.roots import check_folder
 from models.store import batches, releases
 from models.store.database import Database
 from models.store.jobs import Submission
-
-if TYPE_CHECKING:
-    from trainer.int8 import Serving
 
 
 @contextmanager
@@ -30,15 +27,6 @@ def trainer_extra() -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise EngineError(f"This needs {error.name}: pip install 'cuemill[trainer]'.") from error
-
-
-def serving() -> "Serving":
-    """How workers run networks, for the trainer, which may not import theirs."""
-    from trainer.int8 import Serving
-    from worker.engines.openvino import OpenVinoEngine
-    from worker.engines.ranges import quantize
-
-    return Serving(quantize, lambda release, precision: OpenVinoEngine(release, precision).predict)
 
 
 def connect(**overrides: object) -> tuple[Settings, Database]:

@@ -20,7 +20,7 @@ OPTIONS: Final = {
 
 
 @dataclass(frozen=True)
-class Source:
+class DataSource:
     """Where labelled images are.
 
     Attributes:
@@ -50,7 +50,7 @@ class Source:
         return given[0] if given else words[0]
 
 
-def parse(text: str) -> Source:
+def parse(text: str) -> DataSource:
     """`PATH[,option...]`, such as `Annotations.mat,val,face`. A comma before what is no option belongs to the path.
 
     Raises:
@@ -62,7 +62,7 @@ def parse(text: str) -> Source:
         head = f"{head},{tail.pop(0)}"
     if not head:
         raise DataError("A source of training data has no path; expected PATH or PATH,option.")
-    source = Source(Path(head), tuple(word.strip().lower() for word in tail))
+    source = DataSource(Path(head), tuple(word.strip().lower() for word in tail))
     for word in source.options:
         if word not in OPTIONS[source.kind]:
             known = ", ".join(OPTIONS[source.kind]) or "none"

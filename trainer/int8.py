@@ -1,40 +1,40 @@
-"""Making a release that workers may run in int8, and measuring what that costs."""
+"""Preparing a release for int8, and measuring the accuracy that int8 costs."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.release.release import Int8, Release
 from trainer.datasets.dataset import Dataset
-from trainer.quality.evaluation import Predict, measure, predict_all
+from trainer.quality.evaluation import measure, predict_all
+from worker.engines.openvino import OpenVinoEngine
+from worker.engines.ranges import quantize
 
-IMAGES: Final = 512  # That ranges are found on: many more change them little.
+RANGE_IMAGES: Final = 512
+"""Images from which the value ranges are estimated; many more change them little."""
 
 
-@dataclass(frozen=True)
-class Serving:
-    """How workers run networks; handed in by who may import both rooms.
+def measure_int8(release: Release, dataset: Dataset) -> Int8:
+    """Find the ranges that int8 needs, and measure accuracy in int8 and float32 as workers run it.
 
-    Attributes:
-        quantize: the ranges that int8 needs, found on inputs (n, height, width, 3).
-        predict: what runs a release in a precision.
+    Raises:
+        EngineError: the network is malformed.
     """
+    sample = np.sort(np.random.default_rng(0).permutation(len(dataset))[:RANGE_IMAGES])
+    inputs = release.preprocessing.to_input(dataset.images[sample])
+    int8 = quantize(release, inputs)
 
-    quantize: Callable[[Release, NDArray[np.float32]], Int8]
-    predict: Callable[[Release, Literal["f32", "int8"]], Predict]
+    quantized = replace(release, int8=int8)
+    return replace(
+        int8,
+        accuracy=_accuracy(quantized, "int8", dataset),
+        accuracy_f32=_accuracy(quantized, "f32", dataset),
+        images=len(dataset),
+    )
 
 
-def quantize(release: Release, data: Dataset, serving: Serving) -> Int8:
-    """What it takes to run a release in int8, and its accuracy on `data` in both precisions, as workers reach it."""
-    preprocessing = release.preprocessing
-    drawn = np.sort(np.random.default_rng(0).permutation(len(data))[:IMAGES])
-    int8 = serving.quantize(release, preprocessing.to_input(data.images[drawn]))
-
-    def accuracy(precision: Literal["f32", "int8"]) -> float:
-        predict = serving.predict(replace(release, int8=int8), precision)
-        return measure(predict_all(predict, data, preprocessing), data.labels)["accuracy"]
-
-    return replace(int8, accuracy=accuracy("int8"), accuracy_f32=accuracy("f32"), images=len(data))
+def _accuracy(release: Release, precision: Literal["f32", "int8"], dataset: Dataset) -> float:
+    engine = OpenVinoEngine(release, precision)
+    scores = predict_all(engine.predict, dataset, release.preprocessing)
+    return measure(scores, dataset.labels)["accuracy"]

@@ -23,9 +23,9 @@ from models.settings import Settings
 from models.store import releases, trainings
 from models.store.database import Database
 from models.store.trainings import TrainingClaim
-from trainer.int8 import Serving
+from trainer.plan import Plan
 from trainer.progress import Silent
-from trainer.train import Plan, train
+from trainer.train import train
 from worker.broker.program import work
 
 POLL_S: Final = 0.5
@@ -38,25 +38,25 @@ class _Dropped(BaseException):
     """Ends a training from within: it was cancelled, is another's, or the worker is to stop."""
 
 
-def run_training_worker(settings: Settings, db: Database, serving: Serving) -> None:
+def run_training_worker(settings: Settings, db: Database) -> None:
     """Trains what is queued until SIGTERM or Ctrl-C; what is in hand is queued again."""
     stop = threading.Event()
     if settings.broker_url:
-        _run_celery(settings, db, serving, stop)
+        _run_celery(settings, db, stop)
         return
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     while not stop.is_set():
         try:
             trainings.sweep(db)
-            if not run_one(settings, db, serving, stop):
+            if not run_one(settings, db, stop):
                 stop.wait(POLL_S)
         except DatabaseError as error:
             _log.warning("%s Trying again in %.0f s.", error, settings.sweep_s)
             stop.wait(settings.sweep_s)
 
 
-def _run_celery(settings: Settings, db: Database, serving: Serving, stop: threading.Event) -> None:
+def _run_celery(settings: Settings, db: Database, stop: threading.Event) -> None:
     app = make_app(settings.broker_url, tasks="trainer.tasks")
     send = sender(app)
 
@@ -69,7 +69,7 @@ def _run_celery(settings: Settings, db: Database, serving: Serving, stop: thread
         stop.set()
 
     signals.worker_shutting_down.connect(on_shutdown, weak=False)
-    app.conf.training = lambda training_id: run_one(settings, db, serving, stop, training_id)
+    app.conf.training = lambda training_id: run_one(settings, db, stop, training_id)
     # A thread in this very process: it sees `stop`, and no time limit of the pool's ends a training.
     options = ("--pool=threads", "--concurrency=1", f"--queues={TRAINING_QUEUE}")
     work(app, *options, sweep=sweep, settings=settings)
@@ -78,7 +78,6 @@ def _run_celery(settings: Settings, db: Database, serving: Serving, stop: thread
 def run_one(
     settings: Settings,
     db: Database,
-    serving: Serving,
     stop: threading.Event,
     training_id: int | None = None,
 ) -> bool:
@@ -96,7 +95,7 @@ def run_one(
     with _heartbeat(settings, db, claim) as lost:
         try:
             reporter = _Reporter(db, claim, folder, stop, lost)
-            outcome = train(Plan.from_plain(claim.plan), folder, progress=reporter, serving=serving)
+            outcome = train(Plan.from_plain(claim.plan), folder, progress=reporter)
             trainings.complete(db, claim, releases.register(db, outcome.path), outcome.comparison)
         except _Dropped:
             trainings.put_back(db, claim)

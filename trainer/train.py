@@ -2,15 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import DataError, NotFoundError
 from models.pictures.preprocessing import Preprocessing
 from models.release.files import save_release
 from models.release.release import Release
@@ -19,7 +18,8 @@ from trainer.datasets.dataset import Dataset, drop_shared, split
 from trainer.datasets.load import load
 from trainer.export import export
 from trainer.fit import METRICS, Run, best, fit
-from trainer.int8 import Serving, quantize
+from trainer.int8 import measure_int8
+from trainer.plan import Plan
 from trainer.progress import Progress, Silent
 from trainer.quality.calibration import calibrate, fold_temperature
 from trainer.quality.evaluation import Predict, evaluate, measure, predict_all
@@ -30,56 +30,7 @@ TAUGHT: Final = 0.6  # The teachers' share of a target; labels have the rest.
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What to train, on what.
-
-    Attributes:
-        data: sources of labelled images, as `trainer/datasets/load.py` tells.
-        validation: others, to choose epoch and candidate by; none = a fifth of each label of `data` is held out.
-        select_by: which candidate is pickled: the one with the highest validation accuracy, or macro-F1.
-        weights: what pretrained layers begin with: `imagenet`, `none` or a file.
-        teachers: the digests of the releases whose mean scores are taught along with the labels.
-        start: the digest of the release whose weights the candidates begin with; empty = none.
-    """
-
-    data: tuple[str, ...]
-    validation: tuple[str, ...] = ()
-    candidates: tuple[str, ...] = ("cuemill1",)
-    select_by: Literal["accuracy", "macro_f1"] = "accuracy"
-    weights: str = "imagenet"
-    seed: int = 0
-    teachers: tuple[str, ...] = ()
-    start: str = ""
-
-    def to_plain(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_plain(cls, values: Mapping[str, Any]) -> Self:
-        """The inverse of `to_plain`."""
-        plain: dict[str, Any] = {
-            name: tuple(v) if isinstance(v, list) else v for name, v in values.items()
-        }
-        return cls(**plain)
-
-    def check(self) -> None:
-        """
-        Raises:
-            NotFoundError: a candidate that there isn't.
-            DataError: no candidate, or no data.
-        """
-        for name in self.candidates:
-            if name not in CANDIDATES:
-                raise NotFoundError(
-                    f"There is no candidate {name!r}; there are: {', '.join(CANDIDATES)}."
-                )
-        if not self.candidates or not self.data:
-            raise DataError("A training needs one candidate and one source of data at least.")
-
-
-@dataclass(frozen=True)
-class Outcome:
+class TrainingResult:
     """What a training came to.
 
     Attributes:
@@ -103,8 +54,7 @@ def train(
     progress: Progress | None = None,
     teachers: Sequence[Predict] = (),
     start: Release | None = None,
-    serving: Serving | None = None,
-) -> Outcome:
+) -> TrainingResult:
     """Trains candidates and writes the best one's pickle; after an interruption, the same call goes on.
 
     Args:
@@ -113,7 +63,6 @@ def train(
         progress: an exception that it raises ends the training; all epochs done are kept.
         teachers: they predict with the releases that `plan.teachers` names.
         start: the release that `plan.start` names.
-        serving: how workers run networks; with it, what int8 takes is found out and kept in the pickle.
 
     Raises:
         NotFoundError, DataError: as `Plan.check` and `pretrained` say; images that can't be trained on, a loss that
@@ -156,8 +105,7 @@ def train(
         training=_describe_training(run, plan, len(train_data)),
         calibration=calibration.to_plain(),
     )
-    if serving:
-        release = replace(release, int8=quantize(release, validation, serving))
+    release = replace(release, int8=measure_int8(release, validation))
     path = output or folder / f"{release.name}_trained.pkl"
     release = replace(release, sha256=save_release(release, path))
     histories = {run.candidate.name: run.history for run in runs}
@@ -165,7 +113,7 @@ def train(
         folder, release, evaluation, validation, calibrated, histories, comparison
     )
     write_card(path.with_suffix(".md"), release, evaluation)
-    return Outcome(comparison, release, path, report, interrupted)
+    return TrainingResult(comparison, release, path, report, interrupted)
 
 
 def _read(plan: Plan, progress: Progress) -> tuple[Dataset, Dataset, Preprocessing, int]:
@@ -247,7 +195,7 @@ def _describe_data(train: Dataset, validation: Dataset, dropped: int) -> dict[st
     """Where the images came from, and how many of each label there were."""
     parts = {"train": train, "validation": validation}
     described = {
-        part: {"source": data.source, "images": data.balance()} for part, data in parts.items()
+        part: {"source": data.name, "images": data.balance()} for part, data in parts.items()
     }
     return {**described, "train": {**described["train"], "dropped": dropped}}
 

@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from cli.commands.train import Bars
-from cli.context import connect, serving, trainer_extra
+from cli.context import connect, trainer_extra
 from cli.output import err, out, print_json
 from models.errors import UsageError
 from models.labels import title
@@ -81,9 +81,9 @@ def import_model(
     cuemill[trainer].
     """
     with trainer_extra():
-        from trainer.keras_import.read import read_wild
+        from trainer.keras_import.read import import_keras
     _, db = connect()
-    release = read_wild(file)
+    release = import_keras(file)
     target = output or file.with_name(f"{release.name}_imported.pkl")
     if target.exists():
         raise UsageError(f"{target} exists; give another file with --output.")
@@ -122,12 +122,12 @@ def quantize(
         raise UsageError(f"{target} exists; give another file with --output.")
     with trainer_extra():
         from trainer.datasets.load import load
-        from trainer.int8 import quantize as find_out
+        from trainer.int8 import measure_int8
     release = load_release(model)
     with Bars() as bars:
         images = load(data, release.preprocessing, bars.read)
         bars.note("measuring")
-        int8 = find_out(release, images, serving())
+        int8 = measure_int8(release, images)
     save_release(replace(release, int8=int8), target)
     err.print(
         f"{target}: accuracy {int8.accuracy:.4f} in int8, {int8.accuracy_f32:.4f} in float32, on "

@@ -17,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from cli.context import announce, connect, serving, submission, trainer_extra
+from cli.context import announce, connect, submission, trainer_extra
 from cli.output import Format, choose_format, complain, counts_line, err, print_json, write_results
 from models.store import jobs, results
 from models.store.database import Database
@@ -194,7 +194,7 @@ def worker(
     if queue is Queue.TRAINING:
         with trainer_extra():
             from trainer.service import run_training_worker
-        run_training_worker(settings, db, serving())
+        run_training_worker(settings, db)
     else:
         from worker.main import run_worker
 

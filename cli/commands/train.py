@@ -17,7 +17,7 @@ from rich.progress import (
 )
 from rich.table import Column, Table
 
-from cli.context import connect, serving, trainer_extra
+from cli.context import connect, trainer_extra
 from cli.output import err, out, print_json
 from models.errors import UsageError
 from models.labels import EMOTIONS, title
@@ -94,12 +94,13 @@ def train(
     model3_long, mobilenetv2.
     """
     with trainer_extra():
-        from trainer import train as trainer
+        from trainer.plan import Plan
+        from trainer.train import train as run_training
     settings = load_settings()
     taught_by = [load_release(path) for path in teacher or ()]
     begun_with = None if start is None else load_release(start)
     names = tuple(name.strip() for name in candidates.split(","))
-    plan = trainer.Plan(
+    plan = Plan(
         tuple(data),
         tuple(validation or ()),
         names,
@@ -113,7 +114,7 @@ def train(
     with Bars() as bars:
         try:
             teachers = [_engine(release, settings).predict for release in taught_by]
-            outcome = trainer.train(plan, folder, output, bars, teachers, begun_with, serving())
+            outcome = run_training(plan, folder, output, bars, teachers, begun_with)
         except KeyboardInterrupt:
             err.print("Interrupted before there was a model. Run the same command again to go on.")
             raise typer.Exit(130) from None

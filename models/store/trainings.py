@@ -27,7 +27,7 @@ class TrainingView:
     """A training as users see it.
 
     Attributes:
-        plan: what to train on what, as `trainer.train.Plan` has it.
+        plan: what to train on what, as `trainer.plan.Plan` has it.
         candidate, epochs: the one being fitted, and how many epochs it takes at most.
         history: for each epoch done, in order: candidate, epoch, loss, accuracy, val_loss, val_accuracy, seconds.
         comparison: at the end, a row for each candidate.

@@ -99,10 +99,10 @@ def main(which: str) -> None:
         limit(MEMORY)
         found = refuse_all(ours(), load_ours)
     else:
-        from trainer.keras_import.read import read_wild
+        from trainer.keras_import.read import import_keras
 
         limit(MEMORY_WILD)
-        found = refuse_all(wild(), read_wild)
+        found = refuse_all(wild(), import_keras)
     json.dump(found, sys.stdout)
 
 

@@ -18,9 +18,10 @@ from models.pictures.preprocessing import Preprocessing
 from models.release.files import load_release
 from trainer.candidates import CANDIDATES, Candidate, Shape
 from trainer.datasets.load import load
+from trainer.plan import Plan
 from trainer.progress import Silent
 from trainer.quality.evaluation import measure, predict_all
-from trainer.train import Outcome, Plan, train
+from trainer.train import TrainingResult, train
 from worker.engines.openvino import OpenVinoEngine
 
 
@@ -301,7 +302,7 @@ def test_a_teachers_scores_are_most_of_the_targets(
 ) -> None:
     """A teacher that calls everything fear teaches fear."""
     fear = np.eye(28, dtype=np.float32)[EMOTIONS.index("fear")]
-    made: Outcome = train(
+    made: TrainingResult = train(
         plan(faces, others, teachers=("ab12",)),
         tmp_path / "run",
         teachers=[lambda batch: np.tile(fear, (len(batch), 1))],
@@ -367,10 +368,10 @@ def test_a_network_trained_on_grey_images_alone_is_shown_no_colour(
         (
             {"candidates": ("small", "model9")},
             NotFoundError,
-            "no candidate 'model9'; there are: model1",
+            "Unknown candidate 'model9'. Candidates: model1",
         ),
-        ({"candidates": ()}, DataError, "needs one candidate and one source"),
-        ({"data": ()}, DataError, "needs one candidate and one source"),
+        ({"candidates": ()}, DataError, "at least one candidate and one data source"),
+        ({"data": ()}, DataError, "at least one candidate and one data source"),
     ],
 )
 def test_a_plan_that_makes_no_sense_is_refused(

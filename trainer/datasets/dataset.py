@@ -22,13 +22,13 @@ class Dataset:
     Attributes:
         images: uint8 (n, height, width, 3), in the preprocessing's channel order.
         labels: int64 (n,), each an index into `EMOTIONS`.
-        source: where they came from, for the model's card.
+        name: what the model card calls this data, such as `fer2013/train`.
         soft: float32 (n, 28), rows summing to 1: what each image's scores should be, where it isn't one label alone.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
-    source: str
+    name: str
     soft: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
@@ -78,7 +78,7 @@ def merge(parts: Sequence[Dataset]) -> Dataset:
     return Dataset(
         np.concatenate([part.images for part in parts]),
         np.concatenate([part.labels for part in parts]),
-        ", ".join(part.source for part in parts),
+        ", ".join(part.name for part in parts),
         None if soft is None else np.concatenate(soft),
     )
 
@@ -93,7 +93,7 @@ def drop_shared(train: Dataset, validation: Dataset) -> Dataset:
     kept = np.flatnonzero([_digest(image) not in held_out for image in train.images])
     if not len(kept):
         raise DataError(
-            f"Every picture of {train.source} is in {validation.source} too; give other ones to train on."
+            f"Every picture of {train.name} is in {validation.name} too; give other ones to train on."
         )
     return train if len(kept) == len(train) else train.take(kept)
 

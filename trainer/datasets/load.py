@@ -35,7 +35,7 @@ from models.pictures.decode import MAX_PIXELS, decode
 from models.pictures.preprocessing import Preprocessing
 from models.pictures.resize import read_pixels, resize
 from models.sources.names import SUFFIXES
-from models.training_data import OPTIONS, Source, parse
+from models.training_data import OPTIONS, DataSource, parse
 from trainer.datasets.dataset import Dataset, merge
 
 THREADS: Final = min(16, cpu_count() or 1)  # Pillow lets go of the interpreter while it decodes.
@@ -65,7 +65,7 @@ def load(
     return merge([_load(parse(text), preprocessing, progress) for text in sources])
 
 
-def _load(source: Source, preprocessing: Preprocessing, progress: Read) -> Dataset:
+def _load(source: DataSource, preprocessing: Preprocessing, progress: Read) -> Dataset:
     if source.kind and not source.path.is_file():
         raise DataError(f"{source.path} is no file.")
     if not source.kind and not source.path.is_dir():
@@ -76,7 +76,7 @@ def _load(source: Source, preprocessing: Preprocessing, progress: Read) -> Datas
     return _LOADERS[source.kind](source, preprocessing, progress)
 
 
-def _load_folder(source: Source, preprocessing: Preprocessing, progress: Read) -> Dataset:
+def _load_folder(source: DataSource, preprocessing: Preprocessing, progress: Read) -> Dataset:
     root = source.path.resolve()
     files = _list(root)
     images = np.empty((len(files), preprocessing.height, preprocessing.width, 3), np.uint8)
@@ -130,7 +130,7 @@ def _label(folder: Path) -> int:
     return EMOTIONS.index(name)
 
 
-def _load_pair(source: Source, preprocessing: Preprocessing, progress: Read) -> Dataset:
+def _load_pair(source: DataSource, preprocessing: Preprocessing, progress: Read) -> Dataset:
     path = source.path
     if not path.stem.endswith("_data"):
         raise DataError(
@@ -197,7 +197,7 @@ def _check_labels(labels: NDArray[np.int64], path: Path) -> NDArray[np.int64]:
     return labels
 
 
-def _load_csv(source: Source, preprocessing: Preprocessing, progress: Read) -> Dataset:
+def _load_csv(source: DataSource, preprocessing: Preprocessing, progress: Read) -> Dataset:
     path, usage = source.path, source.one_of(*OPTIONS[".csv"])
     with path.open("rb") as lines:
         total = sum(1 for _ in lines) - 1
@@ -231,7 +231,7 @@ def _digit(text: str) -> int:
     return value
 
 
-def _load_emotic(source: Source, preprocessing: Preprocessing, progress: Read) -> Dataset:
+def _load_emotic(source: DataSource, preprocessing: Preprocessing, progress: Read) -> Dataset:
     part = source.one_of("train", "val", "test")
     box = source.one_of("body", "face")
     soft = source.one_of("soft", "rarest") == "soft"
@@ -370,7 +370,7 @@ def _crops(
     return crops
 
 
-_LOADERS: Final[dict[str, Callable[[Source, Preprocessing, Read], Dataset]]] = {
+_LOADERS: Final[dict[str, Callable[[DataSource, Preprocessing, Read], Dataset]]] = {
     "": _load_folder,
     ".npy": _load_pair,
     ".csv": _load_csv,

@@ -81,7 +81,7 @@ class _Layer:
     parents: tuple[str, ...]
 
 
-def read_wild(path: Path) -> Release:
+def import_keras(path: Path) -> Release:
     """Rebuilds a pickled Keras model as a release, without executing a byte of it.
 
     What its labels are, a stranger's pickle doesn't say: with 28 scores, they are taken for ours in their order. Which
@@ -127,7 +127,7 @@ def read_wild(path: Path) -> Release:
 
 
 class _RefusedError(Exception):
-    """What is wrong with the file; `read_wild` adds which one it is."""
+    """What is wrong with the file; `import_keras` adds which one it is."""
 
 
 def _inflate(raw: bytes) -> bytes:

@@ -75,7 +75,7 @@ def evaluate(
     supports = [figures.support for figures in by_label.values()]
     measured = measure(scores, data.labels)
     found = Evaluation(
-        source=data.source,
+        source=data.name,
         images=len(data),
         accuracy=measured["accuracy"],
         top3=float((np.argsort(scores, axis=1)[:, -3:] == data.labels[:, None]).any(axis=1).mean()),

@@ -64,8 +64,8 @@ def test_targets_are_the_label_alone_unless_they_are_soft() -> None:
 def test_merged_data_keeps_every_image_and_turns_labels_soft_where_others_are() -> None:
     hard, softer = dataset({"anger": 3}), dataset({"fear": 2})
     soft = np.full((2, 28), 1 / 28, np.float32)
-    merged = merge([hard, replace(softer, soft=soft, source="other")])
-    assert (merged.balance(), merged.source) == ({"anger": 3, "fear": 2}, "made up, other")
+    merged = merge([hard, replace(softer, soft=soft, name="other")])
+    assert (merged.balance(), merged.name) == ({"anger": 3, "fear": 2}, "made up, other")
     assert (
         merged.targets(np.arange(5)) == np.concatenate([hard.targets(np.arange(3)), soft])
     ).all()

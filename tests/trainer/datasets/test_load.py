@@ -47,7 +47,7 @@ def test_images_are_read_in_order_of_label_folder_and_name(folder: Path) -> None
         "happiness",
         "happiness",
     ]
-    assert data.source == "faces/train"
+    assert data.name == "faces/train"
 
 
 def test_balance_counts_images_in_label_order(folder: Path) -> None:
@@ -390,7 +390,7 @@ def test_a_few_broken_missing_or_misplaced_people_of_emotic_are_left_out_and_sai
     data = load([str(emotic)], SIZE)
     assert data.balance() == {"peace": 300, "pain": 1}
     assert (len(data.images), data.images[-1, 4, 4, 0]) == (301, 220)
-    assert data.source == "Annotations.mat (train, body) without 3 who can't be cropped"
+    assert data.name == "Annotations.mat (train, body) without 3 who can't be cropped"
     assert "left out 3 of its people, the first because: " in caplog.text
     assert "gone.png, which is not there" in caplog.text
     (images / "b.png").unlink()
@@ -450,7 +450,7 @@ def test_what_is_no_matlab_file_is_refused(tmp_path: Path, content: bytes) -> No
 def test_several_sources_are_merged(folder: Path, pair: Path) -> None:
     data = load([str(folder), str(pair)], SIZE)
     assert len(data) == 7
-    assert data.source == "faces/train, train_data.npy"
+    assert data.name == "faces/train, train_data.npy"
     assert data.balance()["happiness"] == 3
 
 

@@ -31,7 +31,7 @@ from models.pictures.preprocessing import Preprocessing
 from models.release.files import load_release, save_release
 from tests.networks import randomise
 from tests.trainer.keras_import.fixtures.make import pictures
-from trainer.keras_import.read import _archive, read_wild
+from trainer.keras_import.read import _archive, import_keras
 from worker.engines.keras import TensorFlowEngine
 from worker.engines.openvino import OpenVinoEngine
 
@@ -57,7 +57,7 @@ def nothing_is_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 def test_a_genuine_pickle_gives_what_it_gave_where_it_was_made(
     name: str, engine: Callable[..., Any]
 ) -> None:
-    scores = engine(read_wild(WILD / f"{name}.pkl")).predict(pictures()[0])
+    scores = engine(import_keras(WILD / f"{name}.pkl")).predict(pictures()[0])
     expected = np.load(WILD / f"{name}.npy")
     assert np.abs(scores - expected).max() < 1e-5
     assert expected.std(axis=0).max() > 0.02  # Or any picture's scores would do.
@@ -66,7 +66,7 @@ def test_a_genuine_pickle_gives_what_it_gave_where_it_was_made(
 def test_what_is_imported_says_where_it_came_from_and_is_shown_what_the_reference_was(
     tmp_path: Path,
 ) -> None:
-    release = read_wild(WILD / "windows211.pkl")
+    release = import_keras(WILD / "windows211.pkl")
     assert release.preprocessing == Preprocessing(channel_order="bgr", antialias=False)
     assert release.data["imported"]["keras"] == "2.11.0"
     assert release.metrics == {}
@@ -80,15 +80,17 @@ def test_what_joblib_compressed_is_unpacked(
     tmp_path: Path, compress: Callable[[bytes], bytes]
 ) -> None:
     (tmp_path / "model.pkl").write_bytes(compress((WILD / "keras211.pkl").read_bytes()))
-    assert read_wild(tmp_path / "model.pkl").network == read_wild(WILD / "keras211.pkl").network
+    assert (
+        import_keras(tmp_path / "model.pkl").network == import_keras(WILD / "keras211.pkl").network
+    )
 
 
 @pytest.mark.parametrize("protocol", [3, 5])
 def test_other_protocols_of_the_same_call_are_taken(tmp_path: Path, protocol: int) -> None:
     call = Call("keras.saving.pickle_utils", "deserialize_model_from_bytecode", archive())
     (tmp_path / "model.pkl").write_bytes(call.dump(protocol))
-    assert len(read_wild(tmp_path / "model.pkl").network) == len(
-        read_wild(WILD / "keras211.pkl").network
+    assert len(import_keras(tmp_path / "model.pkl").network) == len(
+        import_keras(WILD / "keras211.pkl").network
     )
 
 
@@ -157,7 +159,7 @@ def test_a_stream_that_does_anything_else_is_refused_by_name(
 ) -> None:
     (tmp_path / "model.pkl").write_bytes(raw())
     with pytest.raises(PickleHostileError, match=f"model.pkl is refused: .*{said}"):
-        read_wild(tmp_path / "model.pkl")
+        import_keras(tmp_path / "model.pkl")
 
 
 @pytest.mark.parametrize(
@@ -181,7 +183,7 @@ def test_what_is_no_such_pickle_is_refused(
 ) -> None:
     (tmp_path / "model.pkl").write_bytes(raw())
     with pytest.raises(PickleError, match=f"model.pkl is refused: .*{said}"):
-        read_wild(tmp_path / "model.pkl")
+        import_keras(tmp_path / "model.pkl")
 
 
 def test_what_unpacks_to_more_than_a_model_is_refused(
@@ -190,15 +192,15 @@ def test_what_unpacks_to_more_than_a_model_is_refused(
     monkeypatch.setattr("trainer.keras_import.read.MAX_BYTES", 1_000_000)
     (tmp_path / "bomb.pkl").write_bytes(gzip.compress(bytes(50_000_000)))
     with pytest.raises(PickleCorruptError, match="or more than 1,000,000 bytes when unpacked"):
-        read_wild(tmp_path / "bomb.pkl")
+        import_keras(tmp_path / "bomb.pkl")
     (tmp_path / "large.pkl").write_bytes(bytes(1_000_001))
     with pytest.raises(PickleCorruptError, match="larger than 1,000,000 bytes"):
-        read_wild(tmp_path / "large.pkl")
+        import_keras(tmp_path / "large.pkl")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(PickleMissingError, match=r"No file at .*absent\.pkl"):
-        read_wild(tmp_path / "absent.pkl")
+        import_keras(tmp_path / "absent.pkl")
 
 
 # --- Hostile archives ---
@@ -369,7 +371,7 @@ def test_an_archive_that_is_not_of_such_a_network_is_refused_with_the_part(
 ) -> None:
     (tmp_path / "model.pkl").write_bytes(repacked(change))
     with pytest.raises((PickleCorruptError, EngineError), match=said):
-        read_wild(tmp_path / "model.pkl")
+        import_keras(tmp_path / "model.pkl")
 
 
 def test_an_archive_that_says_less_than_it_holds_is_read_no_further(tmp_path: Path) -> None:
@@ -379,7 +381,7 @@ def test_an_archive_that_says_less_than_it_holds_is_read_no_further(tmp_path: Pa
     raw[directory + 24 : directory + 28] = (100).to_bytes(4, "little")
     (tmp_path / "model.pkl").write_bytes(raw)
     with pytest.raises(PickleCorruptError, match="its archive is broken"):
-        read_wild(tmp_path / "model.pkl")
+        import_keras(tmp_path / "model.pkl")
 
 
 # --- Functional networks, in the words of Keras 2 and 3 ---
@@ -399,7 +401,7 @@ def test_a_functional_keras_3_pickle_is_rebuilt(tmp_path: Path) -> None:
     expected = model.predict_on_batch(inputs)
     assert (
         np.abs(
-            OpenVinoEngine(read_wild(tmp_path / "model.pkl"), "f32").predict(inputs) - expected
+            OpenVinoEngine(import_keras(tmp_path / "model.pkl"), "f32").predict(inputs) - expected
         ).max()
         < 1e-5
     )
