@@ -1,9 +1,11 @@
 """A small release for tests, built without TensorFlow."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from models.labels import EMOTIONS
 from models.pictures.preprocessing import Preprocessing
@@ -48,3 +50,9 @@ def tiny_release() -> Release:
     return Release(
         "tiny", EMOTIONS, EMOTIONS, Preprocessing(), tiny_network(), tiny_weights(), "{}"
     )
+
+
+def save_grey(path: Path, grey: int) -> None:
+    """An 8x8 picture of one grey, and the folders it needs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8), (grey, grey, grey)).save(path)

@@ -86,7 +86,7 @@ def test_without_a_shared_picture_all_are_kept() -> None:
 
 
 def test_sharing_every_picture_is_refused() -> None:
-    with pytest.raises(DataError, match="Every picture of made up is in made up too"):
+    with pytest.raises(DataError, match="Every picture of made up is also in made up"):
         drop_shared(dataset({"anger": 2}), dataset({"anger": 6}))
 
 
