@@ -1,19 +1,21 @@
-# Targets: api, worker, trainer; docker-compose.yml runs them. The Python is the one constraints.txt was made with.
+# Targets: api, worker, trainer. docker-compose.yml runs them.
 ARG PYTHON=python:3.11-slim
 
 FROM ${PYTHON} AS builder
 ENV PATH=/opt/venv/bin:$PATH
 COPY . /source
 RUN --mount=type=cache,target=/root/.cache/pip \
-    python -m venv /opt/venv && pip install --constraint /source/constraints.txt /source
+    python -m venv /opt/venv \
+    && pip install --require-hashes --requirement /source/requirements/serving.txt \
+    && pip install --no-deps --no-build-isolation /source
 
 FROM builder AS trainer-builder
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install --constraint /source/constraints.txt '/source[trainer]'
+    pip install --require-hashes --requirement /source/requirements/trainer.txt
 
 FROM ${PYTHON} AS base
 ENV PATH=/opt/venv/bin:$PATH CUEMILL_DATA_DIR=/data
-# /data is the user's, and so will be a volume that is first mounted there.
+# /data belongs to the user, so a new volume mounted there does too.
 RUN groupadd --gid 10001 cuemill && useradd --uid 10001 --gid cuemill --no-create-home --home-dir /tmp cuemill \
     && install --directory --owner cuemill --group cuemill /data
 USER 10001:10001

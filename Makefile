@@ -1,13 +1,15 @@
-# `make demo` and `make test` need Python 3.11+ and make; `make test` also root once, to install Redis and PostgreSQL.
+# `make demo` needs Python 3.11 or newer and make. `make test` also needs root, once, to install Redis and PostgreSQL.
 PYTHON ?= python3
 FOLDER ?= samples
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+# Exact versions with their hashes, so that an installation today equals the one that was tested.
+LOCKED := $(PIP) --require-hashes --requirement
 export CUEMILL_DATA_DIR ?= $(CURDIR)/.venv/data
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults check format services bench clean
+.PHONY: help demo trainer test check format bench faults docs lock services clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -15,33 +17,42 @@ help: ## List the targets
 demo: $(VENV)/serving ## Classify samples/, or FOLDER=..., and print the results
 	$(BIN)/cuemill classify "$(FOLDER)"
 
+trainer: $(VENV)/trainer ## Install what `cuemill train` needs
+
 test: $(VENV)/development services ## Run all tests, with a private Redis and PostgreSQL
 	$(BIN)/python -m pytest
 
-faults: $(VENV)/development services ## Kill, stop, cut and fill everything, in full doses, and print what was lost: nothing
-	$(BIN)/python -m tests.faults
-
-check: $(VENV)/development ## Check format, lint, types and the direction of imports
+check: $(VENV)/development ## Check format, lint, types and import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(VENV)/development ## Format the code and mend what lint can
+format: $(VENV)/development ## Format the code and fix what lint can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-services: ## Install Redis and PostgreSQL from Debian, if they are missing
+bench: $(VENV)/development services ## Measure throughput against a plain script (5 minutes)
+	$(BIN)/python -m benchmarks.end_to_end
+
+faults: $(VENV)/development services ## Kill, stop and cut everything, and count what was lost (35 minutes)
+	$(BIN)/python -m tests.faults
+
+docs: $(VENV)/serving ## Regenerate docs/configuration.md and docs/demo.svg
+	$(BIN)/python -m docs.configuration
+	$(BIN)/python -m docs.demo
+
+lock: ## Refresh requirements/ from pyproject.toml; UPGRADE=--upgrade takes newer versions
+	PYTHON=$(PYTHON) requirements/lock.sh $(UPGRADE)
+
+services: ## Install Redis and PostgreSQL from Debian or Ubuntu, if they are missing
 	@if ! command -v redis-server >/dev/null || ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then \
 		echo "Installing redis-server and postgresql ..."; \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 			redis-server postgresql >/dev/null; \
 	fi
 
-bench: $(VENV)/development services ## Measure the whole way against the bare network and a plain script
-	$(BIN)/python -m benchmarks.end_to_end
-
-clean: ## Remove the virtual environment and caches, and with it the demo's database
+clean: ## Remove the virtual environment, the demo's database and all caches
 	rm -rf $(VENV) *.egg-info build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/pip:
@@ -50,12 +61,18 @@ $(VENV)/bin/pip:
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv >/dev/null; \
 		$(PYTHON) -m venv --clear $(VENV); }
 
-$(VENV)/serving: pyproject.toml constraints.txt $(VENV)/bin/pip
+$(VENV)/serving: pyproject.toml requirements/serving.txt $(VENV)/bin/pip
 	@echo "Installing Cuemill into $(VENV); the first time takes a minute ..."
-	@$(PIP) --editable .
+	@$(LOCKED) requirements/serving.txt
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/development: $(VENV)/serving
-	@echo "Installing what training and tests need into $(VENV) ..."
-	@$(PIP) --editable '.[dev]'
+$(VENV)/trainer: $(VENV)/serving requirements/trainer.txt
+	@echo "Installing the trainer's libraries into $(VENV) ..."
+	@$(LOCKED) requirements/trainer.txt
+	@touch $@
+
+$(VENV)/development: $(VENV)/serving requirements/development.txt
+	@echo "Installing the trainer's libraries and the development tools into $(VENV) ..."
+	@$(LOCKED) requirements/development.txt
 	@touch $@
