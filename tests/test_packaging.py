@@ -108,7 +108,7 @@ def test_cuemill_classifies_from_the_installed_wheel(environment: Path, tmp_path
 
 def read_lock(name: str) -> dict[str, str]:
     """Package -> version. A line that is no pin, comment or hash fails."""
-    versions = {}
+    versions: dict[str, str] = {}
     text = (ROOT / "requirements" / f"{name}.txt").read_text()
     for line in text.replace("\\\n", " ").splitlines():
         if not line or line.lstrip().startswith("#"):

@@ -10,7 +10,7 @@ import typer
 from cli.main import app
 from models.settings import Settings
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "EXPERIMENTS.md", "docker-compose.yml")),
     *sorted(
