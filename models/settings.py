@@ -44,9 +44,7 @@ class Settings(BaseSettings):
     model: Path = Field(
         SHIPPED_MODEL, description="The pickle that new jobs use while no release was promoted."
     )
-    engine: Literal["openvino", "tensorflow"] = Field(
-        "openvino", description="What runs the network."
-    )
+    engine: Literal["openvino", "keras"] = Field("openvino", description="What runs the network.")
     precision: Precision = Field(
         "auto", description="Of the network's arithmetic; auto = the fastest that is sound."
     )

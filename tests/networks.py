@@ -2,7 +2,13 @@
 
 import keras
 import numpy as np
+from keras import layers
 from numpy.typing import NDArray
+
+from models.labels import EMOTIONS
+from models.pictures.preprocessing import Preprocessing
+from models.release.release import Release
+from trainer.export import export
 
 
 def pictures(count: int, seed: int = 0, height: int = 48, width: int = 48) -> NDArray[np.float32]:
@@ -37,3 +43,40 @@ def randomise(model: keras.Model, seed: int = 0) -> keras.Model:
     scores = model.predict_on_batch(pictures(96, seed, height, width))
     last.bias.assign(last.bias - np.log(scores).mean(axis=0))
     return model
+
+
+def exported(model: keras.Model, preprocessing: Preprocessing) -> Release:
+    return export(model, "random", preprocessing, EMOTIONS, {}, {}, {})
+
+
+def crooked(input_shape: tuple[int, int, int]) -> keras.Model:
+    """Odd sizes, strides, paddings that don't divide, layers without bias: all that Model 3 leaves out."""
+    return keras.Sequential(
+        [
+            keras.Input(input_shape),
+            layers.Conv2D(5, (3, 2), strides=(2, 1), padding="same", use_bias=False),
+            layers.BatchNormalization(epsilon=0.1),
+            layers.Activation("relu"),
+            layers.MaxPooling2D((2, 3), strides=(1, 2), padding="same"),
+            layers.Conv2D(7, (2, 4), strides=2, padding="valid"),
+            layers.MaxPooling2D(2),
+            layers.Flatten(),
+            layers.Dense(11, use_bias=False, activation="relu"),
+            layers.Dense(28, activation="softmax"),
+        ]
+    )
+
+
+def branching(input_shape: tuple[int, int, int]) -> keras.Model:
+    """What networks have that are no sequence: sums, depthwise convolutions, padding by hand, global pools."""
+    images = keras.Input(input_shape)
+    x = layers.ReLU(6.0)(
+        layers.BatchNormalization()(layers.Conv2D(8, 3, padding="same", use_bias=False)(images))
+    )
+    y = layers.DepthwiseConv2D(3, strides=2)(layers.ZeroPadding2D(((0, 1), (1, 2)))(x))
+    z = layers.DepthwiseConv2D((3, 2), padding="same", use_bias=False, activation="relu6")(y)
+    x = layers.ReLU()(layers.Add()([y, layers.Dropout(0.5)(z)]))
+    x = layers.Add()([layers.GlobalMaxPooling2D()(x), layers.GlobalAveragePooling2D()(z)])
+    return keras.Model(
+        images, layers.Dense(28, activation="softmax", name="last")(x), name="branching"
+    )

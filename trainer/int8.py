@@ -9,7 +9,7 @@ from models.release.release import Int8, Release
 from trainer.datasets.dataset import Dataset
 from trainer.quality.evaluation import measure, predict_all
 from worker.engines.openvino import OpenVinoEngine
-from worker.engines.ranges import quantize
+from worker.engines.ranges import find_ranges
 
 RANGE_IMAGES: Final = 512
 """Images from which the value ranges are estimated; many more change them little."""
@@ -23,7 +23,7 @@ def measure_int8(release: Release, dataset: Dataset) -> Int8:
     """
     sample = np.sort(np.random.default_rng(0).permutation(len(dataset))[:RANGE_IMAGES])
     inputs = release.preprocessing.to_input(dataset.images[sample])
-    int8 = quantize(release, inputs)
+    int8 = find_ranges(release, inputs)
 
     quantized = replace(release, int8=int8)
     return replace(

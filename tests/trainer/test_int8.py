@@ -36,7 +36,7 @@ def test_ranges_are_found_on_some_images_and_both_precisions_measured_on_all(
         shapes.append(inputs.shape)
         return Int8({"input": (-1.0, 1.0)})
 
-    monkeypatch.setattr("trainer.int8.quantize", find_ranges)
+    monkeypatch.setattr("trainer.int8.find_ranges", find_ranges)
     monkeypatch.setattr("trainer.int8.OpenVinoEngine", StubEngine)
     int8 = measure_int8(tiny_release(), Dataset(images, LABELS, "made up"))
     assert shapes == [(RANGE_IMAGES, 48, 48, 3)]

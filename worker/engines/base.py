@@ -1,4 +1,4 @@
-"""What runs a network, behind one small protocol."""
+"""The protocol of an engine, which runs a network."""
 
 from typing import Protocol
 
@@ -7,18 +7,18 @@ from numpy.typing import NDArray
 
 
 class Engine(Protocol):
-    """A network ready to run. Made once a process; not safe for several threads at once."""
+    """A network ready to run. Create one per process; it is not thread-safe."""
 
     name: str
     precision: str
 
     def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Scores for inputs.
+        """Scores a batch of inputs.
 
         Args:
-            batch: (n, height, width, 3), scaled as the release's preprocessing says; any n >= 1.
+            batch: (n, height, width, 3), scaled by the release's preprocessing; any n >= 1.
 
         Returns:
-            float32 (n, labels): the softmax's probabilities, each row summing to 1.
+            float32 (n, labels): softmax probabilities; each row sums to 1.
         """
         ...

@@ -1,27 +1,31 @@
-"""From a release's network, a list of plain nodes, to an OpenVINO graph.
+"""Builds an OpenVINO graph from a release's network, which is a list of plain nodes.
 
-The nodes come from a file, so everything about them is checked. Each is a dict of `op`, `name` (unique), `inputs`
-(names of earlier nodes; the images are called `input`, (n, height, width, 3)), `weights` (the op's word for each ->
-the weight's name in the release) and `attributes`. The last node's output, (n, labels), is the scores.
+The nodes come from a file, so everything about them is checked. Each is a dict of `op`, `name`
+(unique), `inputs` (names of earlier nodes; the images are called `input`), `weights` (role -> the
+weight's name in the release) and `attributes`. The last node's output, (n, labels), is the scores.
 
-| op                    | weights                                       | attributes                                  |
-|-----------------------|-----------------------------------------------|---------------------------------------------|
-| conv2d                | kernel (height, width, in, out), bias (out,)  | strides [y, x], padding "same" or "valid"   |
-| depthwise_conv2d      | kernel (height, width, in, 1), bias (in,)     | strides [y, x], padding                     |
-| zero_padding2d        | -                                             | top_left [y, x], bottom_right [y, x]        |
-| batch_norm            | gamma, beta, mean, variance, each (channels,) | epsilon                                     |
-| max_pool2d            | -                                             | size [y, x], strides [y, x], padding        |
-| global_average_pool2d | -                                             | -  (each channel's mean)                    |
-| global_max_pool2d     | -                                             | -  (each channel's highest)                 |
-| flatten               | -                                             | -  (height, then width, then channel)       |
-| dense                 | kernel (in, out), bias (out,)                 | -                                           |
-| add                   | -                                             | -  (of two inputs; the others have one)     |
-| relu, relu6           | -                                             | -                                           |
-| softmax               | -                                             | -  (over the last axis)                     |
+| op                    | weights                                      | attributes              |
+|-----------------------|----------------------------------------------|-------------------------|
+| conv2d                | kernel (height, width, in, out), bias (out,) | strides, padding        |
+| depthwise_conv2d      | kernel (height, width, in, 1), bias (in,)    | strides, padding        |
+| zero_padding2d        | -                                            | top_left, bottom_right  |
+| batch_norm            | gamma, beta, mean, variance (channels,)      | epsilon                 |
+| max_pool2d            | -                                            | size, strides, padding  |
+| global_average_pool2d | -                                            | -                       |
+| global_max_pool2d     | -                                            | -                       |
+| flatten               | -                                            | -                       |
+| dense                 | kernel (in, out), bias (out,)                | -                       |
+| add                   | -                                            | -                       |
+| relu, relu6           | -                                            | -                       |
+| softmax               | -                                            | -                       |
 
-In int8, what convolutions and dense layers take is rounded to 256 values over the release's range for it, and their
-kernels to 255 by output channel; OpenVINO then multiplies those as integers. A bias may be left out. Before `flatten`
-and the global pools, OpenVINO sees (n, channels, height, width).
+`add` takes two inputs, all other ops one. Biases are optional. Strides, sizes and zero padding are
+[y, x]; padding is "same" or "valid". The global pools reduce each channel to one value, `flatten`
+orders by height, width, channel, and softmax runs over the last axis. Images are (n, height, width,
+3); before `flatten` and the global pools, tensors are (n, channels, height, width) in OpenVINO.
+
+In int8, the inputs of convolutions and dense layers are rounded to 256 values over the release's
+ranges, and their kernels to 255 values per output channel, so that OpenVINO multiplies integers.
 """
 
 from collections.abc import Callable, Mapping
@@ -38,18 +42,21 @@ from models.release.release import Node, Release
 
 INPUT: Final = "input"
 QUANTIZED: Final = frozenset({"conv2d", "depthwise_conv2d", "dense"})
-MAX_EXTENT: Final = 1024  # The largest stride or window taken for one: no image is larger.
+
+MAX_EXTENT: Final = 1024
+"""The largest stride or window accepted: no image is larger."""
+
 _FIELDS: Final = {"op": str, "name": str, "inputs": list, "weights": dict, "attributes": dict}
 _PADDINGS: Final = {"same": "same_upper", "valid": "valid"}
 
 
 class _NodeError(Exception):
-    """What is wrong with a node; `build_graph` adds which one it is."""
+    """What is wrong with a node; `build_graph` adds the node's name."""
 
 
 @dataclass(frozen=True)
 class _Step:
-    """A node with its names looked up; its methods raise `_NodeError` where a part of it is wrong."""
+    """A node with its inputs and weights; its methods raise `_NodeError` for an invalid part."""
 
     node: Node
     inputs: list[Any]
@@ -60,44 +67,56 @@ class _Step:
     def input(self) -> Any:
         return self.inputs[0]
 
-    def shape(self, rank: int, expected: str) -> list[int]:
-        """The input's shape after the batch axis."""
+    def shape(self, rank: int, meaning: str) -> list[int]:
+        """The input's shape without the batch axis."""
         partial = self.input.get_partial_shape()
         if len(partial) != rank:
-            raise _NodeError(f"its input has {len(partial)} axes, expected {expected}")
+            raise _NodeError(f"its input has {len(partial)} axes, expected {rank} ({meaning})")
         return [partial[axis].get_length() for axis in range(1, rank)]
 
-    def weight(self, role: str, *shape: int | None) -> NDArray[np.float32]:
-        """A weight of the given shape; None stands for any length."""
+    def image_channels(self) -> int:
+        """The number of channels of the input, which must be an image."""
+        channels, _, _ = self.shape(4, "an image")
+        return channels
+
+    def weight(self, role: str, *expected: int | None) -> NDArray[np.float32]:
+        """A weight of the expected shape, where None stands for any length."""
         if role not in self.weights:
             raise _NodeError(f"it has no weight {role!r}")
-        found = self.weights[role]
-        if len(found.shape) != len(shape) or any(
-            n == 0 or want not in (n, None) for n, want in zip(found.shape, shape, strict=True)
-        ):
-            wanted = ", ".join("any" if want is None else str(want) for want in shape)
-            raise _NodeError(f"its {role} has shape {found.shape}, expected ({wanted})")
-        return found
+
+        weight = self.weights[role]
+        fits = len(weight.shape) == len(expected) and all(
+            length > 0 and wanted in (length, None)
+            for length, wanted in zip(weight.shape, expected, strict=True)
+        )
+        if not fits:
+            wanted_shape = ", ".join("any" if n is None else str(n) for n in expected)
+            raise _NodeError(f"its {role} has shape {weight.shape}, expected ({wanted_shape})")
+        return weight
 
     def kernel(self, values: NDArray[np.float32]) -> Any:
-        """A kernel (out, ...), in int8 rounded to 255 values on both sides of zero, over each output's own range."""
+        """A kernel (out, ...); in int8, rounded to 255 values over each output's own range.
+
+        The values are symmetric around zero.
+        """
         if not self.int8:
             return values
         highest = np.abs(values).max(axis=tuple(range(1, values.ndim)), keepdims=True)
         highest[highest == 0] = 1
         return ops.fake_quantize(ops.constant(values), -highest, highest, -highest, highest, 255)
 
-    def pair(self, key: str, least: int = 1) -> list[int]:
+    def pair(self, key: str, lowest: int = 1) -> list[int]:
         value = self.node["attributes"].get(key)
-        if not (
+        valid = (
             isinstance(value, list)
             and len(value) == 2
-            and all(type(n) is int and least <= n <= MAX_EXTENT for n in value)
-        ):
+            and all(type(n) is int and lowest <= n <= MAX_EXTENT for n in value)
+        )
+        if not valid:
             raise _NodeError(
-                f"its {key} is {value!r}, expected two numbers from {least} to {MAX_EXTENT}"
+                f"its {key} is {value!r}, expected two integers from {lowest} to {MAX_EXTENT}"
             )
-        return value
+        return list(value)
 
     def padding(self) -> str:
         value = self.node["attributes"].get("padding")
@@ -107,55 +126,65 @@ class _Step:
 
 
 def build_graph(release: Release, *, int8: bool = False) -> openvino.Model:
-    """The release's network with a free batch size.
+    """Builds the release's network with a dynamic batch size.
 
     Args:
-        int8: round what convolutions and dense layers multiply, so that OpenVINO does it in int8.
+        int8: round the inputs and kernels of convolutions and dense layers, so that OpenVINO runs
+            them in int8.
 
     Raises:
-        EngineError: the network is malformed; names the node and what is wrong with it.
+        EngineError: the network is malformed; names the node and the reason.
     """
-    images, made = _make_nodes(release, int8=int8)
-    scores = next(reversed(made.values()))
+    images, outputs = _build_nodes(release, int8=int8)
+    scores = next(reversed(outputs.values()))
     _check_scores(release, scores)
     return openvino.Model([ops.result(scores)], [images], release.name)
 
 
 def build_probe(release: Release) -> tuple[list[str], openvino.Model]:
-    """What int8 would round: the nodes that convolutions and dense layers take, by name, and a graph that gives those.
+    """Builds a graph that returns the tensors that int8 would round.
+
+    Returns:
+        The names of the nodes whose outputs convolutions and dense layers take, and a graph of
+        those outputs.
 
     Raises:
         EngineError: as `build_graph`.
     """
     build_graph(release)
-    images, made = _make_nodes(release, int8=False)
-    taken = {name for node in release.network if node["op"] in QUANTIZED for name in node["inputs"]}
-    names = [name for name in made if name in taken]
-    return names, openvino.Model([ops.result(made[name]) for name in names], [images], release.name)
+    images, outputs = _build_nodes(release, int8=False)
+    quantized_nodes = [node for node in release.network if node["op"] in QUANTIZED]
+    rounded = {name for node in quantized_nodes for name in node["inputs"]}
+    names = [name for name in outputs if name in rounded]
+
+    results = [ops.result(outputs[name]) for name in names]
+    return names, openvino.Model(results, [images], release.name)
 
 
-def _make_nodes(release: Release, *, int8: bool) -> tuple[Any, dict[str, Any]]:
-    """The graph's input, and what each node gives."""
+def _build_nodes(release: Release, *, int8: bool) -> tuple[Any, dict[str, Any]]:
+    """The graph's input, and each node's output by name."""
     size = release.preprocessing
     images = ops.parameter([-1, size.height, size.width, 3], np.float32, name=INPUT)
-    made: dict[str, Any] = {INPUT: ops.transpose(images, [0, 3, 1, 2]).output(0)}
+    outputs: dict[str, Any] = {INPUT: ops.transpose(images, [0, 3, 1, 2]).output(0)}
     rounded: dict[str, Any] | None = {} if int8 else None
+
     for index, node in enumerate(release.network):
         label = f"node {index}"
         try:
             _check_fields(node)
             label = f"node {node['name']!r} ({node['op']})"
-            made[_new_name(node, made)] = _OPS[_op(node)](
-                _look_up(node, made, release, rounded)
-            ).output(0)
-        except (_NodeError, RuntimeError) as error:  # OpenVINO's own complaints are RuntimeErrors.
+            _check_identity(node, outputs)
+            _check_references(node, outputs, release)
+            step = _resolve(node, outputs, release, rounded)
+            outputs[node["name"]] = _OPS[node["op"]](step).output(0)
+        except (_NodeError, RuntimeError) as error:  # OpenVINO raises RuntimeError.
             raise _malformed(release, f"{label}: {error}") from error
-    return images, made
+    return images, outputs
 
 
 def _malformed(release: Release, reason: str) -> EngineError:
     return EngineError(
-        f"The network of {release.name} can't be run: {reason}. Export or fetch the model again."
+        f"The network of {release.name} cannot run: {reason}. Export or fetch the model again."
     )
 
 
@@ -167,50 +196,58 @@ def _check_fields(node: Any) -> None:
             raise _NodeError(f"its {key} is {node.get(key)!r}, expected a {kind.__name__}")
 
 
-def _new_name(node: Node, made: Mapping[str, Any]) -> str:
-    if node["name"] in made:
+def _check_identity(node: Node, outputs: Mapping[str, Any]) -> None:
+    if node["name"] in outputs:
         raise _NodeError("an earlier node has the same name")
-    return str(node["name"])
-
-
-def _op(node: Node) -> str:
     if node["op"] not in _OPS:
         raise _NodeError(f"its op is unknown; known: {', '.join(_OPS)}")
-    return str(node["op"])
 
 
-def _look_up(
-    node: Node, made: Mapping[str, Any], release: Release, rounded: dict[str, Any] | None
-) -> _Step:
-    """A node with what it takes; `rounded` holds those inputs that were rounded already, None if none are to be."""
-    if not all(isinstance(name, str) for name in [*node["inputs"], *node["weights"].values()]):
+def _check_references(node: Node, outputs: Mapping[str, Any], release: Release) -> None:
+    """Checks that the node's inputs and weights exist."""
+    inputs, weights = node["inputs"], list(node["weights"].values())
+    if not all(isinstance(name, str) for name in [*inputs, *weights]):
         raise _NodeError("one of its inputs or weights is not named by a string")
-    wanted = 2 if node["op"] == "add" else 1
-    if len(node["inputs"]) != wanted:
-        raise _NodeError(f"it has {len(node['inputs'])} inputs, expected {wanted}")
-    for name in node["inputs"]:
-        if name not in made:
+
+    expected = 2 if node["op"] == "add" else 1
+    if len(inputs) != expected:
+        raise _NodeError(f"it has {len(inputs)} inputs, expected {expected}")
+
+    for name in inputs:
+        if name not in outputs:
             raise _NodeError(
-                f"its input {name!r} is no earlier node, so it is missing or the network runs in a circle"
+                f"its input {name!r} is not an earlier node: "
+                "the node is missing or the network has a cycle"
             )
-    for name in node["weights"].values():
+    for name in weights:
         if name not in release.weights:
             raise _NodeError(f"its weight {name!r} is not in the file")
+
+
+def _resolve(
+    node: Node, outputs: Mapping[str, Any], release: Release, rounded: dict[str, Any] | None
+) -> _Step:
+    """The node with its inputs and weights.
+
+    Args:
+        rounded: inputs that were rounded for int8 already, by name, extended here; None = float
+            arithmetic.
+    """
     weights = {role: release.weights[name] for role, name in node["weights"].items()}
     if rounded is None or node["op"] not in QUANTIZED:
-        return _Step(node, [made[name] for name in node["inputs"]], weights, int8=False)
+        return _Step(node, [outputs[name] for name in node["inputs"]], weights, int8=False)
+
+    ranges = release.int8.ranges if release.int8 else {}
     for name in node["inputs"]:
         if name not in rounded:
-            rounded[name] = _round(
-                made[name], release.int8.ranges.get(name) if release.int8 else None
-            )
+            rounded[name] = _round(outputs[name], ranges.get(name))
     return _Step(node, [rounded[name] for name in node["inputs"]], weights, int8=True)
 
 
 def _round(values: Any, ends: tuple[float, float] | None) -> Any:
-    """Values to the nearest of 256 from one end of a range to the other, zero among them."""
+    """Rounds values to the nearest of 256 steps over a range; zero is one of them."""
     if ends is None:
-        raise _NodeError("its input has no range, so it can't be run in int8")
+        raise _NodeError("its input has no int8 range")
     step = (ends[1] - ends[0]) / 255
     low = np.float32(round(ends[0] / step) * step)
     high = np.float32(low + 255 * step)
@@ -219,103 +256,96 @@ def _round(values: Any, ends: tuple[float, float] | None) -> Any:
 
 def _check_scores(release: Release, scores: Any) -> None:
     if not release.network or release.network[-1]["op"] != "softmax":
-        raise _malformed(release, "its last node is no softmax")
+        raise _malformed(release, "its last node is not a softmax")
     shape = scores.get_partial_shape()
-    if len(shape) != 2 or shape[1] != len(release.labels):
+    labels = len(release.labels)
+    if len(shape) != 2 or shape[1] != labels:
         raise _malformed(
-            release,
-            f"it ends in {shape}, expected (n, {len(release.labels)}), a score for each label",
+            release, f"its output has shape {shape}, expected (n, {labels}): a score for each label"
         )
 
 
 def _conv2d(step: _Step) -> Any:
-    channels, _, _ = step.shape(4, "an image's 4")
+    channels = step.image_channels()
     kernel = step.weight("kernel", None, None, channels, None)
     strides, padding = step.pair("strides"), step.padding()
-    filters = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
-    return _add_bias(
-        step,
-        ops.convolution(step.input, step.kernel(filters), strides, [0, 0], [0, 0], [1, 1], padding),
-        kernel.shape[3],
-    )
+
+    filters = step.kernel(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))
+    output = ops.convolution(step.input, filters, strides, [0, 0], [0, 0], [1, 1], padding)
+    return _add_bias(step, output, kernel.shape[3])
 
 
 def _depthwise_conv2d(step: _Step) -> Any:
-    channels, _, _ = step.shape(4, "an image's 4")
+    channels = step.image_channels()
     kernel = step.weight("kernel", None, None, channels, 1)
     strides, padding = step.pair("strides"), step.padding()
-    filters = np.ascontiguousarray(kernel.transpose(2, 3, 0, 1)[:, :, None])
-    made = ops.group_convolution(
-        step.input, step.kernel(filters), strides, [0, 0], [0, 0], [1, 1], padding
-    )
-    return _add_bias(step, made, channels)
+
+    filters = step.kernel(np.ascontiguousarray(kernel.transpose(2, 3, 0, 1)[:, :, None]))
+    output = ops.group_convolution(step.input, filters, strides, [0, 0], [0, 0], [1, 1], padding)
+    return _add_bias(step, output, channels)
 
 
-def _add_bias(step: _Step, made: Any, channels: int) -> Any:
+def _add_bias(step: _Step, output: Any, channels: int) -> Any:
     if "bias" not in step.weights:
-        return made
-    return ops.add(made, step.weight("bias", channels).reshape(1, -1, 1, 1))
+        return output
+    return ops.add(output, step.weight("bias", channels).reshape(1, -1, 1, 1))
 
 
 def _zero_padding2d(step: _Step) -> Any:
-    step.shape(4, "an image's 4")
-    before, after = step.pair("top_left", least=0), step.pair("bottom_right", least=0)
+    step.image_channels()
+    before, after = step.pair("top_left", lowest=0), step.pair("bottom_right", lowest=0)
     return ops.pad(step.input, [0, 0, *before], [0, 0, *after], "constant", np.float32(0))
 
 
 def _batch_norm(step: _Step) -> Any:
-    channels, *_ = step.shape(4, "an image's 4")
-    gamma, beta, mean, variance = (
-        step.weight(role, channels) for role in ("gamma", "beta", "mean", "variance")
-    )
+    channels = step.image_channels()
+    gamma = step.weight("gamma", channels)
+    beta = step.weight("beta", channels)
+    mean = step.weight("mean", channels)
+    variance = step.weight("variance", channels)
+    if (variance < 0).any():
+        raise _NodeError("its variance has values below 0")
+
     epsilon = step.node["attributes"].get("epsilon")
-    if not (isinstance(epsilon, float) and 0 < epsilon < 1) or (variance < 0).any():
-        raise _NodeError(
-            f"its epsilon {epsilon!r} is not between 0 and 1, or a variance is below 0"
-        )
+    if not (isinstance(epsilon, float) and 0 < epsilon < 1):
+        raise _NodeError(f"its epsilon is {epsilon!r}, expected a float between 0 and 1")
     return ops.batch_norm_inference(step.input, gamma, beta, mean, variance, epsilon)
 
 
 def _max_pool2d(step: _Step) -> Any:
-    step.shape(4, "an image's 4")
-    return ops.max_pool(
-        step.input,
-        step.pair("strides"),
-        [1, 1],
-        [0, 0],
-        [0, 0],
-        step.pair("size"),
-        "floor",
-        step.padding(),
-    )
+    step.image_channels()
+    strides, size, padding = step.pair("strides"), step.pair("size"), step.padding()
+    return ops.max_pool(step.input, strides, [1, 1], [0, 0], [0, 0], size, "floor", padding)
 
 
 def _global_average_pool2d(step: _Step) -> Any:
-    step.shape(4, "an image's 4")
+    step.image_channels()
     return ops.reduce_mean(step.input, [2, 3], keep_dims=False)
 
 
 def _global_max_pool2d(step: _Step) -> Any:
-    step.shape(4, "an image's 4")
+    step.image_channels()
     return ops.reduce_max(step.input, [2, 3], keep_dims=False)
 
 
 def _flatten(step: _Step) -> Any:
-    step.shape(4, "an image's 4")
+    step.image_channels()
     return ops.reshape(ops.transpose(step.input, [0, 2, 3, 1]), [0, -1], special_zero=True)
 
 
 def _dense(step: _Step) -> Any:
-    (width,) = step.shape(2, "2: flatten it first")
+    (width,) = step.shape(2, "flatten it first")
     kernel = step.weight("kernel", width, None)
-    made = ops.matmul(step.input, step.kernel(np.ascontiguousarray(kernel.T)), False, True)
-    return ops.add(made, step.weight("bias", kernel.shape[1])) if "bias" in step.weights else made
+    output = ops.matmul(step.input, step.kernel(np.ascontiguousarray(kernel.T)), False, True)
+    if "bias" not in step.weights:
+        return output
+    return ops.add(output, step.weight("bias", kernel.shape[1]))
 
 
 def _add(step: _Step) -> Any:
-    first, second = (made.get_partial_shape() for made in step.inputs)
+    first, second = (tensor.get_partial_shape() for tensor in step.inputs)
     if first != second:
-        raise _NodeError(f"its inputs have the shapes {first} and {second}, expected the same")
+        raise _NodeError(f"its inputs have shapes {first} and {second}, expected equal shapes")
     return ops.add(*step.inputs)
 
 
@@ -328,7 +358,7 @@ def _relu6(step: _Step) -> Any:
 
 
 def _softmax(step: _Step) -> Any:
-    step.shape(2, "2: flatten it first")
+    step.shape(2, "flatten it first")
     return ops.softmax(step.input, 1)
 
 

@@ -1,9 +1,12 @@
-"""OpenVINO on the processor: the engine that ships.
+"""OpenVINO on the CPU: the default engine.
 
-Compiling takes about a tenth of a second, so no compiled network is kept on disk: OpenVINO's own cache saved nothing
-measurable and weighed 39 MB a model. The batch size is left free: it ran as fast as a fixed one, and an image's scores
-were the same to the bit whatever it was batched with (tests/worker/test_engines.py). But OpenVINO prepares itself for
-each size that it meets, and keeps that, so it is to meet few (`benchmarks/batches.py`).
+Compiling takes about a tenth of a second, so compiled networks are not cached on disk: OpenVINO's
+    own cache saved
+nothing measurable and took 39 MB per model. The batch size stays dynamic: it ran as fast as a fixed
+    one, and an image's
+scores were bit-identical whatever its batch (tests/worker/engines/test_openvino.py). But OpenVINO
+prepares itself for each batch size that it meets, and keeps the result, so it should meet few
+(`benchmarks/batches.py`).
 """
 
 from collections.abc import Iterator
@@ -19,66 +22,68 @@ from models.release.release import Release
 from models.settings import Precision
 from worker.engines.graph import build_graph
 
-LARGEST: Final = 64
-"""Images that the network takes at a time; more ran no faster."""
+MAX_BATCH: Final = 64
+"""Images per inference; larger batches ran no faster."""
 
 
 class OpenVinoEngine:
-    """Runs a release on `threads` cores; make it in the process that uses it, after any fork.
+    """Runs a release on `threads` cores. Create it in the process that uses it, after any fork.
 
     Args:
-        precision: of the arithmetic. auto = int8, where the processor gains by it and the release admits it; else bf16,
-            where the processor gains by that; else f32. The label is nearly always the same (`benchmarks/accuracy.py`).
+        precision: auto = int8 where the CPU gains by it and the release admits it; else bf16 where
+            the CPU gains by it; else f32. The label is nearly always the same
+            (`benchmarks/accuracy.py`).
 
     Raises:
-        EngineError: the network is malformed, or the processor lacks the precision asked for.
+        EngineError: the network is malformed, or the CPU or the release does not support the
+            precision.
     """
 
     name = "openvino"
 
     def __init__(self, release: Release, precision: Precision = "auto", threads: int = 1) -> None:
-        self.precision: str = _choose(precision, release)
-        size = release.preprocessing
-        self._input = (size.height, size.width, 3)
+        self.precision: str = _choose_precision(precision, release)
+        preprocessing = release.preprocessing
+        self._input_shape = (preprocessing.height, preprocessing.width, 3)
         self._request = _compile(release, self.precision, threads).create_infer_request()
 
     def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Scores (n, labels) for inputs (n, height, width, 3), as the protocol says.
+        """Scores a batch, as `Engine.predict`.
 
         Raises:
-            EngineError: the inputs have another shape.
+            EngineError: the inputs have the wrong shape.
         """
-        if batch.ndim != 4 or batch.shape[1:] != self._input:
+        if batch.ndim != 4 or batch.shape[1:] != self._input_shape:
+            expected = ", ".join(map(str, self._input_shape))
             raise EngineError(
-                f"The network takes images of shape (n, {', '.join(map(str, self._input))}), received {batch.shape}."
+                f"The network expects images of shape (n, {expected}), received {batch.shape}."
             )
+
         inputs = np.ascontiguousarray(batch, np.float32)
-        return np.concatenate(
-            [self._request.infer({0: part}, share_inputs=True)[0] for part in _parts(inputs)]
-        )
+        scores = [self._request.infer({0: part}, share_inputs=True)[0] for part in _split(inputs)]
+        return np.concatenate(scores)
 
 
-def _parts(inputs: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-    """Parts whose lengths are powers of two, the largest first."""
+def _split(inputs: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    """Parts with power-of-two lengths, the largest first, so that OpenVINO meets few sizes."""
     while len(inputs):
-        size = min(LARGEST, 1 << (len(inputs).bit_length() - 1))
+        size = min(MAX_BATCH, 1 << (len(inputs).bit_length() - 1))
         yield inputs[:size]
         inputs = inputs[size:]
 
 
-def _choose(precision: Precision, release: Release) -> str:
+def _choose_precision(precision: Precision, release: Release) -> str:
     if precision == "auto":
         if release.int8 and release.int8.admitted and has_int8():
             return "int8"
         return "bf16" if gains_by_bf16() else "f32"
+
     if precision == "bf16" and not has_bf16():
-        raise EngineError(
-            "This processor has no bfloat16 arithmetic; set CUEMILL_PRECISION to auto or f32."
-        )
+        raise EngineError("This CPU has no bfloat16 support. Set CUEMILL_PRECISION to auto or f32.")
     if precision == "int8" and not release.int8:
         raise EngineError(
-            f"{release.name} holds nothing to run it in int8 by; `cuemill models quantize` adds it, or set "
-            "CUEMILL_PRECISION to auto."
+            f"{release.name} has no int8 ranges. Add them with `cuemill models quantize`, "
+            "or set CUEMILL_PRECISION to auto."
         )
     return precision
 
@@ -88,7 +93,8 @@ def _compile(release: Release, precision: str, threads: int) -> Any:
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
         "PERFORMANCE_HINT": "LATENCY",
-        "ENABLE_CPU_PINNING": False,  # Pinned, the workers of one machine would all sit on its first cores.
+        # Pinning would put every worker of a machine on the same first cores.
+        "ENABLE_CPU_PINNING": False,
         "INFERENCE_PRECISION_HINT": "f32" if precision == "int8" else precision,
     }
     graph = build_graph(release, int8=precision == "int8")
@@ -96,5 +102,5 @@ def _compile(release: Release, precision: str, threads: int) -> Any:
         return openvino.Core().compile_model(graph, "CPU", options)
     except RuntimeError as error:
         raise EngineError(
-            f"OpenVINO can't compile the network of {release.name}: {error}"
+            f"OpenVINO cannot compile the network of {release.name}: {error}"
         ) from error

@@ -32,7 +32,7 @@ from models.release.files import load_release, save_release
 from tests.networks import randomise
 from tests.trainer.keras_import.fixtures.make import pictures
 from trainer.keras_import.read import _archive, import_keras
-from worker.engines.keras import TensorFlowEngine
+from worker.engines.keras import KerasEngine
 from worker.engines.openvino import OpenVinoEngine
 
 WILD = Path(__file__).parent / "fixtures"
@@ -51,9 +51,7 @@ def nothing_is_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 
 @pytest.mark.parametrize("name", GENUINE)
-@pytest.mark.parametrize(
-    "engine", [lambda release: OpenVinoEngine(release, "f32"), TensorFlowEngine]
-)
+@pytest.mark.parametrize("engine", [lambda release: OpenVinoEngine(release, "f32"), KerasEngine])
 def test_a_genuine_pickle_gives_what_it_gave_where_it_was_made(
     name: str, engine: Callable[..., Any]
 ) -> None:

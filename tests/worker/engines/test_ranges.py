@@ -18,14 +18,14 @@ from trainer.export import export
 from worker.engines.graph import build_graph
 from worker.engines.load import load_engine
 from worker.engines.openvino import OpenVinoEngine
-from worker.engines.ranges import _range, _rounding_error, quantize
+from worker.engines.ranges import best_range, find_ranges, rounding_error
 
 
 @pytest.fixture(scope="module", params=[model3, cuemill1], ids=["sequence", "branches"])
 def release(request: pytest.FixtureRequest) -> Release:
     model = randomise(request.param((48, 48, 3), len(EMOTIONS)))
     made = export(model, "random", Preprocessing(), EMOTIONS, {}, {}, {})
-    return replace(made, int8=quantize(made, pictures(128, seed=1)))
+    return replace(made, int8=find_ranges(made, pictures(128, seed=1)))
 
 
 def test_scores_stay_near_those_of_float32(release: Release) -> None:
@@ -69,27 +69,27 @@ def test_each_node_that_is_multiplied_has_a_range_around_zero(release: Release) 
 
 def test_a_rare_value_far_out_does_not_cost_all_others_their_steps() -> None:
     values = np.append(np.random.default_rng(0).exponential(1, 1_000_000), 30.0).astype(np.float32)
-    low, high = _range(values)
+    low, high = best_range(values)
     assert low == 0
     assert high < 25
-    assert _rounding_error(values, low, high) < _rounding_error(values, 0, 30)
+    assert rounding_error(values, low, high) < rounding_error(values, 0, 30)
 
 
 def test_values_that_are_all_zero_have_a_range_too() -> None:
-    low, high = _range(np.zeros(10, np.float32))
+    low, high = best_range(np.zeros(10, np.float32))
     assert low == 0 < high
 
 
 def test_a_release_without_ranges_is_refused_in_int8() -> None:
     with pytest.raises(
         EngineError,
-        match="tiny holds nothing to run it in int8 by; `cuemill models quantize` adds it",
+        match=r"tiny has no int8 ranges\. Add them with `cuemill models quantize`",
     ):
         OpenVinoEngine(tiny_release(), "int8")
 
 
 def test_a_range_that_is_missing_is_named() -> None:
-    with pytest.raises(EngineError, match=r"node 'dense' \(dense\): its input has no range"):
+    with pytest.raises(EngineError, match=r"node 'dense' \(dense\): its input has no int8 range"):
         OpenVinoEngine(replace(tiny_release(), int8=Int8({"input": (-1.0, 1.0)})), "int8")
 
 
@@ -102,16 +102,16 @@ def test_it_is_chosen_where_the_processor_gains_and_little_accuracy_is_lost(
 ) -> None:
     monkeypatch.setattr("worker.engines.openvino.has_int8", lambda: has_int8)
     monkeypatch.setattr("worker.engines.openvino.gains_by_bf16", lambda: False)
-    ranges = quantize(tiny_release(), pictures(8)).ranges
+    ranges = find_ranges(tiny_release(), pictures(8)).ranges
     release = replace(tiny_release(), int8=Int8(ranges, accuracy, accuracy_f32=0.7, images=1000))
     assert OpenVinoEngine(release, "auto").precision == chosen
 
 
 def test_int8_whose_accuracy_was_not_measured_is_not_chosen() -> None:
-    assert not quantize(tiny_release(), pictures(8)).admitted
+    assert not find_ranges(tiny_release(), pictures(8)).admitted
 
 
 def test_the_setting_asks_for_it(release: Release) -> None:
     assert load_engine(release, load_settings(precision="int8")).precision == "int8"
-    with pytest.raises(EngineError, match="runs in f32 only"):
-        load_engine(release, load_settings(engine="tensorflow", precision="int8"))
+    with pytest.raises(EngineError, match="does not support int8"):
+        load_engine(release, load_settings(engine="keras", precision="int8"))
