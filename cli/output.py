@@ -1,9 +1,7 @@
 """What the commands print: results in every format, jobs, summaries. Data goes to stdout, all else to stderr."""
 
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -15,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from models.atomic import replacing
 from models.errors import UsageError
 from models.formats import as_csv, as_json, as_jsonl
 from models.health.checks import Check, State
@@ -84,22 +83,13 @@ def _target(output: Path | None) -> Iterator[TextIO]:
         yield sys.stdout
         return
     try:
-        descriptor, beside = tempfile.mkstemp(
-            dir=output.absolute().parent, prefix=f".{output.name}."
-        )
-    except OSError as error:
-        raise UsageError(f"{output} can't be written: {error.strerror}.") from error
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+        with (
+            replacing(output) as temporary,
+            temporary.open("w", encoding="utf-8", newline="") as file,
+        ):
             yield file
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(beside).chmod(0o666 & ~umask)
-        Path(beside).replace(output)
     except OSError as error:
         raise UsageError(f"{output} can't be written: {error.strerror}.") from error
-    finally:
-        Path(beside).unlink(missing_ok=True)
 
 
 def _table(records: Iterable[Record], console: Console) -> None:

@@ -7,7 +7,6 @@ epochs are done. It is replaced last, in one step: an epoch that it doesn't name
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from models.atomic import write_atomically
 from models.cpu import gains_by_bf16
 from models.errors import DataError
 from models.labels import EMOTIONS
@@ -342,11 +342,8 @@ def _commit(
     history = [*run.history, metrics]
     model.save(run.checkpoint(len(history)))
     validated.save_weights(run.validated(len(history)))
-    beside = run.history_file.with_suffix(".json.new")
-    beside.write_text(
-        json.dumps({**description, "policy": run.policy, "epochs": history}, indent=1)
-    )
-    os.replace(beside, run.history_file)
+    record = {**description, "policy": run.policy, "epochs": history}
+    write_atomically(run.history_file, json.dumps(record, indent=1).encode())
     run.history = history
     for old in set(run.folder.glob("epoch-*")) - run.files():
         old.unlink()

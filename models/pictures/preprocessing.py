@@ -1,7 +1,7 @@
 """What a network expects of its input, as plain data that is kept in its pickle.
 
-A network of ours takes RGB or grey and antialiased resizing; the reference's takes OpenCV's channel order and OpenCV's
-bicubic, which does not antialias. `models/pictures/resize.py` makes the pixels.
+A network of ours takes RGB or grey and antialiased resizing; the reference's takes OpenCV's channel
+order and OpenCV's bicubic, which does not antialias. `models/pictures/resize.py` makes the pixels.
 """
 
 import math
@@ -20,9 +20,12 @@ class Preprocessing:
 
     Attributes:
         height, width: input size in pixels.
-        channel_order: of the last axis; grey = luminance, three times, for networks trained without colour.
-        antialias: True = Pillow's bicubic, which averages when it shrinks; False = OpenCV's (a = -0.75), which does not.
-        scale, offset: input = pixel * scale + offset. The defaults are MobileNetV2's x / 127.5 - 1, so [-1, 1].
+        channel_order: of the last axis; grey = luminance, three times, for networks trained without
+            colour.
+        antialias: True = Pillow's bicubic, which averages when it shrinks; False = OpenCV's (a =
+            -0.75), which does not.
+        scale, offset: input = pixel * scale + offset. The defaults are MobileNetV2's x / 127.5 - 1,
+            so [-1, 1].
     """
 
     height: int = 48
@@ -55,7 +58,8 @@ class Preprocessing:
         """The inverse of `to_plain`; checks every constant.
 
         Raises:
-            PickleCorruptError: a constant is missing, unknown or outside what this program supports.
+            PickleCorruptError: a constant is missing, unknown or outside what this program
+                supports.
         """
         try:
             preprocessing = cls(**values)

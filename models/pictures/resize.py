@@ -1,6 +1,7 @@
 """From a picture to the pixels that a network takes: size and channel order.
 
-The trainer and the workers share this one implementation, so a network always sees what it was trained on.
+The trainer and the workers share this one implementation, so a network always sees what it was
+trained on.
 """
 
 from functools import lru_cache

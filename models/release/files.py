@@ -1,16 +1,15 @@
-"""The pickle, format version 1: a pickled dict of plain values, beside it its digest in a `.sha256` file.
+"""The model file, format version 1: a pickled dict of plain values, with its digest in a `.sha256`
+file beside it.
 
-Pickles are hostile until checked. So the digest comes first, over the same bytes that are then parsed. Then the stream
-is walked step by step and may do no more than lay down plain values; the unpickler, which then runs it, admits no
-global at all (arrays are stored as shape and bytes). What comes out is measured as a tree, and checked field by field.
+A pickle is untrusted until it is checked. The digest is checked first, over the same bytes that are
+then parsed. `safe_pickle` reads them without executing anything: it admits plain values only, so
+arrays are stored as shape and bytes. Then every field is checked.
 """
 
 import hashlib
 import math
-import os
 import pickle
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -18,6 +17,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from models.atomic import write_atomically
 from models.errors import (
     PickleCorruptError,
     PickleHostileError,
@@ -35,15 +35,35 @@ FORMAT: Final = "cuemill"
 FORMAT_VERSION: Final = 1
 MAX_BYTES: Final = 512_000_000
 
+_MODE: Final = 0o644
+
 
 def digest_file(path: Path) -> Path:
-    """Where the digest of a pickle lies, in the form `sha256sum --check` reads."""
+    """The file beside a pickle that holds its digest, in the format of `sha256sum --check`."""
     return path.with_name(path.name + ".sha256")
 
 
 def save_release(release: Release, path: Path) -> str:
-    """Writes the pickle and its digest, each by rename, so that a kill leaves whole files; returns the digest."""
-    content = {
+    """Writes the pickle, then its digest, each atomically.
+
+    Returns:
+        The digest.
+    """
+    raw = pickle.dumps(_without_sharing(_to_plain(release)), protocol=4)
+    sha256 = hashlib.sha256(raw).hexdigest()
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, raw, _MODE)
+    write_atomically(digest_file(path), f"{sha256}  {path.name}\n".encode(), _MODE)
+    return sha256
+
+
+def _to_plain(release: Release) -> dict[str, Any]:
+    weights = {
+        name: {"shape": list(array.shape), "float32": np.ascontiguousarray(array, "<f4").tobytes()}
+        for name, array in release.weights.items()
+    }
+    return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "name": release.name,
@@ -51,13 +71,7 @@ def save_release(release: Release, path: Path) -> str:
         "trained_labels": list(release.trained_labels),
         "preprocessing": release.preprocessing.to_plain(),
         "network": release.network,
-        "weights": {
-            name: {
-                "shape": list(array.shape),
-                "float32": np.ascontiguousarray(array, "<f4").tobytes(),
-            }
-            for name, array in release.weights.items()
-        },
+        "weights": weights,
         "keras_config": release.keras_config,
         "metrics": dict(release.metrics),
         "calibration": dict(release.calibration),
@@ -66,19 +80,13 @@ def save_release(release: Release, path: Path) -> str:
         "training": dict(release.training),
         "versions": dict(release.versions),
     }
-    raw = pickle.dumps(_without_sharing(content), protocol=4)
-    sha256 = hashlib.sha256(raw).hexdigest()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, raw)
-    _write(digest_file(path), f"{sha256}  {path.name}\n".encode())
-    return sha256
 
 
 def _without_sharing(value: Any) -> Any:
-    """The same value, of new containers and interned strings.
+    """The same value, with new containers and interned strings.
 
-    A pickle refers back to an object it holds already, so its bytes would depend on which equal strings happen to be
-    one object, and one training run twice would give two digests.
+    A pickle stores an object once and then refers back to it. Its bytes would depend on which equal
+    strings happen to be one object, and repeating a training run would give another digest.
     """
     if isinstance(value, dict):
         return {_without_sharing(key): _without_sharing(inner) for key, inner in value.items()}
@@ -88,34 +96,35 @@ def _without_sharing(value: Any) -> Any:
 
 
 def load_release(path: Path, sha256: str | None = None) -> Release:
-    """Reads a pickle without executing anything in it.
+    """Loads a pickle without executing any of it.
 
     Args:
-        sha256: the digest it must have; by default the one in the file beside it.
+        sha256: the expected digest; by default, the one in the file beside the pickle.
 
     Raises:
-        PickleMissingError: no file, or no digest to check it by.
-        PickleTamperedError: it doesn't have that digest, so it was cut short or changed.
-        PickleHostileError: it asks for code to run.
-        PickleVersionError: a format this program doesn't know.
-        PickleCorruptError: not a pickle, or not a release of ours.
+        PickleMissingError: the pickle or its digest is missing.
+        PickleTamperedError: the digest does not match: the file was changed or truncated.
+        PickleHostileError: the pickle asks for code to run.
+        PickleVersionError: this program does not know the format version.
+        PickleCorruptError: the file is not a pickle, or not a Cuemill model.
     """
     expected = sha256 or recorded_digest(path)
     raw = _read(path)
-    found = hashlib.sha256(raw).hexdigest()
-    if found != expected:
+    actual = hashlib.sha256(raw).hexdigest()
+    if actual != expected:
         raise PickleTamperedError(
-            f"{path} was changed or cut short: its SHA-256 is {found[:12]}..., expected {expected[:12]}.... "
-            "Fetch the model again; don't load a file you can't trace."
+            f"{path} was changed or truncated: its SHA-256 is {actual[:12]}..., expected "
+            f"{expected[:12]}.... Fetch the model again. "
+            "Do not load a file whose origin you cannot trace."
         )
-    return _check(path, _parse(path, raw), found)
+    return _check(path, _parse(path, raw), actual)
 
 
 def recorded_digest(path: Path) -> str:
-    """The digest in the file beside a pickle.
+    """Reads the digest in the file beside a pickle.
 
     Raises:
-        PickleMissingError: there is none.
+        PickleMissingError: the pickle or the digest is missing.
     """
     if not path.is_file():
         raise PickleMissingError(
@@ -126,7 +135,8 @@ def recorded_digest(path: Path) -> str:
             return file.read(1000).split()[0]
     except (OSError, IndexError, UnicodeDecodeError):
         raise PickleMissingError(
-            f"{digest_file(path)} is missing or empty, so {path.name} can't be checked. Copy it along with the model."
+            f"{digest_file(path)} is missing or empty, so {path.name} cannot be verified. "
+            "Copy the .sha256 file along with the model."
         ) from None
 
 
@@ -135,10 +145,11 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise PickleMissingError(f"{path} can't be read: {error.strerror}.") from None
+        raise PickleMissingError(f"{path} cannot be read: {error.strerror}.") from None
+
     if len(raw) > MAX_BYTES:
         raise PickleCorruptError(
-            f"{path} is larger than {MAX_BYTES:,} bytes, so it is no model of ours."
+            f"{path} is larger than {MAX_BYTES:,} bytes, the limit for a Cuemill model."
         )
     return raw
 
@@ -149,74 +160,79 @@ def _parse(path: Path, raw: bytes) -> dict[str, Any]:
     except PickleHostileError as error:
         raise PickleHostileError(f"{path} is refused: {error}.") from None
     except Exception as error:  # The unpickler raises nearly anything on broken bytes.
-        said = f"{type(error).__name__}: {error!s:.300}"
-        raise PickleCorruptError(f"{path} is no pickle, or a broken one: {said}.") from None
+        reason = f"{type(error).__name__}: {error!s:.300}"
+        raise PickleCorruptError(f"{path} is not a valid pickle: {reason}.") from None
+
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise PickleCorruptError(f"{path} is a pickle, but not of a Cuemill model.")
+        raise PickleCorruptError(f"{path} is a pickle, but not a Cuemill model.")
     if content.get("format_version") != FORMAT_VERSION:
         raise PickleVersionError(
-            f"{path} has format version {content.get('format_version')!r:.40}; this program reads {FORMAT_VERSION}. "
-            "Install the Cuemill that wrote it, or export the model again."
+            f"{path} has format version {content.get('format_version')!r:.40}, but this program "
+            f"reads version {FORMAT_VERSION}. Install the Cuemill version that wrote it, "
+            "or export the model again."
         )
     return content
 
 
 def _check(path: Path, content: dict[str, Any], sha256: str) -> Release:
+    # Older files have no calibration.
+    content = {"calibration": {}, **content}
     try:
-        weights = {name: _array(entry) for name, entry in _typed(content, "weights", dict).items()}
+        weights = _typed(content, "weights", dict)
         release = Release(
             name=_typed(content, "name", str),
-            labels=tuple(_all(content, "labels", list, str)),
-            trained_labels=tuple(_all(content, "trained_labels", list, str)),
+            labels=tuple(_typed_items(content, "labels", list, str)),
+            trained_labels=tuple(_typed_items(content, "trained_labels", list, str)),
             preprocessing=Preprocessing.from_plain(content["preprocessing"]),
-            network=_all(content, "network", list, dict),
-            weights=weights,
+            network=_typed_items(content, "network", list, dict),
+            weights={name: _to_array(entry) for name, entry in weights.items()},
             keras_config=_typed(content, "keras_config", str),
-            metrics=_figures(content, "metrics"),
-            calibration=_figures(
-                {"calibration": {}, **content}, "calibration"
-            ),  # Older files have none.
+            metrics=_finite_numbers(content, "metrics"),
+            calibration=_finite_numbers(content, "calibration"),
             int8=Int8.from_plain(content["int8"]) if content.get("int8") else None,
             data=_typed(content, "data", dict),
             training=_typed(content, "training", dict),
-            versions=_all(content, "versions", dict, str),
+            versions=_typed_items(content, "versions", dict, str),
             sha256=sha256,
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        reason = f"{type(error).__name__}: {error!s:.300}"
+        raise PickleCorruptError(f"{path} is not a complete model: {reason}.") from None
+
+    if not release.labels:
+        raise PickleCorruptError(f"{path} is not a complete model: it has no labels.")
+    if not set(release.trained_labels) <= set(release.labels):
         raise PickleCorruptError(
-            f"{path} isn't a complete model: {type(error).__name__}: {error!s:.300}."
-        ) from None
-    if not release.labels or not set(release.trained_labels) <= set(release.labels):
-        raise PickleCorruptError(
-            f"{path} isn't a complete model: its labels contradict one another."
+            f"{path} is not a complete model: its trained labels are not among its labels."
         )
-    if not all(np.isfinite(array).all() for array in weights.values()):
-        raise PickleCorruptError(f"{path} has weights that are no numbers.")
+    if not all(np.isfinite(array).all() for array in release.weights.values()):
+        raise PickleCorruptError(f"{path} has weights that are not finite numbers.")
     return release
 
 
-def _array(entry: Mapping[str, Any]) -> NDArray[np.float32]:
-    shape = _all(entry, "shape", list, int)
-    if min(shape, default=0) < 0 or 4 * math.prod(shape) != len(_typed(entry, "float32", bytes)):
-        raise ValueError(f"a weight of shape {shape!s:.80} doesn't have as many numbers")
-    return np.frombuffer(entry["float32"], "<f4").reshape(shape)
+def _to_array(entry: Mapping[str, Any]) -> NDArray[np.float32]:
+    shape = _typed_items(entry, "shape", list, int)
+    data = _typed(entry, "float32", bytes)
+    if min(shape, default=0) < 0 or 4 * math.prod(shape) != len(data):
+        raise ValueError(f"a weight's data does not fit its shape, {shape!s:.80}")
+    return np.frombuffer(data, "<f4").reshape(shape)
 
 
-def _figures(content: Mapping[str, Any], key: str) -> dict[str, float]:
-    figures: dict[str, float] = _typed(content, key, dict)
-    if not all(
-        type(figure) in (int, float) and math.isfinite(figure) for figure in figures.values()
-    ):
-        raise TypeError(f"{key} holds something else than numbers")
-    return figures
+def _finite_numbers(content: Mapping[str, Any], key: str) -> dict[str, float]:
+    numbers: dict[str, float] = _typed(content, key, dict)
+    for number in numbers.values():
+        if type(number) not in (int, float) or not math.isfinite(number):
+            raise TypeError(f"{key} holds values that are not finite numbers")
+    return numbers
 
 
-def _all(content: Mapping[str, Any], key: str, kind: type[T], inner: type) -> T:
-    """Like `_typed`, and each of the elements or values is of one type too."""
-    held: Any = _typed(content, key, kind)
-    if not all(type(one) is inner for one in (held.values() if isinstance(held, dict) else held)):
-        raise TypeError(f"{key} holds something else than {inner.__name__}")
-    return held  # type: ignore[no-any-return]
+def _typed_items(content: Mapping[str, Any], key: str, kind: type[T], item_kind: type) -> T:
+    """Like `_typed`, for a list or dict whose items are of one type as well."""
+    items: Any = _typed(content, key, kind)
+    values = items.values() if isinstance(items, dict) else items
+    if not all(type(value) is item_kind for value in values):
+        raise TypeError(f"{key} holds values that are not of type {item_kind.__name__}")
+    return items  # type: ignore[no-any-return]
 
 
 def _typed(content: Mapping[str, Any], key: str, kind: type[T]) -> T:
@@ -224,17 +240,3 @@ def _typed(content: Mapping[str, Any], key: str, kind: type[T]) -> T:
     if not isinstance(value, kind):
         raise TypeError(f"{key} is a {type(value).__name__}, expected a {kind.__name__}")
     return value
-
-
-def _write(path: Path, raw: bytes) -> None:
-    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(beside).chmod(0o644)
-        os.replace(beside, path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise

@@ -1,4 +1,4 @@
-"""A trained network as data: what is in a pickle, and nothing of how it is stored."""
+"""A trained network as data, independent of how it is stored."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -10,20 +10,22 @@ from numpy.typing import NDArray
 from models.pictures.preprocessing import Preprocessing
 
 Node = dict[str, Any]
-"""One step of the network: `op`, `name`, `inputs` (names), `weights` (names), `attributes`. See worker/engines."""
+"""A step of the network: `op`, `name`, `inputs`, `weights`, `attributes`. See
+worker/engines/graph.py."""
 
 
 @dataclass(frozen=True)
 class Int8:
-    """What it takes to run a network in 8-bit integers, and what came of it.
+    """What running a network in 8-bit integers needs, and what it costs in accuracy.
 
     Attributes:
-        ranges: for each node that a convolution or dense layer takes its input from, the lowest and the highest value
-            that are told apart (`worker/engines/quantize.py`).
-        accuracy, accuracy_f32: the shares of so many images that were right in int8 and in float32, in [0, 1].
+        ranges: the lowest and highest value of each node that a convolution or dense layer takes as
+            input (`worker/engines/ranges.py`).
+        accuracy, accuracy_f32: the share of `images` classified correctly in int8 and in float32,
+            in [0, 1].
     """
 
-    MAY_LOSE: ClassVar[float] = 0.003
+    MAX_LOSS: ClassVar[float] = 0.003
 
     ranges: Mapping[str, tuple[float, float]]
     accuracy: float = 0.0
@@ -32,13 +34,12 @@ class Int8:
 
     @property
     def admitted(self) -> bool:
-        """Whether it may be chosen unasked."""
-        return (
-            round(self.accuracy_f32 - self.accuracy, 9) <= self.MAY_LOSE
-        )  # 0.7 - 0.697 is a little over 0.003.
+        """Whether int8 may be chosen automatically: it loses little enough accuracy."""
+        loss = self.accuracy_f32 - self.accuracy
+        return round(loss, 9) <= self.MAX_LOSS  # 0.7 - 0.697 is slightly more than 0.003.
 
     def to_plain(self) -> dict[str, Any]:
-        """For the pickle."""
+        """Plain values for the pickle."""
         return {**asdict(self), "ranges": {name: list(ends) for name, ends in self.ranges.items()}}
 
     @classmethod
@@ -46,37 +47,43 @@ class Int8:
         """The inverse of `to_plain`.
 
         Raises:
-            KeyError, TypeError, ValueError, OverflowError: not what it gives.
+            KeyError, TypeError, ValueError, OverflowError: the values are not what it writes.
         """
         ranges = {
             str(name): (float(low), float(high)) for name, (low, high) in values["ranges"].items()
         }
         if not all(np.isfinite(ends).all() and ends[0] <= 0 < ends[1] for ends in ranges.values()):
-            raise ValueError("a range for int8 isn't one around zero")
-        made = cls(
-            ranges, float(values["accuracy"]), float(values["accuracy_f32"]), int(values["images"])
+            raise ValueError("an int8 range does not include zero")
+
+        int8 = cls(
+            ranges=ranges,
+            accuracy=float(values["accuracy"]),
+            accuracy_f32=float(values["accuracy_f32"]),
+            images=int(values["images"]),
         )
-        if not (0 <= made.accuracy <= 1 and 0 <= made.accuracy_f32 <= 1):
-            raise ValueError("an accuracy of int8 isn't one in [0, 1]")
-        return made
+        if not (0 <= int8.accuracy <= 1 and 0 <= int8.accuracy_f32 <= 1):
+            raise ValueError("an int8 accuracy is outside [0, 1]")
+        return int8
 
 
 @dataclass(frozen=True)
 class Release:
-    """A trained network and all there is to know about it.
+    """A trained network and everything known about it.
 
     Attributes:
         name: such as `Model3`.
         labels: the softmax's labels, in order.
-        trained_labels: those of them it has seen examples of, and the others' scores mean nothing; empty = unknown.
-        network: the steps that run it without TensorFlow, in order; the last one's output is the scores.
-        weights: by name; float32.
-        keras_config: the network as Keras' JSON, to train on from, with `weights`.
-        metrics: figures in [0, 1], by name, such as `val_accuracy`.
-        calibration: how its scores were made to mean what they say; `trainer/calibration.py` says what is in it. Empty
-            where they weren't.
-        int8: how to run it in 8-bit integers; None where that wasn't found out.
-        data, training, versions: what it was trained on, how, and with what.
+        trained_labels: the labels it has seen examples of; the scores of all others mean nothing.
+            Empty = unknown.
+        network: the steps that run it without TensorFlow, in order; the last one's output is the
+            scores.
+        weights: float32, by name.
+        keras_config: the network as Keras' JSON, to train on from, together with `weights`.
+        metrics: values in [0, 1], by name, such as `val_accuracy`.
+        calibration: how its scores were calibrated (`trainer/quality/calibration.py`). Empty = they
+            were not.
+        int8: how to run it in 8-bit integers; None = unknown.
+        data, training, versions: what it was trained on, how, and with which software.
         sha256: of the file it was loaded from; empty before it is saved.
     """
 

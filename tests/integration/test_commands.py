@@ -133,7 +133,7 @@ def test_a_model_that_cannot_be_used_is_one_sentence_and_nothing_is_queued(
     hostile = tmp_path / "hostile.pkl"
     hostile.write_bytes(b"cos\nsystem\n(S'true'\ntR.")
     assert (
-        "can't be checked"
+        "cannot be verified"
         in embedded.run("classify", folder, "--model", hostile, exit_code=1).stderr
     )
     assert (

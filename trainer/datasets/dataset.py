@@ -1,7 +1,6 @@
 """Labelled images for training: merging, splitting, deduplicating and writing them."""
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from models.atomic import replacing
 from models.errors import DataError
 from models.labels import EMOTIONS
 
@@ -146,8 +146,5 @@ def write_pair(data: Dataset, folder: Path, prefix: str) -> tuple[Path, Path]:
 
 
 def _write_array(path: Path, array: NDArray[np.generic]) -> None:
-    """Write by rename, so that readers never see a partial file."""
-    temporary = path.with_name(f".{path.name}.new")
-    with temporary.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         np.save(file, np.ascontiguousarray(array))
-    os.replace(temporary, path)

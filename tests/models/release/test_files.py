@@ -1,4 +1,4 @@
-"""The pickle: what is written comes back, and nothing else is let in."""
+"""Model files: what is saved is loaded again, and anything else is refused."""
 
 import hashlib
 import os
@@ -14,7 +14,6 @@ import pytest
 
 from models.errors import (
     PickleCorruptError,
-    PickleHostileError,
     PickleMissingError,
     PickleTamperedError,
     PickleVersionError,
@@ -43,17 +42,11 @@ def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     write(path, pickle.dumps(content))
 
 
-@pytest.mark.parametrize(("accuracy", "admitted"), [(0.7, True), (0.697, True), (0.6969, False)])
-def test_int8_is_admitted_up_to_the_three_thousandths_it_may_lose(
-    accuracy: float, admitted: bool
-) -> None:
-    assert Int8({}, accuracy, 0.7, 1000).admitted == admitted
-
-
 def test_what_is_saved_is_loaded_again(saved: Path) -> None:
-    save_release(
-        original := replace(tiny_release(), int8=Int8({"input": (-1.0, 1.0)}, 0.5, 0.6, 10)), saved
-    )
+    int8 = Int8({"input": (-1.0, 1.0)}, accuracy=0.5, accuracy_f32=0.6, images=10)
+    original = replace(tiny_release(), int8=int8)
+    save_release(original, saved)
+
     release = load_release(saved)
     assert release.sha256 == hashlib.sha256(saved.read_bytes()).hexdigest()
     for name in (
@@ -106,26 +99,26 @@ def test_the_digest_is_in_the_form_that_sha256sum_checks(saved: Path) -> None:
 def test_a_missing_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(PickleMissingError, match=r"No model at .*absent\.pkl.*cuemill train"):
         load_release(tmp_path / "absent.pkl")
-    with pytest.raises(PickleMissingError, match="can't be read: No such file"):
+    with pytest.raises(PickleMissingError, match="cannot be read: No such file"):
         load_release(tmp_path / "absent.pkl", "its digest")
 
 
 def test_a_model_without_its_digest_is_not_loaded(saved: Path) -> None:
     digest_file(saved).unlink()
-    with pytest.raises(PickleMissingError, match="can't be checked"):
+    with pytest.raises(PickleMissingError, match="cannot be verified"):
         load_release(saved)
 
 
 @pytest.mark.parametrize("keep", [0, 1, 1000, -1])
 def test_a_truncated_model_is_refused(saved: Path, keep: int) -> None:
     saved.write_bytes(saved.read_bytes()[:keep])
-    with pytest.raises(PickleTamperedError, match="changed or cut short"):
+    with pytest.raises(PickleTamperedError, match="changed or truncated"):
         load_release(saved)
 
 
-def test_a_truncated_model_whose_digest_fits_is_refused_too(saved: Path) -> None:
+def test_a_truncated_model_whose_digest_matches_is_refused_too(saved: Path) -> None:
     write(saved, saved.read_bytes()[:-10])
-    with pytest.raises(PickleCorruptError, match="no pickle, or a broken one"):
+    with pytest.raises(PickleCorruptError, match="not a valid pickle"):
         load_release(saved)
 
 
@@ -139,30 +132,10 @@ def test_one_changed_byte_is_found(saved: Path) -> None:
 
 def test_another_format_version_is_named(saved: Path) -> None:
     rewrite(saved, lambda content: content.update(format_version=2))
-    with pytest.raises(PickleVersionError, match="format version 2; this program reads 1"):
+    with pytest.raises(
+        PickleVersionError, match="format version 2, but this program reads version 1"
+    ):
         load_release(saved)
-
-
-class Touch:
-    """Touches a file when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
-        return (os.mkdir, (str(self.path),))
-
-
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_a_hostile_pickle_runs_nothing(tmp_path: Path, protocol: int) -> None:
-    path, witness = tmp_path / "hostile.pkl", tmp_path / "witness"
-    raw = pickle.dumps({"format": "cuemill", "format_version": 1, "name": Touch(witness)}, protocol)
-    write(path, raw)
-    with pytest.raises(PickleHostileError, match="refused: it asks for"):
-        load_release(path)
-    assert not witness.exists()
-    pickle.loads(raw)
-    assert witness.exists()  # It would have.
 
 
 @pytest.mark.parametrize(
