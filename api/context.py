@@ -1,4 +1,4 @@
-"""What routes are given: the database, the settings, and a way to announce work."""
+"""What the routes work with: the database, the settings, and access to the queue."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,8 +14,12 @@ from models.store.database import Database
 
 @dataclass(frozen=True)
 class Context:
-    """Built once, when the program starts. `announce` tells the queue that work is due, `ping_queue` whether it
-    is there."""
+    """Built once, when the program starts.
+
+    Attributes:
+        announce: sends a hint for all work that is due.
+        ping_queue: whether the queue answers.
+    """
 
     db: Database
     settings: Settings
@@ -24,13 +28,12 @@ class Context:
 
     @cached_property
     def watch(self) -> Watch:
-        """What looks after all this."""
         return Watch(self.db, self.settings, self.ping_queue)
 
 
-def _context(request: Request) -> Context:
+def _get_context(request: Request) -> Context:
     context: Context = request.app.state.context
     return context
 
 
-Injected = Annotated[Context, Depends(_context)]
+InjectedContext = Annotated[Context, Depends(_get_context)]

@@ -1,8 +1,8 @@
-"""Errors as RFC 9457 problem details, each with the stable `code` of `models.errors`."""
+"""Errors as RFC 9457 problem details, each with its stable `code` from `models/errors.py`."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -20,8 +20,8 @@ from models.errors import (
     UsageError,
 )
 
-# The first class that fits decides.
-_STATUS: tuple[tuple[type[CuemillError], HTTPStatus], ...] = (
+# The first matching class decides, so subclasses come first.
+_STATUSES: Final[tuple[tuple[type[CuemillError], HTTPStatus], ...]] = (
     (NotFoundError, HTTPStatus.NOT_FOUND),
     (IdempotencyError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (OutsideRootsError, HTTPStatus.FORBIDDEN),
@@ -30,12 +30,12 @@ _STATUS: tuple[tuple[type[CuemillError], HTTPStatus], ...] = (
     (DataError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (DatabaseError, HTTPStatus.SERVICE_UNAVAILABLE),
 )
+_RETRY_AFTER_S: Final = 5
 
 
 def problem(
     status: HTTPStatus, code: str, detail: str, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
-    """`application/problem+json`."""
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": status.phrase,
@@ -47,32 +47,34 @@ def problem(
 
 
 def add_handlers(app: FastAPI) -> None:
-    """Turns every error of ours, and the framework's own, into a problem."""
+    """Makes the application answer every error with a problem."""
 
     @app.exception_handler(CuemillError)
-    def ours(request: Request, error: CuemillError) -> JSONResponse:
-        status = next(
-            (s for kind, s in _STATUS if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR
-        )
-        headers = {"Retry-After": "5"} if status is HTTPStatus.SERVICE_UNAVAILABLE else None
-        return problem(status, error.code, str(error), headers)
+    def handle_cuemill_error(request: Request, error: CuemillError) -> JSONResponse:
+        status = _status_of(error)
+        if status is HTTPStatus.SERVICE_UNAVAILABLE:
+            return problem(status, error.code, str(error), {"Retry-After": str(_RETRY_AFTER_S)})
+        return problem(status, error.code, str(error))
 
     @app.exception_handler(RequestValidationError)
-    def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request", wrong)
-
-    @app.exception_handler(Exception)
-    def unforeseen(request: Request, error: Exception) -> JSONResponse:
-        return problem(
-            HTTPStatus.INTERNAL_SERVER_ERROR,
-            "internal",
-            "A fault of Cuemill's own; its log has the reason.",
-        )
+    def handle_invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
+        reasons = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request", "; ".join(reasons))
 
     @app.exception_handler(HTTPException)
-    def framework(request: Request, error: HTTPException) -> JSONResponse:
+    def handle_http_exception(request: Request, error: HTTPException) -> JSONResponse:
         status = HTTPStatus(error.status_code)
-        return problem(
-            status, status.phrase.lower().replace(" ", "_"), str(error.detail), error.headers
-        )
+        code = status.phrase.lower().replace(" ", "_")
+        return problem(status, code, str(error.detail), error.headers)
+
+    @app.exception_handler(Exception)
+    def handle_unexpected_error(request: Request, error: Exception) -> JSONResponse:
+        status = HTTPStatus.INTERNAL_SERVER_ERROR
+        return problem(status, "internal", "Internal error. See the server log.")
+
+
+def _status_of(error: CuemillError) -> HTTPStatus:
+    for kind, status in _STATUSES:
+        if isinstance(error, kind):
+            return status
+    return HTTPStatus.INTERNAL_SERVER_ERROR

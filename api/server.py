@@ -1,12 +1,11 @@
-"""The API program: wires the application and serves it."""
+"""The API program: builds the application and serves it."""
 
 import uvicorn
 from fastapi import FastAPI
 
 from api.context import Context
 from api.problems import add_handlers
-from api.routes import health, jobs, results, trainings
-from api.routes import models as catalogue
+from api.routes import emotions, health, jobs, metrics, models, results, trainings
 from models.errors import DatabaseError
 from models.queue import make_app, pinger, sender
 from models.settings import Settings
@@ -18,36 +17,39 @@ MAX_BODY_BYTES = 65_536
 
 
 def make_api(context: Context) -> FastAPI:
-    """The application over a context."""
     api = FastAPI(
         title="Cuemill",
-        summary="Classifies folders of face images into 28 emotions, on your own machines.",
-        description="A predicted expression is not a felt emotion. No image ever travels through this API.",
+        summary="Classify folders of face images into 28 emotions, on your own machines.",
+        description="A predicted expression is not a felt emotion. Images never travel through "
+        "this API: workers read them from folders within CUEMILL_IMAGE_ROOTS.",
         version="1",
         max_body_size=MAX_BODY_BYTES,
-        docs_url=None,  # These pages would fetch their scripts from elsewhere; nothing of ours leaves the machine.
+        # FastAPI's pages load their scripts from a CDN. Cuemill makes no request to the outside.
+        docs_url=None,
         redoc_url=None,
     )
     api.state.context = context
     add_handlers(api)
-    for module in (jobs, results, trainings, catalogue, health):
+
+    for module in (jobs, results, trainings, models, emotions, health, metrics):
         api.include_router(module.router)
+
     return api
 
 
 def run_server(settings: Settings, db: Database) -> None:
     """Serves until SIGTERM or Ctrl-C."""
-    releases.resolve(
-        db, None, settings.model
-    )  # So that the default stands in the list of models from the start.
-    uvicorn.run(
-        make_api(_context(settings, db)), host=settings.host, port=settings.port, log_level="info"
-    )
+    # Register the default model now, so that GET /v1/models lists it before the first job.
+    releases.resolve(db, None, settings.model)
+
+    api = make_api(_make_context(settings, db))
+    uvicorn.run(api, host=settings.host, port=settings.port, log_level="info")
 
 
-def _context(settings: Settings, db: Database) -> Context:
+def _make_context(settings: Settings, db: Database) -> Context:
     if not settings.broker_url:
         return Context(db, settings, announce=lambda: None, ping_queue=lambda: True)
+
     app = make_app(settings.broker_url)
     send = sender(app)
 

@@ -1,10 +1,9 @@
-"""What commands share: settings and an up-to-date database."""
+"""What commands share: settings, an up-to-date database, and access to the queue."""
 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from models.errors import EngineError
 from models.settings import Settings, load_settings
@@ -15,49 +14,76 @@ from models.store.database import Database
 from models.store.jobs import Submission
 
 
-@contextmanager
-def trainer_extra() -> Iterator[None]:
-    """Around imports of the trainer, whose libraries are an extra.
-
-    Raises:
-        EngineError: one of them isn't installed.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise EngineError(f"This needs {error.name}: pip install 'cuemill[trainer]'.") from error
-
-
 def connect(**overrides: object) -> tuple[Settings, Database]:
-    """Settings from the environment, and the database they name, brought to this program's revision."""
+    """The settings, and their database, migrated to this program's revision."""
     settings = load_settings(**overrides)
     db = Database(settings.database)
     db.upgrade()
     return settings, db
 
 
-def submission(
-    settings: Settings, db: Database, folder: Path, model: str | None, recursive: bool, **more: Any
+def make_submission(
+    settings: Settings,
+    db: Database,
+    folder: Path,
+    *,
+    model: str | None,
+    recursive: bool,
+    fresh: bool,
+    trust_mtime: bool,
+    retention_days: int | None,
 ) -> Submission:
-    """A request for a folder, checked. The command line may read whatever its user can."""
-    real = check_folder(folder)
-    release_id = releases.resolve(db, model, settings.model)
-    return Submission(to_text(real), release_id, recursive, settings.batch_size, **more)
+    """A checked request. Unlike the API, the command line may read any folder that its user can.
+
+    Raises:
+        FolderError: the folder cannot be read.
+        NotFoundError: the model is neither a file nor a known release.
+        PickleError: the model cannot be used.
+    """
+    checked_folder = check_folder(folder)
+
+    return Submission(
+        folder=to_text(checked_folder),
+        model_release_id=releases.resolve(db, model, settings.model),
+        recursive=recursive,
+        batch_size=settings.batch_size,
+        fresh=fresh,
+        trust_mtime=trust_mtime,
+        retention_days=retention_days,
+    )
 
 
 def announce(settings: Settings, db: Database) -> None:
-    """Tells the queue, where there is one, that work is due; polling workers see it by themselves."""
+    """Sends hints for all work that is due. Without a broker, workers poll and need none."""
     if settings.broker_url:
         from models.queue import make_app, sender
 
         batches.dispatch(db, sender(make_app(settings.broker_url)), settings)
 
 
-def queue_ping(settings: Settings) -> Callable[[], bool]:
-    """Says whether the queue can be reached, as it always can where there is none."""
+def make_queue_ping(settings: Settings) -> Callable[[], bool]:
+    """A function that says whether the queue answers; without a broker, it always does."""
     if not settings.broker_url:
         return lambda: True
+
     from models.queue import make_app, pinger
 
     return pinger(make_app(settings.broker_url))
+
+
+@contextmanager
+def trainer_extra() -> Iterator[None]:
+    """Wraps imports of the trainer, whose libraries are an extra.
+
+    Raises:
+        EngineError: the extra is not installed.
+    """
+    # TensorFlow reads this when it is first imported: 2 = errors only.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise EngineError(
+            f"This command requires {error.name}. Run: pip install 'cuemill[trainer]'"
+        ) from error

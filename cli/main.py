@@ -1,30 +1,64 @@
-"""The `cuemill` command: parses, wires, calls."""
+"""The `cuemill` command: parses arguments, maps errors to exit codes."""
 
+import importlib.metadata
 import logging
 import sys
+from typing import Annotated
 
 import typer
 
-from cli.commands import jobs, run, train
-from cli.commands import models as setup
+from cli.commands import (
+    classify,
+    dataset,
+    db,
+    enqueue,
+    evaluate,
+    jobs,
+    models,
+    results,
+    serve,
+    train,
+)
 from cli.output import complain
 from models.errors import CuemillError, FolderError, UsageError
 
 app = typer.Typer(
     name="cuemill",
     help="Classify folders of face images into 28 emotions, on your own machine.\n\n"
-    "A predicted expression is not a felt emotion. Start with: cuemill classify FOLDER",
+    "A predicted expression is not a felt emotion. Start with: `cuemill classify FOLDER`",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
 )
-for _module in (run, jobs, train, setup):
-    _module.add_to(app)
+for module in (classify, enqueue, jobs, results, serve, train, evaluate, dataset, models, db):
+    app.add_typer(module.app)
+
+
+def _print_version(requested: bool) -> None:
+    if requested:
+        typer.echo(f"cuemill {importlib.metadata.version('cuemill')}")
+        raise typer.Exit
+
+
+@app.callback()
+def parse_global_options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Show the version and exit.",
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:
-    """Exit codes: 0 done, 1 the job or program failed, 2 bad usage, 130 interrupted."""
+    """Exit codes: 0 done, 1 the job or the program failed, 2 bad usage, 130 interrupted."""
     logging.basicConfig(format="%(levelname)s %(message)s")
+
     try:
         app()
     except (UsageError, FolderError) as error:
@@ -35,6 +69,8 @@ def main() -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:  # The reader of our output, such as `head`, has seen enough.
+    except BrokenPipeError:
+        # The reader of stdout, such as `head`, has closed it. Close stderr too: Python would
+        # report a second failure when it flushes stdout at exit.
         sys.stderr.close()
         sys.exit(0)

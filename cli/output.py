@@ -1,13 +1,15 @@
-"""What the commands print: results in every format, jobs, summaries. Data goes to stdout, all else to stderr."""
+"""What the commands print: data on stdout, everything else on stderr."""
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 from rich.console import Console
 from rich.markup import escape
@@ -17,27 +19,19 @@ from models.atomic import replacing
 from models.errors import UsageError
 from models.formats import as_csv, as_json, as_jsonl
 from models.health.checks import Check, State
-from models.labels import title
+from models.labels import EMOTIONS, title
 from models.store.jobs import JobView
 from models.store.results import Record
 
-TABLE_ROWS = 100
+TABLE_ROWS: Final = 100
 
-out = Console(
-    width=None if sys.stdout.isatty() else 160
-)  # What reads a pipe has no width; paths should stay whole.
+PIPE_WIDTH: Final = 160
+"""Columns of a table that is written to a pipe or a file, which have no width; wide enough for most paths."""
+
+out = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
 err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
-
-def complain(message: object) -> None:
-    """An error, as every command shows it."""
-    err.print("error:", style="red", end=" ")
-    err.print(printable(str(message)))
-
-
-def printable(text: str) -> str:
-    """Text without control characters: names of files are not to steer a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+_STATE_COLOURS: Final = {State.OK: "green", State.WARNING: "yellow", State.PROBLEM: "red"}
 
 
 class Format(StrEnum):
@@ -47,41 +41,153 @@ class Format(StrEnum):
     CSV = "csv"
 
 
-_WRITERS = {Format.JSON: as_json, Format.JSONL: as_jsonl, Format.CSV: as_csv}
+_WRITERS: Final = {Format.JSON: as_json, Format.JSONL: as_jsonl, Format.CSV: as_csv}
 
 
-def choose_format(chosen: Format | None, output: Path | None) -> Format:
-    """The format asked for, else the one the output file's ending names, else a table.
+def complain(message: object) -> None:
+    """Prints an error."""
+    err.print("error:", style="red", end=" ")
+    err.print(printable(str(message)))
+
+
+def printable(text: str) -> str:
+    """Text with its control characters escaped: a file's name must not steer the terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def count_of(number: int, noun: str) -> str:
+    """ "1 image", "2 images"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def print_json(value: Any) -> None:
+    """Prints indented JSON; datetimes become ISO 8601."""
+    sys.stdout.write(json.dumps(value, indent=2, default=_encode) + "\n")
+
+
+def _encode(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def job_fields(job: JobView, default_retention_days: int) -> dict[str, Any]:
+    """A job as `--json` prints it."""
+    rate, eta = job.images_per_second, job.eta_seconds
+
+    return {
+        **asdict(job),
+        "expires_at": job.expires_at(default_retention_days),
+        "images_per_second": None if rate is None else round(rate, 1),
+        "eta_seconds": None if eta is None else round(eta, 1),
+    }
+
+
+def counts_line(job: JobView) -> str:
+    """A job's counts in one sentence."""
+    counts = job.counts
+
+    parts = [f"{counts.classified:,} classified"]
+    if job.reused:
+        parts[0] += f" ({job.reused:,} reused)"
+
+    for name in ("no_face", "unreadable", "failed", "cancelled", "pending"):
+        number = getattr(counts, name)
+        if number:
+            parts.append(f"{number:,} {name.replace('_', ' ')}")
+
+    rate = f", {job.images_per_second:,.0f} images/s" if job.images_per_second else ""
+    return f"Job {job.id} {job.status}: {counts.total:,} images, {', '.join(parts)}{rate}."
+
+
+def print_jobs(jobs: Iterable[JobView]) -> None:
+    table = Table(
+        "job", "status", "images", "classified", "problems", "folder", box=None, pad_edge=False
+    )
+    for job in jobs:
+        table.add_row(
+            str(job.id),
+            str(job.status),
+            f"{job.counts.total:,}",
+            f"{job.counts.classified:,}",
+            f"{job.counts.unreadable + job.counts.failed:,}",
+            escape(printable(job.folder)),
+        )
+    out.print(table)
+
+
+def print_checks(checks: Iterable[Check]) -> None:
+    table = Table("check", "state", Column("found", overflow="fold"), box=None, pad_edge=False)
+    for check in checks:
+        table.add_row(
+            check.name,
+            f"[{_STATE_COLOURS[check.state]}]{check.state}[/]",
+            escape(printable(check.message)),
+        )
+    out.print(table)
+
+
+def print_balance(parts: Mapping[str, Mapping[str, int]]) -> None:
+    """Prints how many images of each label the parts of a data set have, on stderr."""
+    table = figures_table("label", parts)
+
+    for label in EMOTIONS:
+        if any(label in balance for balance in parts.values()):
+            numbers = [f"{balance.get(label, 0):,}" for balance in parts.values()]
+            table.add_row(title(label), *numbers)
+
+    totals = [f"{sum(balance.values()):,}" for balance in parts.values()]
+    table.add_row("all", *totals, style="bold")
+    err.print(table)
+
+
+def figures_table(first: str, others: Iterable[str]) -> Table:
+    """A table whose columns after the first hold numbers, aligned right."""
+    columns = [Column(name, justify="right") for name in others]
+    return Table(first, *columns, box=None, pad_edge=False)
+
+
+def choose_format(requested: Format | None, output: Path | None) -> Format:
+    """The requested format, else the one of the output file's ending, else a table.
 
     Raises:
-        UsageError: the ending names none.
+        UsageError: the ending is not that of a format.
     """
-    if chosen is not None or output is None:
-        return chosen or Format.TABLE
+    if requested is not None:
+        return requested
+    if output is None:
+        return Format.TABLE
+
     try:
         return Format(output.suffix.removeprefix("."))
     except ValueError:
-        endings = ", ".join(f".{f}" for f in _WRITERS)
+        endings = ", ".join(f".{name}" for name in _WRITERS)
         raise UsageError(
-            f"{output} doesn't say a format by its ending ({endings}); add --format."
+            f"Cannot tell the format of {output} by its ending: expected one of {endings}. "
+            "Set --format."
         ) from None
 
 
-def write_results(records: Iterable[Record], form: Format, output: Path | None) -> None:
-    """Writes results to a file, which appears whole or not at all, or to stdout."""
-    with _target(output) as file:
-        if form is Format.TABLE:
-            _table(records, Console(file=file, width=160) if output else out)
+def write_results(records: Iterable[Record], chosen: Format, output: Path | None) -> None:
+    """Writes results to stdout, or to a file that appears whole or not at all.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    with _open_output(output) as file:
+        if chosen is Format.TABLE:
+            _write_table(records, Console(file=file, width=PIPE_WIDTH) if output else out)
         else:
-            for piece in _WRITERS[form](records):
+            for piece in _WRITERS[chosen](records):
                 file.write(piece)
 
 
 @contextmanager
-def _target(output: Path | None) -> Iterator[TextIO]:
+def _open_output(output: Path | None) -> Iterator[TextIO]:
     if output is None:
         yield sys.stdout
         return
+
     try:
         with (
             replacing(output) as temporary,
@@ -89,93 +195,36 @@ def _target(output: Path | None) -> Iterator[TextIO]:
         ):
             yield file
     except OSError as error:
-        raise UsageError(f"{output} can't be written: {error.strerror}.") from error
+        raise UsageError(f"Cannot write {output}: {error.strerror}.") from error
 
 
-def _table(records: Iterable[Record], console: Console) -> None:
+def _write_table(records: Iterable[Record], console: Console) -> None:
     image = Column("image", overflow="fold")
     table = Table(image, "emotion", "score", "next", box=None, pad_edge=False, header_style="bold")
+
     remaining = iter(records)
     for record in islice(remaining, TABLE_ROWS):
+        path = escape(printable(record.path))
+
         if record.scores is None:
-            reason = (record.error or {}).get("message", "")
-            table.add_row(
-                escape(printable(record.path)),
-                f"[yellow]{record.outcome}[/]",
-                "",
-                f"[dim]{escape(reason)}[/]",
-            )
+            reason = record.error["message"] if record.error else ""
+            table.add_row(path, f"[yellow]{record.outcome}[/]", "", f"[dim]{escape(reason)}[/]")
             continue
-        first, second = sorted(record.scores.items(), key=lambda pair: -pair[1])[:2]
-        table.add_row(
-            escape(printable(record.path)),
-            title(first[0]),
-            _bar(first[1]),
-            f"[dim]{title(second[0])} {second[1]:.2f}[/]",
-        )
+
+        ranking = sorted(record.scores.items(), key=lambda pair: -pair[1])
+        (emotion, score), (next_emotion, next_score) = ranking[:2]
+        following = f"[dim]{title(next_emotion)} {next_score:.2f}[/]"
+        table.add_row(path, title(emotion), _bar(score), following)
+
     console.print(table)
+
     if next(remaining, None) is not None:
         console.print(
-            f"These are the first {TABLE_ROWS}; `cuemill results JOB --format csv` prints them all."
+            f"Only the first {TABLE_ROWS} results are shown. "
+            "Print all with `cuemill results JOB --format csv`."
         )
 
 
 def _bar(score: float) -> str:
     filled = round(score * 10)
     return f"{score:.2f} [green]{'█' * filled}[/][dim]{'·' * (10 - filled)}[/]"
-
-
-def counts_line(job: JobView) -> str:
-    """The summary of a job's counts in one line."""
-    counts = job.counts
-    parts = [
-        f"{counts.classified:,} classified" + (f" ({job.reused:,} reused)" if job.reused else "")
-    ]
-    parts += [
-        f"{n:,} {name}"
-        for name, n in (
-            ("no face", counts.no_face),
-            ("unreadable", counts.unreadable),
-            ("failed", counts.failed),
-            ("cancelled", counts.cancelled),
-            ("pending", counts.pending),
-        )
-        if n
-    ]
-    rate = f", {job.images_per_second:,.0f} images/s" if job.images_per_second else ""
-    return f"Job {job.id} {job.status}: {counts.total:,} images, {', '.join(parts)}{rate}."
-
-
-def print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, indent=2) + "\n")
-
-
-def jobs_table(found: list[JobView]) -> None:
-    table = Table(
-        "job", "status", "images", "classified", "problems", "folder", box=None, pad_edge=False
-    )
-    for job in found:
-        problems = job.counts.unreadable + job.counts.failed
-        table.add_row(
-            str(job.id),
-            str(job.status),
-            f"{job.counts.total:,}",
-            f"{job.counts.classified:,}",
-            f"{problems:,}",
-            escape(printable(job.folder)),
-        )
-    out.print(table)
-
-
-_COLOURS = {State.OK: "green", State.WARNING: "yellow", State.PROBLEM: "red"}
-
-
-def checks_table(checks: list[Check]) -> None:
-    table = Table("check", "state", Column("found", overflow="fold"), box=None, pad_edge=False)
-    for check in checks:
-        table.add_row(
-            check.name,
-            f"[{_COLOURS[check.state]}]{check.state}[/]",
-            escape(printable(check.message)),
-        )
-    out.print(table)

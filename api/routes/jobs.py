@@ -2,12 +2,22 @@
 
 from dataclasses import asdict
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Header, Query, Response
 
-from api.context import Context, Injected
-from api.schemas.schemas import Job, JobId, JobPage, JobRequest, Limit, Retried, Summary, cursor
+from api.context import Context, InjectedContext
+from api.schemas.common import After, Limit, parse_id_cursor
+from api.schemas.jobs import (
+    Counts,
+    EmotionShare,
+    Job,
+    JobId,
+    JobPage,
+    JobRequest,
+    Retried,
+    Summary,
+)
 from models.sources.names import to_text
 from models.sources.roots import check_folder
 from models.store import deletion, jobs, releases, results, retries
@@ -17,99 +27,142 @@ from models.store.states import JobStatus
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 
-@router.post("", status_code=HTTPStatus.ACCEPTED, response_model=Job)
-def submit(
+@router.post(
+    "",
+    status_code=HTTPStatus.ACCEPTED,
+    summary="Submit a folder",
+    response_description="The job, committed to the database. `Location` is its URL.",
+)
+def submit_job(
     request: JobRequest,
-    context: Injected,
+    context: InjectedContext,
     background: BackgroundTasks,
     response: Response,
-    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
-) -> Any:
-    """Queue a folder. It is committed before the answer; the same Idempotency-Key and request give the same job."""
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            min_length=1,
+            max_length=255,
+            description="Repeating a request with the same key returns the same job.",
+        ),
+    ] = None,
+) -> Job:
+    """Queue a folder for classification.
+
+    To retry safely after a network error, send an `Idempotency-Key`: the same key and request return the same job.
+    """
     folder = check_folder(request.folder, context.settings.image_roots)
     release_id = releases.choose(context.db, request.model, context.settings.model)
-    job, new = jobs.submit(
-        context.db,
-        Submission(
-            to_text(folder),
-            release_id,
-            request.recursive,
-            context.settings.batch_size,
-            request.metadata,
-            idempotency_key,
-            request.fresh,
-            request.trust_mtime,
-            request.retention_days,
-            request.model,
-        ),
+
+    submission = Submission(
+        folder=to_text(folder),
+        model_release_id=release_id,
+        recursive=request.recursive,
+        batch_size=context.settings.batch_size,
+        metadata=request.metadata,
+        idempotency_key=idempotency_key,
+        fresh=request.fresh,
+        trust_mtime=request.trust_mtime,
+        retention_days=request.retention_days,
+        model=request.model,
     )
-    if new:
-        background.add_task(
-            context.announce
-        )  # After the answer: a queue that is away must not hold it up.
-    response.headers["Location"] = f"/v1/jobs/{job.id}"
-    return _shown(context, job)
+    view, is_new = jobs.submit(context.db, submission)
+
+    if is_new:
+        # After the response, so that an unreachable queue does not delay it.
+        background.add_task(context.announce)
+
+    response.headers["Location"] = f"/v1/jobs/{view.id}"
+    return _to_schema(context, view)
 
 
-def _shown(context: Context, job: JobView) -> dict[str, Any]:
-    return job.to_dict(context.settings.retention_days)
+@router.get("", summary="List jobs", response_description="A page of jobs.")
+def list_jobs(
+    context: InjectedContext,
+    status: Annotated[JobStatus | None, Query(description="Only jobs with this status.")] = None,
+    limit: Limit = 50,
+    after: After = None,
+) -> JobPage:
+    """List jobs, newest first."""
+    views = jobs.newest(context.db, status=status, limit=limit, before=parse_id_cursor(after))
+
+    return JobPage(
+        jobs=[_to_schema(context, view) for view in views],
+        next=str(views[-1].id) if len(views) == limit else None,
+    )
 
 
-@router.get("", response_model=JobPage)
-def newest(
-    context: Injected, status: JobStatus | None = None, limit: Limit = 50, after: str | None = None
-) -> dict[str, Any]:
-    """Jobs, newest first."""
-    found = jobs.newest(context.db, status=status, limit=limit, before=cursor(after))
-    return {
-        "jobs": [_shown(context, job) for job in found],
-        "next": str(found[-1].id) if len(found) == limit else None,
-    }
+@router.get("/{job_id}", summary="Get a job", response_description="The job.")
+def get_job(job_id: JobId, context: InjectedContext) -> Job:
+    """Get a job's status and counts. The counts add up to the total at every instant."""
+    return _to_schema(context, jobs.get(context.db, job_id))
 
 
-@router.get("/{job_id}", response_model=Job)
-def get(job_id: JobId, context: Injected) -> Any:
-    """Where a job stands. The counts sum to the total at every instant."""
-    return _shown(context, jobs.get(context.db, job_id))
+@router.post("/{job_id}/cancel", summary="Cancel a job", response_description="The job.")
+def cancel_job(job_id: JobId, context: InjectedContext) -> Job:
+    """Stop a job and keep the results it has. A job that has ended is left as it is."""
+    return _to_schema(context, jobs.cancel(context.db, job_id))
 
 
-@router.post("/{job_id}/cancel", response_model=Job)
-def cancel(job_id: JobId, context: Injected) -> Any:
-    """Stop a job; what is finished stays. On a job that has ended it does nothing."""
-    return _shown(context, jobs.cancel(context.db, job_id))
-
-
-@router.post("/{job_id}/retry", status_code=HTTPStatus.ACCEPTED, response_model=Retried)
-def retry(
+@router.post(
+    "/{job_id}/retry",
+    status_code=HTTPStatus.ACCEPTED,
+    summary="Retry a job's images",
+    response_description="The job, and how many of its images are queued again.",
+)
+def retry_job(
     job_id: JobId,
-    context: Injected,
+    context: InjectedContext,
     background: BackgroundTasks,
-    code: Annotated[tuple[str, ...], Query()] = (),
-    stale: bool = False,
-) -> Any:
-    """Queue again what failed or was unreadable, or only what has one of these error codes.
+    code: Annotated[
+        tuple[str, ...],
+        Query(description="Only images with this error code; repeat for several codes."),
+    ] = (),
+    stale: Annotated[
+        bool,
+        Query(description="Retry images predicted by a release other than the current default."),
+    ] = False,
+) -> Retried:
+    """Queue images again that failed, were unreadable, or were left when the job ended early.
 
-    With `stale`, instead what has its prediction by another release than the one new jobs use; the job goes over to
-    that one. Each image keeps its old result until it has a new one, and for good if it can't be read any more.
+    With `stale`, switch the job to the current default release and instead queue the images that another release
+    predicted. Each image keeps its old result until the new one is recorded; if it can no longer be read, it keeps
+    the old one.
     """
-    present = releases.choose(context.db, None, context.settings.model) if stale else None
-    job, count = retries.retry(context.db, job_id, code, present)
+    release_id = releases.choose(context.db, None, context.settings.model) if stale else None
+    view, count = retries.retry(context.db, job_id, code, release_id)
+
     background.add_task(context.announce)
-    return {**_shown(context, job), "retried": count}
+    return Retried.from_view(view, context.settings.retention_days, retried=count)
 
 
-@router.delete("/{job_id}", status_code=HTTPStatus.NO_CONTENT)
-def delete(job_id: JobId, context: Injected) -> None:
-    """Delete a job and all its results. The images themselves are not touched."""
+@router.delete(
+    "/{job_id}",
+    status_code=HTTPStatus.NO_CONTENT,
+    summary="Delete a job",
+    response_description="The job and its results are deleted.",
+)
+def delete_job(job_id: JobId, context: InjectedContext) -> None:
+    """Delete a job and all its results. The image files are not touched."""
     deletion.delete(context.db, job_id)
 
 
-@router.get("/{job_id}/summary", response_model=Summary)
-def summary(job_id: JobId, context: Injected) -> Any:
-    """How the faces spread over the emotions."""
-    job = jobs.get(context.db, job_id)
-    return {
-        "job_id": job_id,
-        "counts": asdict(job.counts),
-        "emotions": results.distribution(context.db, job_id),
-    }
+@router.get(
+    "/{job_id}/summary",
+    summary="Summarize a job",
+    response_description="The job's counts and the distribution of emotions.",
+)
+def summarize_job(job_id: JobId, context: InjectedContext) -> Summary:
+    """Count, for each emotion, the faces on which it scored highest, and average its score."""
+    view = jobs.get(context.db, job_id)
+    emotions = results.distribution(context.db, job_id)
+
+    return Summary(
+        job_id=job_id,
+        counts=Counts(**asdict(view.counts)),
+        emotions={name: EmotionShare(**share) for name, share in emotions.items()},
+    )
+
+
+def _to_schema(context: Context, view: JobView) -> Job:
+    return Job.from_view(view, context.settings.retention_days)

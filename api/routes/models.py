@@ -1,31 +1,26 @@
-"""Routes of what there is to choose from: emotions and models."""
+"""Routes of model releases."""
 
-from dataclasses import asdict
-from typing import Annotated, Any
+from fastapi import APIRouter
 
-from fastapi import APIRouter, Path
-
-from api.context import Injected
-from api.schemas.schemas import Emotion, Release
-from models.labels import EMOTIONS, title
+from api.context import InjectedContext
+from api.schemas.models import Release, ReleaseId
 from models.store import releases
 
-router = APIRouter(prefix="/v1", tags=["catalogue"])
+router = APIRouter(prefix="/v1/models", tags=["models"])
 
 
-@router.get("/emotions", response_model=list[Emotion])
-def emotions() -> Any:
-    """The 28 emotions, in the order of the network's labels."""
-    return [{"index": i, "name": name, "title": title(name)} for i, name in enumerate(EMOTIONS)]
+@router.get("", summary="List model releases", response_description="All releases.")
+def list_models(context: InjectedContext) -> list[Release]:
+    """List the model releases that jobs can use, oldest first."""
+    rows = releases.every(context.db, context.settings.model)
+    return [Release.model_validate(row) for row in rows]
 
 
-@router.post("/models/{release_id}/promote", response_model=Release)
-def promote(release_id: Annotated[int, Path(ge=1, le=2**63 - 1)], context: Injected) -> Any:
-    """Make a release the one that new jobs use, at once and everywhere. Jobs already submitted keep theirs."""
-    return asdict(releases.promote(context.db, release_id))
-
-
-@router.get("/models", response_model=list[Release])
-def models(context: Injected) -> Any:
-    """The model releases that jobs can be run with."""
-    return [asdict(row) for row in releases.every(context.db, context.settings.model)]
+@router.post(
+    "/{release_id}/promote",
+    summary="Promote a model release",
+    response_description="The release, now the default.",
+)
+def promote_model(release_id: ReleaseId, context: InjectedContext) -> Release:
+    """Make a release the default for new jobs, effective immediately. Existing jobs keep theirs."""
+    return Release.model_validate(releases.promote(context.db, release_id))

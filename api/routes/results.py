@@ -1,12 +1,14 @@
-"""Routes of results: keyset pages, and streams of everything."""
+"""Routes of results: pages by cursor, and streams of all results."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
 
-from api.context import Injected
-from api.schemas.schemas import JobId, Limit, ResultPage, Text
+from api.context import InjectedContext
+from api.schemas.common import After, Limit, Text
+from api.schemas.jobs import JobId
+from api.schemas.results import Result, ResultPage
 from models.formats import as_csv, as_jsonl
 from models.store import jobs, results
 from models.store.database import Database
@@ -16,59 +18,100 @@ from models.store.states import Outcome
 router = APIRouter(prefix="/v1", tags=["results"])
 
 
-def _filter(
-    emotion: str | None = None,
-    min_score: Annotated[float | None, Query(ge=0, le=1)] = None,
-    outcome: Outcome | None = None,
-    path_prefix: Text | None = None,
+def _parse_filter(
+    emotion: Annotated[
+        str | None, Query(description="Only faces whose highest score is for this emotion.")
+    ] = None,
+    min_score: Annotated[
+        float | None,
+        Query(ge=0, le=1, description="Only faces whose highest score is this or more."),
+    ] = None,
+    outcome: Annotated[Outcome | None, Query(description="Only images with this outcome.")] = None,
+    path_prefix: Annotated[
+        Text | None, Query(description="Only images whose path starts with this.")
+    ] = None,
 ) -> Filter:
     return Filter(None, emotion, min_score, outcome, path_prefix)
 
 
-Filtered = Annotated[Filter, Depends(_filter)]
+FilterParameters = Annotated[Filter, Depends(_parse_filter)]
 
 
-def _page(db: Database, which: Filter, limit: int, after: str | None) -> dict[str, Any]:
-    found = results.page(db, which, limit, after)
-    return {
-        "results": [record.nested() for record in found],
-        "next": found[-1].cursor if len(found) == limit else None,
-    }
+@router.get(
+    "/results", summary="List results of all jobs", response_description="A page of results."
+)
+def list_results(
+    context: InjectedContext, conditions: FilterParameters, limit: Limit = 100, after: After = None
+) -> ResultPage:
+    """List results of all jobs, in order of job and scan. All filters must match."""
+    return _page(context.db, conditions, limit, after)
 
 
-@router.get("/results", response_model=ResultPage)
-def across_jobs(
-    context: Injected, which: Filtered, limit: Limit = 100, after: str | None = None
-) -> Any:
-    """Results of all jobs."""
-    return _page(context.db, which, limit, after)
+@router.get(
+    "/jobs/{job_id}/results",
+    summary="List a job's results",
+    response_description="A page of results.",
+)
+def list_job_results(
+    job_id: JobId,
+    context: InjectedContext,
+    conditions: FilterParameters,
+    limit: Limit = 100,
+    after: After = None,
+) -> ResultPage:
+    """List the results that a job has so far, in scan order. All filters must match."""
+    return _page(context.db, _within(context.db, job_id, conditions), limit, after)
 
 
-@router.get("/jobs/{job_id}/results", response_model=ResultPage)
-def of_job(
-    job_id: JobId, context: Injected, which: Filtered, limit: Limit = 100, after: str | None = None
-) -> Any:
-    """A job's results so far, in the order of the scan."""
-    return _page(context.db, which.of_job(jobs.get(context.db, job_id).id), limit, after)
-
-
-@router.get("/jobs/{job_id}/results.csv", response_class=StreamingResponse)
-def csv(job_id: JobId, context: Injected, which: Filtered) -> StreamingResponse:
-    """All of a job's results as CSV."""
-    found = results.every(context.db, which.of_job(jobs.get(context.db, job_id).id))
+@router.get(
+    "/jobs/{job_id}/results.csv",
+    response_class=StreamingResponse,
+    summary="Download a job's results as CSV",
+    response_description="A header line, then one line per result.",
+)
+def download_csv(
+    job_id: JobId, context: InjectedContext, conditions: FilterParameters
+) -> StreamingResponse:
+    """Stream the results that a job has so far, in scan order. All filters must match."""
+    records = results.every(context.db, _within(context.db, job_id, conditions))
     return StreamingResponse(
-        as_csv(found), media_type="text/csv; charset=utf-8", headers=_attachment(job_id, "csv")
+        as_csv(records),
+        media_type="text/csv; charset=utf-8",
+        headers=_attachment(f"job-{job_id}.csv"),
     )
 
 
-@router.get("/jobs/{job_id}/results.jsonl", response_class=StreamingResponse)
-def jsonl(job_id: JobId, context: Injected, which: Filtered) -> StreamingResponse:
-    """All of a job's results as JSON Lines."""
-    found = results.every(context.db, which.of_job(jobs.get(context.db, job_id).id))
+@router.get(
+    "/jobs/{job_id}/results.jsonl",
+    response_class=StreamingResponse,
+    summary="Download a job's results as JSON Lines",
+    response_description="One JSON object per line and result.",
+)
+def download_jsonl(
+    job_id: JobId, context: InjectedContext, conditions: FilterParameters
+) -> StreamingResponse:
+    """Stream the results that a job has so far, in scan order. All filters must match."""
+    records = results.every(context.db, _within(context.db, job_id, conditions))
     return StreamingResponse(
-        as_jsonl(found), media_type="application/jsonl", headers=_attachment(job_id, "jsonl")
+        as_jsonl(records),
+        media_type="application/jsonl",
+        headers=_attachment(f"job-{job_id}.jsonl"),
     )
 
 
-def _attachment(job_id: int, ending: str) -> dict[str, str]:
-    return {"Content-Disposition": f'attachment; filename="job-{job_id}.{ending}"'}
+def _within(db: Database, job_id: int, conditions: Filter) -> Filter:
+    """The same conditions, on the results of a job that must exist."""
+    return conditions.of_job(jobs.get(db, job_id).id)
+
+
+def _page(db: Database, conditions: Filter, limit: int, after: str | None) -> ResultPage:
+    records = results.page(db, conditions, limit, after)
+
+    return ResultPage(
+        results=[Result.model_validate(record) for record in records],
+        next=records[-1].cursor if len(records) == limit else None,
+    )
+
+
+def _attachment(file_name: str) -> dict[str, str]:
+    return {"Content-Disposition": f'attachment; filename="{file_name}"'}

@@ -1,57 +1,66 @@
-"""Routes of trainings. They are done by a training worker: `cuemill worker --queue training`."""
+"""Routes of trainings. `cuemill worker --queue training` runs them."""
 
-from dataclasses import asdict
 from http import HTTPStatus
-from typing import Annotated, Any
 
-from fastapi import APIRouter, BackgroundTasks, Path, Response
+from fastapi import APIRouter, BackgroundTasks, Response
 
-from api.context import Injected
-from api.schemas.schemas import Limit, Training, TrainingPage, TrainingRequest, cursor
+from api.context import InjectedContext
+from api.schemas.common import After, Limit, parse_id_cursor
+from api.schemas.trainings import Training, TrainingId, TrainingPage, TrainingRequest
 from models.store import trainings
 from models.training_data import check_source
 
 router = APIRouter(prefix="/v1/trainings", tags=["trainings"])
 
-TrainingId = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
-
-@router.post("", status_code=HTTPStatus.ACCEPTED, response_model=Training)
-def submit(
-    request: TrainingRequest, context: Injected, background: BackgroundTasks, response: Response
-) -> Any:
-    """Queue a training. The best candidate becomes a release; it is used when it is promoted."""
-    roots = context.settings.image_roots
+@router.post(
+    "",
+    status_code=HTTPStatus.ACCEPTED,
+    summary="Submit a training",
+    response_description="The training, committed to the database. `Location` is its URL.",
+)
+def submit_training(
+    request: TrainingRequest,
+    context: InjectedContext,
+    background: BackgroundTasks,
+    response: Response,
+) -> Training:
+    """Queue a training. Its best candidate becomes a model release; promote it to use it for new jobs."""
     plan = request.model_dump()
-    plan |= {
-        name: [check_source(source, roots) for source in plan[name]]
-        for name in ("data", "validation")
-    }
-    training = trainings.submit(context.db, plan)
-    background.add_task(
-        context.announce
-    )  # After the answer: a queue that is away must not hold it up.
-    response.headers["Location"] = f"/v1/trainings/{training.id}"
-    return asdict(training)
+    for name in ("data", "validation"):
+        plan[name] = [check_source(source, context.settings.image_roots) for source in plan[name]]
+
+    view = trainings.submit(context.db, plan)
+
+    # After the response, so that an unreachable queue does not delay it.
+    background.add_task(context.announce)
+
+    response.headers["Location"] = f"/v1/trainings/{view.id}"
+    return Training.model_validate(view)
 
 
-@router.get("", response_model=TrainingPage)
-def newest(context: Injected, limit: Limit = 50, after: str | None = None) -> Any:
-    """Trainings, newest first."""
-    found = trainings.newest(context.db, limit, cursor(after))
-    return {
-        "trainings": [asdict(one) for one in found],
-        "next": str(found[-1].id) if len(found) == limit else None,
-    }
+@router.get("", summary="List trainings", response_description="A page of trainings.")
+def list_trainings(
+    context: InjectedContext, limit: Limit = 50, after: After = None
+) -> TrainingPage:
+    """List trainings, newest first."""
+    views = trainings.newest(context.db, limit, parse_id_cursor(after))
+
+    return TrainingPage(
+        trainings=[Training.model_validate(view) for view in views],
+        next=str(views[-1].id) if len(views) == limit else None,
+    )
 
 
-@router.get("/{training_id}", response_model=Training)
-def get(training_id: TrainingId, context: Injected) -> Any:
-    """Where a training stands, epoch by epoch."""
-    return asdict(trainings.get(context.db, training_id))
+@router.get("/{training_id}", summary="Get a training", response_description="The training.")
+def get_training(training_id: TrainingId, context: InjectedContext) -> Training:
+    """Get a training's status and the metrics of its completed epochs."""
+    return Training.model_validate(trainings.get(context.db, training_id))
 
 
-@router.post("/{training_id}/cancel", response_model=Training)
-def cancel(training_id: TrainingId, context: Injected) -> Any:
-    """Stop a training, between two batches. On one that has ended it does nothing."""
-    return asdict(trainings.cancel(context.db, training_id))
+@router.post(
+    "/{training_id}/cancel", summary="Cancel a training", response_description="The training."
+)
+def cancel_training(training_id: TrainingId, context: InjectedContext) -> Training:
+    """Stop a training within a second or two. A training that has ended is left as it is."""
+    return Training.model_validate(trainings.cancel(context.db, training_id))

@@ -1,158 +1,185 @@
-"""Commands that prepare: db upgrade, models."""
+"""`cuemill models`."""
 
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.table import Table
 
-from cli.commands.train import Bars
 from cli.context import connect, trainer_extra
+from cli.options import Json, LabelledImages
 from cli.output import err, out, print_json
+from cli.progress import TrainingBars
 from models.errors import UsageError
 from models.labels import title
 from models.release.files import load_release, save_release
 from models.release.release import Release
 from models.store import releases
+from models.store.releases import ReleaseRow
 
-db_app = typer.Typer(help="The database.", no_args_is_help=True)
-models_app = typer.Typer(help="Model releases.", no_args_is_help=True)
+_BULK: Final = ("network", "weights", "keras_config")
+"""Fields of a release that are too large to print."""
+
+app = typer.Typer(name="models", help="Manage model releases.", no_args_is_help=True)
+
+ModelName = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="Path of a pickle, name of a release, or prefix of its SHA-256.",
+        show_default=False,
+    ),
+]
 
 
-def add_to(app: typer.Typer) -> None:
-    app.add_typer(db_app, name="db")
-    app.add_typer(models_app, name="models")
-
-
-@db_app.command()
-def upgrade() -> None:
-    """Bring the database's tables to this program's revision."""
-    _, db = connect()
-    err.print(f"The database {db.url.render_as_string()} is at revision {db.revision()}.")
-
-
-@models_app.command("list")
-def list_models(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """List the model releases that jobs can be run with; new jobs use the one with a star."""
+@app.command("list")
+def list_models(as_json: Json = False) -> None:
+    """List the model releases that jobs can use. A star marks the default for new jobs."""
     settings, db = connect()
+
+    # Register the default model, so that it is listed before the first job.
     releases.resolve(db, None, settings.model)
-    found = releases.every(db, settings.model)
+    rows = releases.every(db, settings.model)
+
     if as_json:
-        print_json([row.to_dict() for row in found])
-        return
-    table = Table("", "name", "sha256", "accuracy", "has seen", box=None, pad_edge=False)
-    for row in found:
-        seen = f"{len(row.trained_labels)} of {len(row.labels)}: {', '.join(map(title, row.trained_labels))}"
-        accuracy = row.metrics.get("val_accuracy")
-        table.add_row(
-            "*" if row.is_default else "",
-            row.name,
-            row.sha256[:12],
-            "" if accuracy is None else f"{accuracy:.3f}",
-            seen if row.trained_labels else "unknown",
-        )
-    out.print(table)
+        print_json([asdict(row) for row in rows])
+    else:
+        _print_releases(rows)
 
 
-@models_app.command()
-def promote(
-    model: Annotated[str, typer.Argument(help="A pickle, a release's name or digest.")],
-) -> None:
-    """Make a model the one that new jobs use, at once and everywhere. Jobs already submitted keep theirs."""
+@app.command()
+def inspect(model: ModelName) -> None:
+    """Check a pickle and print its labels, metrics and training as JSON."""
+    path = Path(model)
+    if not path.is_file():
+        settings, db = connect()
+        row = releases.get(db, releases.find(db, model))
+        path = releases.locate(row, settings.model)
+
+    print_json(_summarize(load_release(path)))
+
+
+@app.command()
+def promote(model: ModelName) -> None:
+    """Make a model the default for new jobs, effective immediately. Existing jobs keep theirs."""
     settings, db = connect()
     row = releases.promote(db, releases.resolve(db, model, settings.model))
     err.print(f"New jobs use {row.name} ({row.sha256[:12]}).")
 
 
-@models_app.command("import")
+@app.command("import")
 def import_model(
-    file: Annotated[Path, typer.Argument(help="A pickle of a Keras model.", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Pickled Keras model.", show_default=False)
+    ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The pickle to write.")
+        Path | None,
+        typer.Option("--output", "-o", help="Pickle to write.", show_default="NAME_imported.pkl"),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Make a model of ours of a pickled Keras model (2.11, 2.12, 3), without executing a byte of it.
+    """Convert a pickled Keras model (2.11, 2.12 or 3) without executing any of it.
 
-    Its 28 scores are taken for our labels in their order, its images for B, G, R, as the reference had them. Needs
-    cuemill[trainer].
+    The model must have 28 outputs in the order of `GET /v1/emotions`, and is given its images in B, G, R, as in the
+    reference. Requires `cuemill[trainer]`.
     """
     with trainer_extra():
         from trainer.keras_import.read import import_keras
+
     _, db = connect()
     release = import_keras(file)
-    target = output or file.with_name(f"{release.name}_imported.pkl")
-    if target.exists():
-        raise UsageError(f"{target} exists; give another file with --output.")
+    target = _check_new(output or file.with_name(f"{release.name}_imported.pkl"))
+
     save_release(release, target)
     row = releases.get(db, releases.register(db, target))
+
     if as_json:
-        print_json({**_summary(load_release(target)), "path": str(target)})
+        print_json({**_summarize(load_release(target)), "path": str(target)})
         return
+
     parameters = sum(weight.size for weight in release.weights.values())
     err.print(
         f"{target}: {len(release.network)} steps, {parameters:,} parameters, registered as {row.name}."
     )
     err.print(
-        "Which labels it has seen, and how good it is, such a file doesn't say: measure it (cuemill evaluate)."
+        "The file does not say which labels the model was trained on, nor how accurate it is. "
+        "Measure it with `cuemill evaluate`."
     )
 
 
-@models_app.command()
+@app.command()
 def quantize(
-    model: Annotated[Path, typer.Argument(help="A pickle.", show_default=False)],
-    data: Annotated[
-        list[str],
-        typer.Option(help="Labelled images it was not fitted to, as for `cuemill train`."),
+    model: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Pickle of a model.", show_default=False)
     ],
+    data: LabelledImages,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The pickle to write; else X_int8.pkl.")
+        Path | None,
+        typer.Option("--output", "-o", help="Pickle to write.", show_default="FILE_int8.pkl"),
     ] = None,
 ) -> None:
-    """Find out how to run a model in 8-bit integers, and how right it then is. `cuemill train` does so by itself.
+    """Prepare a model for int8 and measure its accuracy. `cuemill train` does so by itself.
 
-    Workers choose int8 unasked where the processor gains by it and at most 0.3 points of accuracy are lost. Needs
-    cuemill[trainer].
+    Measure on images that the model was not trained on. Workers use int8 by default if the processor gains by it and
+    accuracy drops by at most 0.3 points. Requires `cuemill[trainer]`.
     """
-    target = output or model.with_name(f"{model.stem}_int8.pkl")
-    if target.exists():  # A job that began with a release must find it again, to the byte.
-        raise UsageError(f"{target} exists; give another file with --output.")
+    target = _check_new(output or model.with_name(f"{model.stem}_int8.pkl"))
+
     with trainer_extra():
         from trainer.datasets.load import load
         from trainer.int8 import measure_int8
+
     release = load_release(model)
-    with Bars() as bars:
+    with TrainingBars() as bars:
         images = load(data, release.preprocessing, bars.read)
         bars.note("measuring")
         int8 = measure_int8(release, images)
+
     save_release(replace(release, int8=int8), target)
+
     err.print(
         f"{target}: accuracy {int8.accuracy:.4f} in int8, {int8.accuracy_f32:.4f} in float32, on "
-        f"{int8.images:,} images. Workers {'take int8 by themselves' if int8.admitted else 'take it when told to'}."
+        f"{int8.images:,} images."
     )
+    if int8.admitted:
+        err.print("Workers use int8 by default.")
+    else:
+        err.print("Workers use int8 only if CUEMILL_PRECISION is int8.")
 
 
-@models_app.command()
-def inspect(
-    model: Annotated[
-        str, typer.Argument(help="A pickle, a release's name or digest.", show_default=False)
-    ],
-) -> None:
-    """Check a pickle, and print what it says of itself as JSON: labels, metrics, data, training."""
-    path = Path(model)
-    if not path.is_file():
-        settings, db = connect()
-        path = releases.locate(releases.get(db, releases.find(db, model)), settings.model)
-    print_json(_summary(load_release(path)))
+def _check_new(target: Path) -> Path:
+    # A job needs the very pickle it started with, so none is overwritten.
+    if target.exists():
+        raise UsageError(f"{target} already exists. Choose another file with --output.")
+    return target
 
 
-def _summary(release: Release) -> dict[str, Any]:
-    hidden = ("network", "weights", "keras_config")
+def _print_releases(rows: Iterable[ReleaseRow]) -> None:
+    table = Table("", "name", "sha256", "accuracy", "has seen", box=None, pad_edge=False)
+
+    for row in rows:
+        accuracy = row.metrics.get("val_accuracy")
+        trained_labels = "unknown"
+        if row.trained_labels:
+            names = ", ".join(title(label) for label in row.trained_labels)
+            trained_labels = f"{len(row.trained_labels)} of {len(row.labels)}: {names}"
+
+        table.add_row(
+            "*" if row.is_default else "",
+            row.name,
+            row.sha256[:12],
+            "" if accuracy is None else f"{accuracy:.3f}",
+            trained_labels,
+        )
+    out.print(table)
+
+
+def _summarize(release: Release) -> dict[str, Any]:
+    fields = {name: value for name, value in vars(release).items() if name not in _BULK}
     return {
-        **{name: value for name, value in vars(release).items() if name not in hidden},
+        **fields,
         "int8": release.int8.to_plain() if release.int8 else None,
         "preprocessing": release.preprocessing.to_plain(),
         "parameters": sum(weight.size for weight in release.weights.values()),

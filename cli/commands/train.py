@@ -1,39 +1,20 @@
-"""The commands of the trainer: train, evaluate, dataset build. They need cuemill[trainer]."""
+"""`cuemill train`."""
 
-import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Column, Table
 
-from cli.context import connect, trainer_extra
-from cli.output import err, out, print_json
-from models.errors import UsageError
+from cli.context import trainer_extra
+from cli.output import err, figures_table, out
+from cli.progress import TrainingBars
 from models.labels import EMOTIONS, title
 from models.release.files import load_release
-from models.release.release import Release
-from models.settings import Settings, load_settings
-from models.store import releases
-from worker.engines.base import Engine
+from models.settings import load_settings
 
-dataset_app = typer.Typer(help="Training data.", no_args_is_help=True)
-
-SOURCES = (
-    "A folder with one subfolder a label; x_data.npy (x_labels.npy beside it); fer2013.csv[,training|publictest|"
-    "privatetest]; EMOTIC's Annotations.mat[,train|val|test][,body|face][,soft|rarest] "
-    "(of several categories all, or the rarest). Give several to merge them."
-)
+app = typer.Typer()
 
 
 class SelectBy(StrEnum):
@@ -41,199 +22,129 @@ class SelectBy(StrEnum):
     MACRO_F1 = "macro-f1"
 
 
-def add_to(app: typer.Typer) -> None:
-    app.command()(train)
-    app.command()(evaluate)
-    app.add_typer(dataset_app, name="dataset")
-
-
-def train(
-    data: Annotated[list[str], typer.Option(help=SOURCES)],
+@app.command("train")
+def train_candidates(
+    data: Annotated[
+        list[str],
+        typer.Option(
+            metavar="SOURCE",
+            help="Labelled images to train on. Repeat the option to merge several sources.",
+        ),
+    ],
     validation: Annotated[
         list[str] | None,
         typer.Option(
-            help="Others, to choose by; else a fifth of each label of --data is held out."
+            metavar="SOURCE",
+            help="Labelled images to validate on.",
+            show_default="a fifth of --data, by label",
         ),
     ] = None,
     candidates: Annotated[
-        str, typer.Option(help="The networks to train, by name, with commas between.")
+        str, typer.Option(help="Networks to train, separated by commas.")
     ] = "cuemill1",
     select_by: Annotated[
-        SelectBy, typer.Option(help="Which candidate is pickled: the best by this.")
-    ] = (SelectBy.ACCURACY),
+        SelectBy, typer.Option(help="Validation metric that selects the best candidate.")
+    ] = SelectBy.ACCURACY,
     weights: Annotated[
         str,
         typer.Option(
-            help="What pretrained layers begin with: imagenet (fetched once), none, or a file."
+            help="Initial weights of pretrained layers: imagenet (downloaded once), none, or a file."
         ),
     ] = "imagenet",
     teacher: Annotated[
         list[Path] | None,
-        typer.Option(help="A pickle whose scores are taught along with the labels; or several."),
+        typer.Option(
+            help="Pickle of a model to distil from, besides the labels. Repeat for several teachers."
+        ),
     ] = None,
     start: Annotated[
         Path | None,
-        typer.Option(
-            help="A pickle of the same network, whose weights are the first to be fitted on."
-        ),
+        typer.Option(help="Pickle of the same network, to continue from its weights."),
     ] = None,
-    seed: Annotated[
-        int, typer.Option(help="Of everything random: one seed, one result.", min=0)
-    ] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed for all randomness.")] = 0,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The pickle to write.")
+        Path | None,
+        typer.Option("--output", "-o", help="Pickle to write.", show_default="in --run-dir"),
     ] = None,
     run_dir: Annotated[
-        Path | None, typer.Option(help="Where checkpoints, history and report are kept.")
+        Path | None,
+        typer.Option(
+            help="Folder for checkpoints, history and the report.",
+            show_default="CUEMILL_DATA_DIR/runs/CANDIDATES",
+        ),
     ] = None,
 ) -> None:
-    """Train networks on labelled images, compare them, and write the best one's pickle, report and card.
+    """Train networks on labelled images, compare them, and write the best one as a pickle.
 
-    Interrupted or killed, it goes on with the next epoch when it is run again. Ctrl-C writes the best so far.
-    Candidates: cuemill1 (ours), cuemill1_tune (to go on from it, with --start), model1 to model5 (the reference's),
-    model3_long, mobilenetv2.
+    Also writes a report and a model card. Ctrl-C stops and writes the best model so far; run the
+    same command again to resume at the next epoch. Requires `cuemill[trainer]`.
+
+    A SOURCE is one of:
+
+    * a folder with one subfolder per label
+
+    * `NAME_data.npy`, with `NAME_labels.npy` beside it
+
+    * FER-2013: `fer2013.csv[,training|publictest|privatetest]`
+
+    * EMOTIC: `Annotations.mat[,train|val|test][,body|face][,soft|rarest]`; a person's several
+      categories become one soft target, or only the rarest counts
+
+    Candidates: cuemill1 (the shipped model), cuemill1_tune (fine-tunes it, with --start),
+    model1 to model5 (the reference's), model3_long, mobilenetv2.
     """
     with trainer_extra():
         from trainer.plan import Plan
-        from trainer.train import train as run_training
+        from trainer.train import train
+        from worker.engines.load import load_engine
+
     settings = load_settings()
-    taught_by = [load_release(path) for path in teacher or ()]
-    begun_with = None if start is None else load_release(start)
     names = tuple(name.strip() for name in candidates.split(","))
+    teacher_releases = [load_release(path) for path in teacher or ()]
+    start_release = None if start is None else load_release(start)
+
     plan = Plan(
-        tuple(data),
-        tuple(validation or ()),
-        names,
-        "accuracy" if select_by is SelectBy.ACCURACY else "macro_f1",
-        weights,
-        seed,
-        tuple(release.sha256 for release in taught_by),
-        begun_with.sha256 if begun_with else "",
+        data=tuple(data),
+        validation=tuple(validation or ()),
+        candidates=names,
+        select_by="accuracy" if select_by is SelectBy.ACCURACY else "macro_f1",
+        weights=weights,
+        seed=seed,
+        teachers=tuple(release.sha256 for release in teacher_releases),
+        start=start_release.sha256 if start_release else "",
     )
     folder = run_dir or settings.data_dir / "runs" / "-".join(names)
-    with Bars() as bars:
+
+    with TrainingBars() as bars:
         try:
-            teachers = [_engine(release, settings).predict for release in taught_by]
-            outcome = run_training(plan, folder, output, bars, teachers, begun_with)
+            teachers = [load_engine(release, settings).predict for release in teacher_releases]
+            result = train(plan, folder, output, bars, teachers, start_release)
         except KeyboardInterrupt:
-            err.print("Interrupted before there was a model. Run the same command again to go on.")
+            err.print(
+                "Interrupted before the first epoch ended. Run the same command again to start over."
+            )
             raise typer.Exit(130) from None
-    _print_comparison(outcome.comparison)
-    seen = ", ".join(map(title, outcome.release.trained_labels))
-    err.print(f"{outcome.path}: validation accuracy {outcome.release.metrics['val_accuracy']:.4f}")
-    err.print(
-        f"It has seen {len(outcome.release.trained_labels)} of {len(EMOTIONS)} emotions: {seen}."
-    )
-    err.print(f"Report: {outcome.report}")
-    if outcome.interrupted:
+
+    _print_comparison(result.comparison)
+
+    labels = [title(label) for label in result.release.trained_labels]
+    accuracy = result.release.metrics["val_accuracy"]
+    err.print(f"{result.path}: validation accuracy {accuracy:.4f}")
+    err.print(f"Trained on {len(labels)} of {len(EMOTIONS)} emotions: {', '.join(labels)}.")
+    err.print(f"Report: {result.report}")
+
+    if result.interrupted:
         err.print(
-            "Interrupted: this is the best so far. Run the same command again to go on with the next epoch."
+            "Interrupted: this is the best model so far. Run the same command again to resume at the next epoch."
         )
         raise typer.Exit(130)
 
 
-def evaluate(
-    model: Annotated[
-        str, typer.Argument(help="A pickle, or a release's name.", show_default=False)
-    ],
-    data: Annotated[list[str], typer.Option(help=SOURCES)],
-    report: Annotated[
-        Path | None, typer.Option(help="A folder to write a report (HTML) and its figures to.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Measure a model on labelled images: accuracy, label by label, confusion, calibration."""
-    with trainer_extra():
-        from trainer.datasets.load import load
-        from trainer.quality.evaluation import evaluate as measure
-        from trainer.report.write import write_report
-    settings, db = connect()
-    row = releases.get(db, releases.resolve(db, model, settings.model))
-    release = load_release(releases.locate(row, settings.model), row.sha256)
-    with Bars() as bars:
-        images = load(data, release.preprocessing, bars.read)
-        bars.note("measuring")
-        engine = _engine(release, settings)
-        found, scores = measure(engine.predict, images, release.preprocessing)
-    if report:
-        err.print(f"Report: {write_report(report, release, found, images, scores)}")
-    if as_json:
-        print_json({**found.to_plain(), "precision": engine.precision})
-        return
-    table = Table(
-        "label",
-        *[_right(name) for name in ("precision", "recall", "f1", "support")],
-        box=None,
-        pad_edge=False,
+def _print_comparison(rows: Iterable[Mapping[str, Any]]) -> None:
+    table = figures_table(
+        "candidate",
+        ["parameters", "multiply-adds", "epochs", "best", "accuracy", "macro F1", "minutes"],
     )
-    for label, figures in found.by_label.items():
-        shares = (f"{share:.2f}" for share in (figures.precision, figures.recall, figures.f1))
-        table.add_row(title(label), *shares, f"{figures.support:,}")
-    out.print(table)
-    lines = {
-        "accuracy": found.accuracy,
-        "top three": found.top3,
-        "macro F1": found.macro_f1,
-        "weighted F1": found.weighted_f1,
-        "calibration error": found.ece,
-        "accuracy with mirror image": found.flip_accuracy,
-    }
-    out.print("\n".join(f"{name:<28}{value:.4f}" for name, value in lines.items()))
-    out.print(f"{'computed in':<28}{engine.precision}, as workers here do")
-
-
-@dataset_app.command()
-def build(
-    folder: Annotated[Path, typer.Argument(help="Where to write.", show_default=False)],
-    data: Annotated[list[str], typer.Option(help=SOURCES)],
-    prefix: Annotated[str, typer.Option(help="Of the two files' names.")] = "train",
-) -> None:
-    """Write the reference's pair, PREFIX_data.npy (B, G, R, 48x48) and PREFIX_labels.npy, from any sources.
-
-    A soft target becomes its label: of a person's categories the rarest in the data.
-    """
-    with trainer_extra():
-        from models.pictures.preprocessing import Preprocessing
-        from trainer.datasets.dataset import write_pair
-        from trainer.datasets.load import load
-    if not prefix or Path(prefix).name != prefix:
-        raise UsageError(
-            f"{prefix!r} can't begin a file's name; give a word such as train or test."
-        )
-    with Bars() as bars:
-        images = load(data, Preprocessing(), bars.read)
-    files = write_pair(images, folder, prefix)
-    _print_balance({"images": images.balance()})
-    err.print(f"Wrote {files[0]} {images.images.shape} and {files[1].name}.")
-
-
-def _engine(release: Release, settings: Settings) -> Engine:
-    """What workers classify with."""
-    from worker.engines.load import load_engine
-
-    return load_engine(release, settings)
-
-
-def _right(name: str) -> Column:
-    return Column(name, justify="right")
-
-
-def _print_balance(parts: Mapping[str, Mapping[str, int]]) -> None:
-    table = Table("label", *map(_right, parts), box=None, pad_edge=False)
-    for label in EMOTIONS:
-        if any(label in balance for balance in parts.values()):
-            table.add_row(
-                title(label), *(f"{balance.get(label, 0):,}" for balance in parts.values())
-            )
-    table.add_row(
-        "all", *(f"{sum(balance.values()):,}" for balance in parts.values()), style="bold"
-    )
-    err.print(table)
-
-
-def _print_comparison(rows: Sequence[Mapping[str, Any]]) -> None:
-    names = ("parameters", "multiply-adds", "epochs", "best", "accuracy", "macro F1", "minutes")
-    table = Table("candidate", *map(_right, names), box=None, pad_edge=False)
     for row in rows:
         table.add_row(
             row["candidate"],
@@ -247,75 +158,3 @@ def _print_comparison(rows: Sequence[Mapping[str, Any]]) -> None:
             style="bold" if row["chosen"] else None,
         )
     out.print(table)
-
-
-class Bars(Progress):
-    """Shows a training's progress: a bar for reading, one for a candidate's epochs, one for the epoch.
-
-    Once Ctrl-C is pressed the next batch is the last one, even where Python drops KeyboardInterrupt (in a `__del__`, of
-    which TensorFlow has many).
-    """
-
-    def __init__(self) -> None:
-        super().__init__(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=err,
-        )
-        self._rows: dict[str, TaskID] = {}
-        self._name = ""
-        self._epochs = 0
-        self._interrupted = False
-        self._before = signal.getsignal(signal.SIGINT)
-
-    def start(self) -> None:
-        if self._before is not signal.SIG_IGN:  # As it is for what a script runs in the background.
-            signal.signal(signal.SIGINT, self._interrupt)
-        super().start()
-
-    def stop(self) -> None:
-        super().stop()
-        signal.signal(signal.SIGINT, self._before)
-
-    def _interrupt(self, *_: object) -> NoReturn:
-        self._interrupted = True
-        raise KeyboardInterrupt
-
-    def _show(self, description: str, done: int, total: int) -> None:
-        if description not in self._rows:
-            self._rows[description] = self.add_task(description)
-        self.update(self._rows[description], completed=done, total=total)
-
-    def _hide(self, description: str) -> None:
-        if description in self._rows:
-            self.remove_task(self._rows.pop(description))
-
-    def note(self, text: str) -> None:
-        """A step that takes a while, and doesn't say how far it has come."""
-        self.add_task(text, total=None)
-
-    def read(self, done: int, total: int) -> None:
-        self._show("reading images", done, total)
-
-    def data(self, train: Mapping[str, int], validation: Mapping[str, int], dropped: int) -> None:
-        self._hide("reading images")
-        _print_balance({"train": train, "validation": validation})
-        if dropped:
-            self.console.print(f"Dropped {dropped:,} images from train that are in validation too.")
-
-    def candidate(self, name: str, epochs: int) -> None:
-        self._name, self._epochs = name, epochs
-
-    def batch(self, epoch: int, done: int, total: int) -> None:
-        if self._interrupted:
-            raise KeyboardInterrupt
-        # Batches of all epochs, so that the time remaining is the candidate's.
-        self._show(self._name, (epoch - 1) * total + done, self._epochs * total)
-
-    def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        figures = ", ".join(
-            f"{name} {value:.4f}" for name, value in metrics.items() if name != "seconds"
-        )
-        self.console.print(f"{self._name} epoch {epoch}: {figures}, {metrics['seconds']:.0f} s")

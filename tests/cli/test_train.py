@@ -9,21 +9,21 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from cli.commands.train import Bars
 from cli.main import app
+from cli.progress import TrainingBars
 from models.labels import EMOTIONS
 from models.release.files import load_release
 from trainer.candidates import CANDIDATES
 
 CTRL_C = """
 import signal
-from cli.commands.train import Bars
+from cli.progress import TrainingBars
 
 class Collected:
     def __del__(self):
         signal.raise_signal(signal.SIGINT)
 
-with Bars() as bars:
+with TrainingBars() as bars:
     bars.candidate("model1", epochs=2)
     bars.batch(1, 1, 10)
     Collected()
@@ -48,7 +48,7 @@ def test_ctrl_c_ends_a_training_also_where_python_drops_it() -> None:
 def test_what_ctrl_c_did_before_a_training_it_does_after_it(before: signal.Handlers) -> None:
     kept = signal.signal(signal.SIGINT, before)
     try:
-        with Bars():
+        with TrainingBars():
             assert (signal.getsignal(signal.SIGINT) is signal.SIG_IGN) == (before is signal.SIG_IGN)
         assert signal.getsignal(signal.SIGINT) is before
     finally:

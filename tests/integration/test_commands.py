@@ -62,13 +62,13 @@ def test_interrupted_it_says_how_to_go_on_and_goes_on_where_it_was(
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert b"Run the same command again to go on with job 1." in said
+    assert b"Run the same command again to resume job 1." in said
     wait_until(lambda: processes_of(process.pid) == [], "its processes to be gone")
     interrupted = jobs.get(database, 1)
     assert interrupted.status is JobStatus.RUNNING
     assert interrupted.counts.pending > 0 or interrupted.scanned_at is None
     again = embedded.run("classify", folder, "--format", "csv")
-    assert "Going on with job 1" in again.stderr
+    assert "Resuming job 1" in again.stderr
     assert len(again.stdout.splitlines()) == 3001
     assert len(jobs.newest(database)) == 1
     audit(database, 1, 3000)
@@ -169,7 +169,7 @@ def test_retry_classifies_what_was_mended(embedded: Deployment, tmp_path: Path) 
     embedded.run("classify", folder)
     shutil.copy(folder / "face-00000.jpg", folder / "broken.jpg")
     done = embedded.run("retry", "1", "--code", "empty")
-    assert "1 images are queued again" in done.stderr
+    assert "Queued 1 image again" in done.stderr
     embedded.start("worker")
     assert "3 images, 3 classified" in embedded.run("status", "1", "--watch").stderr
 

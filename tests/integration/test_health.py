@@ -245,4 +245,4 @@ def test_a_folder_that_the_api_should_read_and_that_is_gone_is_named(
 
 
 def test_watching_needs_a_job(embedded: Deployment) -> None:
-    assert "--watch needs a JOB" in embedded.run("status", "--watch", exit_code=2).stderr
+    assert "--watch requires JOB" in embedded.run("status", "--watch", exit_code=2).stderr

@@ -77,7 +77,7 @@ def test_stale_rows_are_run_again_by_the_promoted_release(
     save_release(replace(tiny_release(), name="other"), tmp_path / "other.pkl")
     either.run("models", "promote", tmp_path / "other.pkl")
     (folder / "face-00007.jpg").unlink()
-    assert "50 images are queued again" in either.run("retry", job, "--stale").stderr
+    assert "Queued 50 images again" in either.run("retry", job, "--stale").stderr
     assert "50 classified" in either.run("status", job, "--watch").stderr
     models = {str(record["path"]): record["model"] for record in records(either, job)}
     assert models.pop("face-00007.jpg") == "tiny"
@@ -123,7 +123,7 @@ def test_a_job_past_its_retention_is_deleted_by_the_sweep_of_running_workers(
         for days in ("9", "7")
     )
     for job in (kept, gone):
-        assert "It is deleted after" not in either.run("status", job, "--watch").stderr
+        assert "Will be deleted after" not in either.run("status", job, "--watch").stderr
         assert either.json("status", job)["expires_at"] is not None
     with database.write() as connection:
         for job in (kept, gone):

@@ -1,0 +1,155 @@
+"""Jobs over HTTP."""
+
+import json
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated, Any, Final, Self
+
+from fastapi import Path
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from api.schemas.common import MAX_ID, ErrorInfo, Next, Text
+from models.store.jobs import JobView
+from models.store.states import JobStatus
+
+METADATA_MAX_BYTES: Final = 16_384
+
+JobId = Annotated[int, Path(ge=1, le=MAX_ID, description="Id of the job.")]
+
+
+def _check_metadata(value: dict[str, Any] | None) -> dict[str, Any] | None:
+    text = json.dumps(value)
+
+    if len(text) > METADATA_MAX_BYTES:
+        raise ValueError(f"must be at most {METADATA_MAX_BYTES:,} bytes of JSON")
+    if "\\u0000" in text:
+        raise ValueError("contains a NUL character")
+
+    return value
+
+
+class JobRequest(BaseModel):
+    """A folder to classify."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    folder: Annotated[
+        Text,
+        Field(
+            min_length=1,
+            max_length=4096,
+            description="Absolute path of a folder within CUEMILL_IMAGE_ROOTS.",
+        ),
+    ]
+    recursive: Annotated[bool, Field(description="Include subfolders.")] = True
+    model: Annotated[
+        Text | None,
+        Field(
+            max_length=255,
+            description="Name of a model release or a prefix of its SHA-256; null = the default.",
+        ),
+    ] = None
+    metadata: Annotated[
+        dict[str, Any] | None,
+        AfterValidator(_check_metadata),
+        Field(description=f"Stored with the job; at most {METADATA_MAX_BYTES:,} bytes of JSON."),
+    ] = None
+    fresh: Annotated[
+        bool,
+        Field(description="Classify every image, even if an earlier job has its prediction."),
+    ] = False
+    trust_mtime: Annotated[
+        bool,
+        Field(
+            description="Skip reading files whose size and modification time match those recorded "
+            "by the folder's last job."
+        ),
+    ] = False
+    retention_days: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=36_500,
+            description="Delete the job this many days after it ends; 0 = never, null = "
+            "CUEMILL_RETENTION_DAYS.",
+        ),
+    ] = None
+
+
+class Counts(BaseModel):
+    """total = pending + classified + no_face + unreadable + failed + cancelled."""
+
+    total: int
+    pending: int
+    classified: int
+    no_face: int
+    unreadable: int
+    failed: int
+    cancelled: int
+
+
+class Job(BaseModel):
+    """A job. `counts.total` grows until `scanned_at` is set, when the folder is fully listed."""
+
+    id: int
+    folder: str
+    recursive: bool
+    model: str
+    model_release_id: int
+    metadata: dict[str, Any] | None
+    status: JobStatus
+    counts: Counts
+    reused: int = Field(
+        description="Classified images whose prediction was copied from an earlier job."
+    )
+    images_per_second: float | None = Field(
+        description="Average since the job started running; null before the first image."
+    )
+    eta_seconds: float | None = Field(
+        description="Estimated seconds left; null until the folder is listed and after the end."
+    )
+    error: ErrorInfo | None = Field(description="Why the job failed.")
+    queued_at: datetime
+    running_at: datetime | None
+    scanned_at: datetime | None
+    completed_at: datetime | None
+    cancelled_at: datetime | None
+    failed_at: datetime | None
+    retention_days: int | None = Field(
+        description="As requested; null = CUEMILL_RETENTION_DAYS applies."
+    )
+    expires_at: datetime | None = Field(
+        description="When the job will be deleted; null while it runs, or if it is kept forever."
+    )
+
+    @classmethod
+    def from_view(cls, view: JobView, default_retention_days: int, **more: Any) -> Self:
+        rate, eta = view.images_per_second, view.eta_seconds
+
+        return cls(
+            **asdict(view),
+            images_per_second=None if rate is None else round(rate, 1),
+            eta_seconds=None if eta is None else round(eta, 1),
+            expires_at=view.expires_at(default_retention_days),
+            **more,
+        )
+
+
+class JobPage(BaseModel):
+    jobs: list[Job]
+    next: Next
+
+
+class Retried(Job):
+    retried: int = Field(description="Number of images queued again.")
+
+
+class EmotionShare(BaseModel):
+    count: int = Field(description="Faces for which this emotion scored highest.")
+    mean_score: float = Field(description="Mean over all faces of the job, in [0, 1].")
+
+
+class Summary(BaseModel):
+    job_id: int
+    counts: Counts
+    emotions: dict[str, EmotionShare]

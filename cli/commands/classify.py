@@ -1,0 +1,75 @@
+"""`cuemill classify`."""
+
+import typer
+
+from cli.context import connect, make_submission
+from cli.options import (
+    Folder,
+    Fresh,
+    Model,
+    Recursive,
+    ResultFile,
+    ResultFormat,
+    RetentionDays,
+    TrustMtime,
+    Workers,
+)
+from cli.output import choose_format, err, write_results
+from cli.progress import report_end, watch_job
+from models.store import jobs, results
+from models.store.states import JobStatus
+
+app = typer.Typer()
+
+
+@app.command()
+def classify(
+    folder: Folder,
+    model: Model = None,
+    result_format: ResultFormat = None,
+    output: ResultFile = None,
+    recursive: Recursive = True,
+    fresh: Fresh = False,
+    trust_mtime: TrustMtime = False,
+    retention_days: RetentionDays = None,
+    workers: Workers = None,
+) -> None:
+    """Classify a folder on this machine and print the results.
+
+    If interrupted, run the same command again to resume. Images that have not changed since an
+    earlier job with the same model keep its predictions.
+    """
+    from worker.embedded import Supervisor
+
+    chosen_format = choose_format(result_format, output)
+    settings, db = connect(workers=workers)
+
+    submission = make_submission(
+        settings,
+        db,
+        folder,
+        model=model,
+        recursive=recursive,
+        fresh=fresh,
+        trust_mtime=trust_mtime,
+        retention_days=retention_days,
+    )
+    job = jobs.find_live(db, submission)
+    if job is not None:
+        err.print(f"Resuming job {job.id}.")
+    else:
+        job, _ = jobs.submit(db, submission)
+
+    try:
+        with Supervisor(db, settings, job.id):
+            job = watch_job(db, job.id)
+
+            # Print before the workers stop, which takes a moment.
+            if job.status is JobStatus.COMPLETED:
+                records = results.every(db, results.Filter(job_id=job.id))
+                write_results(records, chosen_format, output)
+    except KeyboardInterrupt:
+        err.print(f"Interrupted. Run the same command again to resume job {job.id}.")
+        raise typer.Exit(130) from None
+
+    report_end(db, job)

@@ -1,0 +1,45 @@
+"""`cuemill enqueue`."""
+
+import typer
+
+from cli.context import announce, connect, make_submission
+from cli.options import Folder, Fresh, Json, Model, Recursive, RetentionDays, TrustMtime
+from cli.output import err, job_fields, print_json
+from models.store import jobs
+
+app = typer.Typer()
+
+
+@app.command()
+def enqueue(
+    folder: Folder,
+    model: Model = None,
+    recursive: Recursive = True,
+    fresh: Fresh = False,
+    trust_mtime: TrustMtime = False,
+    retention_days: RetentionDays = None,
+    as_json: Json = False,
+) -> None:
+    """Queue a folder for running workers and print the job's id."""
+    settings, db = connect()
+
+    submission = make_submission(
+        settings,
+        db,
+        folder,
+        model=model,
+        recursive=recursive,
+        fresh=fresh,
+        trust_mtime=trust_mtime,
+        retention_days=retention_days,
+    )
+    job, _ = jobs.submit(db, submission)
+    announce(settings, db)
+
+    if as_json:
+        print_json(job_fields(job, settings.retention_days))
+    else:
+        typer.echo(job.id)
+
+    if not settings.broker_url:
+        err.print("Queued for workers on this database: run `cuemill worker` or `cuemill up`.")

@@ -1,0 +1,39 @@
+"""`cuemill results`."""
+
+from typing import Annotated
+
+import typer
+
+from cli.context import connect
+from cli.options import JobId, ResultFile, ResultFormat
+from cli.output import choose_format, write_results
+from models.store import jobs, results
+from models.store.states import Outcome
+
+app = typer.Typer()
+
+
+@app.command("results")
+def print_results(
+    job_id: JobId,
+    emotion: Annotated[
+        str | None, typer.Option(help="Only faces whose highest score is for this emotion.")
+    ] = None,
+    min_score: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Only faces whose highest score is at least this."),
+    ] = None,
+    outcome: Annotated[Outcome | None, typer.Option(help="Only images with this outcome.")] = None,
+    path_prefix: Annotated[
+        str | None, typer.Option(help="Only images whose path starts with this.")
+    ] = None,
+    result_format: ResultFormat = None,
+    output: ResultFile = None,
+) -> None:
+    """Print a job's results, even before it ends. All filters must match."""
+    chosen_format = choose_format(result_format, output)
+    _, db = connect()
+
+    job = jobs.get(db, job_id)
+    conditions = results.Filter(job.id, emotion, min_score, outcome, path_prefix)
+    write_results(results.every(db, conditions), chosen_format, output)

@@ -1,0 +1,81 @@
+"""Programs that run until stopped: serve, up, worker."""
+
+import signal
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.context import connect, trainer_extra
+from cli.options import Host, Port, Workers
+
+app = typer.Typer()
+
+
+class Queue(StrEnum):
+    IMAGES = "images"
+    TRAINING = "training"
+
+
+@app.command()
+def up(
+    images: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Folder that the API may read. Repeat for several folders.",
+            show_default="CUEMILL_IMAGE_ROOTS",
+        ),
+    ] = None,
+    host: Host = None,
+    port: Port = None,
+    workers: Workers = None,
+) -> None:
+    """Run the HTTP API and workers together, without a broker."""
+    from api.server import run_server
+    from worker.embedded import Supervisor
+
+    roots = tuple(images) if images else None
+    settings, db = connect(host=host, port=port, workers=workers, image_roots=roots, broker_url="")
+
+    # Uvicorn raises SIGTERM again once it has shut down. Without this handler, that would end the
+    # process before the workers have finished their batches.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+
+    with Supervisor(db, settings):
+        run_server(settings, db)
+
+
+@app.command()
+def serve(host: Host = None, port: Port = None) -> None:
+    """Run only the HTTP API."""
+    from api.server import run_server
+
+    settings, db = connect(host=host, port=port)
+    run_server(settings, db)
+
+
+@app.command()
+def worker(
+    workers: Workers = None,
+    queue: Annotated[
+        Queue,
+        typer.Option(help="Work to take: images, or trainings (requires `cuemill[trainer]`)."),
+    ] = Queue.IMAGES,
+) -> None:
+    """Run only workers.
+
+    With CUEMILL_BROKER_URL, they take work from that queue; without it, they poll the database.
+    """
+    settings, db = connect(workers=workers)
+
+    if queue is Queue.TRAINING:
+        with trainer_extra():
+            from trainer.service import run_training_worker
+
+        run_training_worker(settings, db)
+    else:
+        from worker.main import run_worker
+
+        run_worker(settings, db)

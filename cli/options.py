@@ -1,0 +1,81 @@
+"""Arguments and options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.output import Format
+
+Folder = Annotated[
+    Path,
+    typer.Argument(metavar="FOLDER", help="Folder of images.", show_default=False, readable=False),
+]
+JobId = Annotated[
+    int,
+    typer.Argument(metavar="JOB", min=1, max=2**63 - 1, help="Id of the job.", show_default=False),
+]
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="Path of a pickle, name of a release, or prefix of its SHA-256.",
+        show_default="the promoted model",
+    ),
+]
+Recursive = Annotated[bool, typer.Option(help="Include subfolders.")]
+Fresh = Annotated[
+    bool,
+    typer.Option(
+        "--fresh", help="Classify every image, even if an earlier job has its prediction."
+    ),
+]
+TrustMtime = Annotated[
+    bool,
+    typer.Option(
+        "--trust-mtime",
+        help="Skip reading files whose size and modification time match those recorded by the "
+        "folder's last job.",
+    ),
+]
+RetentionDays = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=36_500,
+        help="Delete the job this many days after it ends; 0 = never.",
+        show_default="CUEMILL_RETENTION_DAYS",
+    ),
+]
+
+ResultFormat = Annotated[
+    Format | None,
+    typer.Option("--format", help="Output format.", show_default="table"),
+]
+ResultFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="Write to this file. Its ending sets the format, unless --format does.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Number of worker processes.", show_default="one per core"),
+]
+Host = Annotated[
+    str | None, typer.Option(help="Address to listen on.", show_default="CUEMILL_HOST")
+]
+Port = Annotated[int | None, typer.Option(help="Port to listen on.", show_default="CUEMILL_PORT")]
+
+LabelledImages = Annotated[
+    list[str],
+    typer.Option(
+        "--data",
+        metavar="SOURCE",
+        help="Labelled images, as for `cuemill train`. Repeat the option to merge several sources.",
+    ),
+]
