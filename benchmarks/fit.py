@@ -15,7 +15,8 @@ from rich.table import Table
 
 from benchmarks.hardware import describe
 from trainer.candidates import CANDIDATES, Candidate
-from trainer.fit import best_policy, fuse_normalization
+from trainer.fit import fuse_normalization
+from trainer.run import choose_policy
 
 IMAGES = 1280
 ROUNDS = 3
@@ -67,7 +68,7 @@ def main() -> None:
     )
     for name in NAMES:
         candidate = CANDIDATES[name]
-        policy = best_policy(candidate)
+        policy = choose_policy(candidate)
         shares = sizes(candidate)
         ways = [
             fitting(candidate, "float32", SIDE, fused=False),

@@ -33,7 +33,7 @@ class Plan:
     start: str = ""
 
     def to_plain(self) -> dict[str, Any]:
-        """Convert to plain values, for JSON."""
+        """Converts to plain values, for JSON."""
         return asdict(self)
 
     @classmethod
@@ -46,7 +46,7 @@ class Plan:
         return cls(**fields)
 
     def check(self) -> None:
-        """Check that the plan can be carried out.
+        """Checks that the plan can be carried out.
 
         Raises:
             NotFoundError: a candidate does not exist.

@@ -17,13 +17,14 @@ from trainer.candidates import CANDIDATES, multiply_adds, pretrained
 from trainer.datasets.dataset import Dataset, drop_shared, split
 from trainer.datasets.load import load
 from trainer.export import export
-from trainer.fit import METRICS, Run, best, fit
+from trainer.fit import METRICS, fit
 from trainer.int8 import measure_int8
 from trainer.plan import Plan
 from trainer.progress import Progress, Silent
 from trainer.quality.calibration import calibrate, fold_temperature
 from trainer.quality.evaluation import Predict, evaluate, measure, predict_all
 from trainer.report.write import write_card, write_report
+from trainer.run import Run
 
 HELD_OUT: Final = 0.2  # The reference's split, as is its seed.
 TAUGHT: Final = 0.6  # The teachers' share of a target; labels have the rest.
@@ -81,7 +82,9 @@ def train(
     shown.data(train_data.balance(), validation.balance(), dropped)
     taught = _teach(train_data, teachers, preprocessing) if teachers else train_data
     runs, interrupted = _fit_all(plan, start, folder, preprocessing, taught, validation, shown)
-    scores = [predict_all(best(run).predict_on_batch, validation, preprocessing) for run in runs]
+    scores = [
+        predict_all(run.load_best().predict_on_batch, validation, preprocessing) for run in runs
+    ]
     comparison = [
         _row(run, found, validation.labels) for run, found in zip(runs, scores, strict=True)
     ]
@@ -91,7 +94,7 @@ def train(
 
     run = runs[chosen]
     calibration = calibrate(scores[chosen], validation.labels)
-    model = best(run)
+    model = run.load_best()
     fold_temperature(model, calibration.temperature)
     evaluation, calibrated = evaluate(model.predict_on_batch, validation, preprocessing)
     metrics = ("accuracy", "loss", "macro_f1")
@@ -176,7 +179,7 @@ def _fit_all(
 
 
 def _row(run: Run, scores: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, Any]:
-    model = best(run)
+    model = run.load_best()
     measured = measure(scores, labels)
     return {
         "candidate": run.candidate.name,

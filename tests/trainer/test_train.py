@@ -310,9 +310,9 @@ def test_a_teachers_scores_are_most_of_the_targets(
     scores = OpenVinoEngine(made.release, "f32").predict(np.zeros((1, 48, 48, 3), np.float32))
     assert scores[0].argmax() == EMOTIONS.index("fear")
     assert made.release.training["teachers"] == ["ab12"]
-    with pytest.raises(DataError, match="holds a run with other soft, teachers"):
+    with pytest.raises(DataError, match="holds a run with a different soft, teachers"):
         train(plan(faces, others), tmp_path / "run")
-    with pytest.raises(DataError, match="holds a run with other teachers"):
+    with pytest.raises(DataError, match="holds a run with a different teachers"):
         train(
             plan(faces, others, teachers=("cd34",)),
             tmp_path / "run",
@@ -332,7 +332,7 @@ def test_a_training_begins_with_the_weights_of_a_release(
     ).release
     assert made.training["start"] == first.sha256
     assert made.metrics["val_accuracy"] == first.metrics["val_accuracy"] > 0.9
-    with pytest.raises(DataError, match="holds a run with other start"):
+    with pytest.raises(DataError, match="holds a run with a different start"):
         train(plan(faces, others, candidates=("lazy",)), tmp_path / "lazy")
 
 
@@ -388,5 +388,5 @@ def test_a_plan_survives_json(faces: Path) -> None:
 
 def test_a_run_folder_of_other_images_is_refused(tmp_path: Path, faces: Path, others: Path) -> None:
     train(plan(faces), tmp_path / "run")
-    with pytest.raises(DataError, match="holds a run with other train, validation"):
+    with pytest.raises(DataError, match="holds a run with a different train, validation"):
         train(plan(others), tmp_path / "run")

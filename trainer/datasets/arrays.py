@@ -17,7 +17,7 @@ from trainer.datasets.files import OnRead
 
 
 def load_arrays(source: DataSource, preprocessing: Preprocessing, on_read: OnRead) -> Dataset:
-    """Open a pair as memory maps; the images are read only if they must be converted.
+    """Opens a pair as memory maps; the images are read only if they must be converted.
 
     Raises:
         DataError: a file is missing or damaged, or its shape, type or values are wrong.

@@ -70,7 +70,7 @@ class Dataset:
 
 
 def merge(parts: Sequence[Dataset]) -> Dataset:
-    """Concatenate data sets; if any part has soft targets, the merged one has them for all."""
+    """Concatenates data sets; if any part has soft targets, the merged one has them for all."""
     if len(parts) == 1:
         return parts[0]
 
@@ -86,7 +86,7 @@ def merge(parts: Sequence[Dataset]) -> Dataset:
 
 
 def drop_shared(train: Dataset, validation: Dataset) -> Dataset:
-    """Remove from `train` the pictures that are also in `validation`, by SHA-256 of their pixels.
+    """Removes from `train` the pictures that are also in `validation`, by SHA-256 of their pixels.
 
     Raises:
         DataError: nothing is left.
@@ -105,7 +105,7 @@ def _digest(image: NDArray[np.uint8]) -> bytes:
 
 
 def split(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
-    """Hold out a fraction of every label for validation. The reference uses 0.2 with seed 0.
+    """Holds out a fraction of every label for validation. The reference uses 0.2 with seed 0.
 
     Returns:
         (train, validation), each in shuffled order. A label with a single image stays in train.
@@ -132,7 +132,7 @@ def split(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
 
 
 def write_pair(data: Dataset, folder: Path, prefix: str) -> tuple[Path, Path]:
-    """Write the reference's format: `<prefix>_data.npy` and `<prefix>_labels.npy`.
+    """Writes the reference's format: `<prefix>_data.npy` and `<prefix>_labels.npy`.
 
     Args:
         data: images in R, G, B order. The file stores B, G, R, as the reference does.

@@ -41,7 +41,7 @@ class _Person(NamedTuple):
 
 
 def load_emotic(source: DataSource, preprocessing: Preprocessing, on_read: OnRead) -> Dataset:
-    """Crop the people of one part: train, val or test.
+    """Crops the people of one part: train, val or test.
 
     Raises:
         DataError: the annotations are malformed, nobody in the part has a category and a box, or

@@ -20,7 +20,7 @@ SIDE: Final = 48
 
 
 def load_fer2013(source: DataSource, preprocessing: Preprocessing, on_read: OnRead) -> Dataset:
-    """Read the rows of one usage: training, publictest or privatetest.
+    """Reads the rows of one usage: training, publictest or privatetest.
 
     Raises:
         DataError: a row is malformed (named by its line), or none has the usage.

@@ -20,7 +20,7 @@ OnRead = Callable[[int, int], None]
 
 
 def map_in_threads(function: Callable[[A], B], items: Sequence[A]) -> Iterator[B]:
-    """Apply a function to each item in parallel; yield the results in the items' order."""
+    """Applies a function to each item in parallel; yields the results in the items' order."""
     # `decode` silences Pillow's warnings by swapping the filters of the whole process. Threads that
     # do so at once would restore each other's filters, so they are silenced here for all of them.
     with warnings.catch_warnings(action="ignore"), ThreadPoolExecutor(THREADS) as threads:
@@ -28,7 +28,7 @@ def map_in_threads(function: Callable[[A], B], items: Sequence[A]) -> Iterator[B
 
 
 def read_file(path: Path, decode: Callable[[bytes], A]) -> A:
-    """Read a picture file and decode its bytes.
+    """Reads a picture file and decodes its bytes.
 
     Raises:
         DataError: the file cannot be read or decoded.

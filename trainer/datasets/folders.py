@@ -17,7 +17,7 @@ from trainer.datasets.files import OnRead, map_in_threads, read_file
 
 
 def load_folder(source: DataSource, preprocessing: Preprocessing, on_read: OnRead) -> Dataset:
-    """Read all images of a folder, ordered by subfolder and file name.
+    """Reads all images of a folder, ordered by subfolder and file name.
 
     Raises:
         DataError: a subfolder is not named after a label, an image cannot be read, or there is

@@ -38,13 +38,13 @@ LOADERS: Final[dict[str, Loader]] = {
 
 
 def _ignore(done: int, total: int) -> None:
-    """Report nothing."""
+    """Reports nothing."""
 
 
 def load(
     sources: Iterable[str], preprocessing: Preprocessing, on_read: OnRead = _ignore
 ) -> Dataset:
-    """Read and merge sources, each in the form `PATH[,option...]` described above.
+    """Reads and merges sources, each in the form `PATH[,option...]` described above.
 
     Args:
         on_read: called with the number of images read so far from a source, and its total.
