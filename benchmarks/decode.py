@@ -58,7 +58,7 @@ def costs() -> Table:
     for size, count in COUNTS.items():
         data = _jpeg(rough, size)
         ours, grey = (_microseconds(data, count, grey=grey) for grey in (False, True))
-        with patch("models.pictures.decode._plain_size", return_value=None), _full_scale():
+        with patch("models.pictures.decode._simple_jpeg_size", return_value=None), _full_scale():
             pillow = _microseconds(data, count)
         table.add_row(
             "x".join(map(str, size)),

@@ -1,5 +1,6 @@
-"""A small release for tests, built without TensorFlow."""
+"""What tests build: a small release without TensorFlow, and folders of files."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +57,11 @@ def save_grey(path: Path, grey: int) -> None:
     """An 8x8 picture of one grey, and the folders it needs."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (8, 8), (grey, grey, grey)).save(path)
+
+
+def touch(root: Path, *names: str) -> bytes:
+    """Creates files of one byte, and their folders; returns the root as bytes."""
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
+    return os.fsencode(root)

@@ -42,7 +42,14 @@ class Preprocessing:
         return self.width, self.height
 
     def to_input(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 (n, height, width, 3) to float32 of the same shape, in [-1, 1] with the default constants."""
+        """Scales pixels to the network's range.
+
+        Args:
+            pixels: uint8 (n, height, width, 3).
+
+        Returns:
+            float32 of the same shape, in [-1, 1] with the default constants.
+        """
         # In place: a new array for each step would take four times as long.
         scaled = pixels.astype(np.float32)
         scaled *= np.float32(self.scale)

@@ -1,4 +1,4 @@
-"""Names are bytes: which of them are taken for images, and how paths are written down as text."""
+"""File names: which ones are images, and how paths, which are bytes, are stored as text."""
 
 import os
 import re
@@ -7,21 +7,25 @@ from typing import Final
 SUFFIXES: Final = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
 )
-"""What a scan takes for an image, by the end of its name; what it really is, its content says."""
+"""File name endings that a scan takes for images. The content decides what a file really is."""
 
 _ENDINGS = tuple(os.fsencode(suffix) for suffix in SUFFIXES)
 _ESCAPE = re.compile(r"\\(?:\\|x([0-9a-f]{2}))")
 
 
 def to_text(name: bytes) -> str:
-    r"""A path as text that any database takes; bytes that are no UTF-8 become `\xNN`, a backslash `\\`."""
+    r"""A path as text for any database: non-UTF-8 bytes become `\xNN`, a backslash `\\`."""
     text = os.fsdecode(name).replace("\\", "\\\\")
-    return re.sub("[\udc80-\udcff]", lambda m: f"\\x{ord(m[0]) - 0xDC00:02x}", text)
+    return re.sub("[\udc80-\udcff]", lambda match: f"\\x{ord(match[0]) - 0xDC00:02x}", text)
 
 
 def to_bytes(text: str) -> bytes:
     """The inverse of `to_text`."""
-    return os.fsencode(_ESCAPE.sub(lambda m: chr(0xDC00 + int(m[1], 16)) if m[1] else "\\", text))
+
+    def unescape(match: re.Match[str]) -> str:
+        return chr(0xDC00 + int(match[1], 16)) if match[1] else "\\"
+
+    return os.fsencode(_ESCAPE.sub(unescape, text))
 
 
 def is_image(name: bytes) -> bool:

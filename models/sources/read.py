@@ -1,4 +1,4 @@
-"""The bytes of one image, opened so that no link leads out of its folder and no device hangs the worker."""
+"""Reads one image file: never through a link out of its folder, never from a device that blocks."""
 
 import errno
 import os
@@ -14,58 +14,67 @@ _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def read_image(folder: bytes, path: bytes) -> tuple[bytes, os.stat_result | None]:
-    """The bytes of an image below a folder, and what the file was before they were read; None in place of a link.
+    """Reads an image below a folder.
 
-    Links are resolved, but never out of the folder; devices are not opened.
+    Links are resolved, but not out of the folder. Devices are not opened.
+
+    Returns:
+        The file's bytes, and its status before they were read; None instead of a link's status.
 
     Raises:
         ImageError: `vanished`, `linked_folder`, `folder_unreadable`, `outside_folder`, `link_loop`,
             `not_a_file`, `permission_denied`, `too_large` or `read_error`.
     """
-    full = os.path.join(folder, path)
-    descriptor = _open_unlinked(full)
-    if linked := descriptor is None:
-        descriptor = _open_resolved(folder, full)
+    full_path = os.path.join(folder, path)
+    descriptor = _open_unlinked(full_path)
+    is_linked = descriptor is None
+    if descriptor is None:
+        descriptor = _open_resolved(folder, full_path)
+
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise ImageError(ImageCode.NOT_A_FILE, "It is a device, pipe or socket, not a file.")
+            raise _not_a_file()
         if status.st_size > MAX_BYTES:
             raise ImageError(
                 ImageCode.TOO_LARGE,
-                f"The file has {status.st_size:,} bytes; at most {MAX_BYTES:,} are read.",
+                f"The file has {status.st_size:,} bytes; the limit is {MAX_BYTES:,}.",
             )
-        return _read(descriptor, status.st_size), None if linked else status
+        return _read(descriptor, status.st_size), None if is_linked else status
     finally:
         os.close(descriptor)
 
 
 def _read(descriptor: int, size: int) -> bytes:
-    """So many bytes; fewer if the file has become shorter."""
+    """Reads `size` bytes, or fewer if the file has become shorter."""
     try:
         data = os.read(descriptor, size)
-        while len(data) < size and (more := os.read(descriptor, size - len(data))):
+        while len(data) < size:
+            more = os.read(descriptor, size - len(data))
+            if not more:
+                break
             data += more
     except OSError as error:
         raise ImageError(
-            ImageCode.READ_ERROR, f"The file can't be read: {error.strerror}."
+            ImageCode.READ_ERROR, f"The file cannot be read: {error.strerror}."
         ) from None
     return data
 
 
 def _open_unlinked(path: bytes) -> int | None:
-    """Opens a file that is reached without any link, as nearly all are; None if it isn't, or that can't be told.
+    """Opens a file whose path contains no link, as nearly all do; None for any other.
 
-    Where the open file really lies, the kernel says: nobody can change that between a check and the opening.
+    The path is compared with the one that the kernel reports for the open file, so nobody can
+    change it between a check and the opening.
     """
     try:
         descriptor = os.open(path, _FLAGS)
     except OSError:
         return None
+
     try:
-        if os.readlink(b"/proc/self/fd/%d" % descriptor) == path and not stat.S_ISDIR(
-            os.fstat(descriptor).st_mode
-        ):
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        if os.readlink(b"/proc/self/fd/%d" % descriptor) == path and not is_folder:
             return descriptor
     except OSError:
         pass
@@ -74,42 +83,44 @@ def _open_unlinked(path: bytes) -> int | None:
 
 
 def _open_resolved(folder: bytes, path: bytes) -> int:
-    """Opens what a path leads to, if that lies in the folder."""
+    """Opens the file that a path leads to, if it is inside the folder."""
     try:
-        real = os.path.realpath(path, strict=True)
-        if os.path.isdir(real):
-            raise _folder_in_place_of_image(path)
-        if not contains(folder, real):
-            raise ImageError(
-                ImageCode.OUTSIDE_FOLDER, "It is a link that leads out of the job's folder."
-            )
-        return os.open(real, _FLAGS)
+        real_path = os.path.realpath(path, strict=True)
+        if os.path.isdir(real_path):
+            raise _folder_instead_of_image(path)
+        if not contains(folder, real_path):
+            raise ImageError(ImageCode.OUTSIDE_FOLDER, "The link leads out of the job's folder.")
+        return os.open(real_path, _FLAGS)
     except OSError as error:
         raise _explain(error) from None
 
 
-def _folder_in_place_of_image(path: bytes) -> ImageError:
+def _folder_instead_of_image(path: bytes) -> ImageError:
     if os.path.islink(path):
         return ImageError(
-            ImageCode.LINKED_FOLDER, "It is a link to a folder; such links aren't followed."
+            ImageCode.LINKED_FOLDER, "The link leads to a folder; such links are not followed."
         )
     return ImageError(
-        ImageCode.FOLDER_UNREADABLE, "The folder couldn't be listed when the job looked for images."
+        ImageCode.FOLDER_UNREADABLE, "The folder could not be listed during the job's scan."
     )
+
+
+def _not_a_file() -> ImageError:
+    return ImageError(ImageCode.NOT_A_FILE, "The path is a device, pipe or socket, not a file.")
 
 
 def _explain(error: OSError) -> ImageError:
     match error.errno:
         case errno.ENOENT | errno.ENOTDIR:
             return ImageError(
-                ImageCode.VANISHED, "The file isn't there any more, or is a link to nothing."
+                ImageCode.VANISHED, "The file no longer exists, or is a link to a missing file."
             )
         case errno.ELOOP:
-            return ImageError(ImageCode.LINK_LOOP, "It is a link that leads in a circle.")
+            return ImageError(ImageCode.LINK_LOOP, "The link leads back to itself.")
         case errno.EACCES | errno.EPERM:
             return ImageError(
                 ImageCode.PERMISSION_DENIED, "The worker's user may not read the file."
             )
         case errno.ENXIO:
-            return ImageError(ImageCode.NOT_A_FILE, "It is a device, pipe or socket, not a file.")
-    return ImageError(ImageCode.READ_ERROR, f"The file can't be opened: {error.strerror}.")
+            return _not_a_file()
+    return ImageError(ImageCode.READ_ERROR, f"The file cannot be opened: {error.strerror}.")

@@ -1,4 +1,4 @@
-"""Which folders may be read: a path is resolved, links and all, before it is compared."""
+"""Which folders may be read. Paths are compared after links are resolved."""
 
 import os
 from collections.abc import Sequence
@@ -9,41 +9,51 @@ from models.sources.names import to_text
 
 
 def check_folder(folder: str | bytes | Path, roots: Sequence[Path] | None = None) -> bytes:
-    """The folder's real, absolute path, as bytes.
+    """Checks that a folder can be read, and returns its real, absolute path.
 
     Args:
-        roots: when given, the folder must lie in one of them, links resolved.
+        roots: folders of which one must contain it; None = it may be anywhere.
 
     Raises:
-        OutsideRootsError: as it says. It is the same sentence whether or not the folder exists.
-        FolderError: missing, not a folder, or not readable.
+        OutsideRootsError: the folder is outside the roots. The text does not depend on whether it
+            exists.
+        FolderError: the folder does not exist, is not a folder or cannot be read.
     """
     name = os.fsencode(folder)
-    real, shown = os.path.realpath(name) if roots is None else within(name, roots), to_text(name)
-    if not os.path.exists(real):
-        raise FolderError(f"{shown} doesn't exist.")
-    if not os.path.isdir(real):
+    shown_name = to_text(name)
+    real_path = os.path.realpath(name) if roots is None else within(name, roots)
+
+    if not os.path.exists(real_path):
+        raise FolderError(f"{shown_name} does not exist.")
+    if not os.path.isdir(real_path):
         raise FolderError(
-            f"{shown} is a file, not a folder. Name the folder that holds the images."
+            f"{shown_name} is a file, not a folder. Name the folder that contains the images."
         )
     try:
-        os.scandir(real).close()
+        os.scandir(real_path).close()
     except OSError as error:
         raise FolderError(
-            f"{shown} can't be read by this user ({os.geteuid()}): {error.strerror}."
+            f"{shown_name} cannot be read by this user ({os.geteuid()}): {error.strerror}."
         ) from None
-    return real
+    return real_path
 
 
 def within(path: bytes, roots: Sequence[Path]) -> bytes:
-    """The real path, if it lies in one of the roots."""
-    real = os.path.realpath(path)
-    if not any(contains(os.path.realpath(os.fsencode(root)), real) for root in roots):
-        raise OutsideRootsError(
-            f"{to_text(path)} is outside the folders that the API may read. Add its root to CUEMILL_IMAGE_ROOTS "
-            f"(now: {os.pathsep.join(map(str, roots)) or 'none'}) and start again."
-        )
-    return real
+    """The real path, if one of the roots contains it.
+
+    Raises:
+        OutsideRootsError: none does.
+    """
+    real_path = os.path.realpath(path)
+    for root in roots:
+        if contains(os.path.realpath(os.fsencode(root)), real_path):
+            return real_path
+
+    current = os.pathsep.join(map(str, roots)) or "none"
+    raise OutsideRootsError(
+        f"{to_text(path)} is outside the folders that the API may read (now: {current}). "
+        "Add its root to CUEMILL_IMAGE_ROOTS and restart the API."
+    )
 
 
 def contains(root: bytes, path: bytes) -> bool:

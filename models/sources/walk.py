@@ -1,4 +1,4 @@
-"""Walking a folder of any size: every path that is to have an outcome, in one stable order."""
+"""Walks a folder of any size in a stable order, with flat memory."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -8,8 +8,10 @@ from models.errors import FolderError
 from models.sources.names import is_image, to_text
 
 PASS = 100_000
-"""Names of a folder that a walk holds at a time; up to twice as many while it looks for them."""
+"""Names of a folder that a walk holds at a time; up to twice as many while it lists the folder."""
+
 CHUNK = 4_096
+"""Directory entries read between two calls of `alive`."""
 
 
 def walk(
@@ -18,96 +20,118 @@ def walk(
     after: bytes | None = None,
     alive: Callable[[], object] = lambda: None,
 ) -> Iterator[bytes]:
-    """Paths below a folder, relative to it, that are to have an outcome; each folder sorted by name, as bytes.
+    """Yields every path below a folder that needs an outcome, sorted by name within each folder.
 
-    These are the files with an image's ending, whatever they hold, and, so that nothing is passed over in silence,
-    links to folders (never followed) and folders that can't be listed. No path comes twice, and memory stays flat
-    however many names a folder holds.
+    These are files with an image's ending, whatever they hold. They are also links to folders,
+    which are never followed, and folders that cannot be listed, so that nothing is skipped
+    silently. Paths are relative to the folder. No path comes twice.
 
     Args:
-        after: go on behind this path, as a walk that was interrupted does.
-        alive: called again and again while the walk looks, also where it finds nothing for long.
+        after: resume after this path, which an interrupted walk yielded last.
+        alive: called regularly during the walk, even where it finds nothing for a long time.
 
     Raises:
-        FolderError: the folder itself can't be listed.
+        FolderError: the folder itself cannot be listed.
     """
-    behind = tuple(after.split(b"/")) if after else ()
-    levels = [
-        (b"", behind, _sorted(folder, behind, recursive, alive))
-    ]  # No recursion: paths nest deeper than Python.
+    resume_after = tuple(after.split(b"/")) if after else ()
+
+    # A stack of open folders instead of recursion: paths can nest deeper than Python's stack.
+    levels = [(b"", resume_after, _sorted_entries(folder, resume_after, recursive, alive))]
     while levels:
-        prefix, behind, names = levels[-1]
+        prefix, resume_after, entries = levels[-1]
         try:
-            found = next(names, None)
+            entry = next(entries, None)
         except OSError as error:
             levels.pop()
             if not levels:
                 raise FolderError(
-                    f"{to_text(folder)} can't be listed: {error.strerror}."
+                    f"{to_text(folder)} cannot be listed: {error.strerror}."
                 ) from error
             yield prefix[:-1]
             continue
-        if found is None:
+
+        if entry is None:
             levels.pop()
             continue
-        name, is_folder = found
-        if behind == (name,):
-            continue  # It was given; should it be a folder, it couldn't be listed then, and that is its outcome.
-        if is_folder:
-            path, within = prefix + name, behind[1:] if behind[:1] == (name,) else ()
-            levels.append(
-                (path + b"/", within, _sorted(os.path.join(folder, path), within, recursive, alive))
-            )
-        else:
+
+        name, is_folder = entry
+        if resume_after == (name,):
+            # Already yielded. If it is a folder, it could not be listed then: that is its outcome.
+            continue
+        if not is_folder:
             yield prefix + name
+            continue
+
+        path = prefix + name
+        inner_resume = resume_after[1:] if resume_after[:1] == (name,) else ()
+        subfolder = os.path.join(folder, path)
+        entries = _sorted_entries(subfolder, inner_resume, recursive, alive)
+        levels.append((path + b"/", inner_resume, entries))
 
 
-def _sorted(
-    folder: bytes, behind: tuple[bytes, ...], recursive: bool, alive: Callable[[], object]
+def _sorted_entries(
+    folder: bytes, resume_after: tuple[bytes, ...], recursive: bool, alive: Callable[[], object]
 ) -> Iterator[tuple[bytes, bool]]:
-    """What a walk gives of a folder, or goes into: names, sorted, with whether each is a folder.
+    """Yields a folder's images and subfolders, sorted, each with whether it is a folder.
 
-    A large folder is listed anew for every `PASS` names, so that no more of them are held (docs/decisions/0007).
+    A large folder is listed again for every `PASS` names, so that no more of them are held
+    (docs/decisions/0007).
 
     Raises:
-        OSError: the folder can't be listed, or no longer.
+        OSError: the folder cannot be listed, or no longer.
     """
-    first, more = behind[0] if behind else b"", True
-    while more:
-        names, folders, more = _smallest(folder, first, recursive, alive)
+    first = resume_after[0] if resume_after else b""
+    has_more = True
+    while has_more:
+        names, folders, has_more = _list_smallest(folder, first, recursive, alive)
         for name in names:
             yield name, name in folders
-        first = names[-1] + b"\0" if more else b""  # No name lies between.
+        if has_more:
+            first = names[-1] + b"\0"  # The next name that is possible.
 
 
-def _smallest(
+def _list_smallest(
     folder: bytes, first: bytes, recursive: bool, alive: Callable[[], object]
 ) -> tuple[list[bytes], set[bytes], bool]:
-    """The `PASS` smallest names from `first` on, those of them that are folders, and whether there are more."""
+    """Lists a folder's `PASS` smallest names that are not below `first`.
+
+    Returns:
+        The names, those of them that are folders, and whether the folder has more.
+    """
     names: list[bytes] = []
     folders: set[bytes] = set()
-    last, more = b"\xff" * 256, False  # No name is so long.
+    last = b"\xff" * 256  # Longer than any name.
+    has_more = False
+
     alive()
     with os.scandir(folder) as entries:
         while chunk := list(islice(entries, CHUNK)):
             alive()
-            for entry in [entry for entry in chunk if first <= entry.name <= last]:
+            for entry in chunk:
+                if not first <= entry.name <= last:
+                    continue
                 if entry.is_dir(follow_symlinks=False):
                     if recursive:
                         names.append(entry.name)
                         folders.add(entry.name)
                 elif is_image(entry.name) or (recursive and _is_linked_folder(entry)):
                     names.append(entry.name)
+
             if len(names) >= 2 * PASS:
-                names, more = _first(names), True
-                last = names[-1]
+                names = _smallest(names)
                 folders.intersection_update(names)
-    more = more or len(names) > PASS
-    return _first(names), folders, more
+                last = names[-1]
+                has_more = True
+
+    has_more = has_more or len(names) > PASS
+    return _smallest(names), folders, has_more
 
 
-def _first(names: list[bytes]) -> list[bytes]:
-    """The `PASS` smallest; a name that is removed and made again while a folder is listed may be in it twice."""
+def _smallest(names: list[bytes]) -> list[bytes]:
+    """The `PASS` smallest names, each once.
+
+    A name may occur twice when a file is removed and created again while its folder is listed.
+    """
     names.sort()
     return [name for name, _ in islice(groupby(names), PASS)]
 

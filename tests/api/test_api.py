@@ -85,7 +85,7 @@ def test_a_folder_outside_the_roots_is_forbidden(
 
 def test_a_missing_folder_within_the_roots_is_named(client: TestClient, tmp_path: Path) -> None:
     detail = problem(client.post("/v1/jobs", json={"folder": f"{tmp_path}/absent"}), 422, "folder")
-    assert "doesn't exist" in detail
+    assert "does not exist" in detail
 
 
 @pytest.mark.parametrize(

@@ -111,10 +111,10 @@ def test_subfolders_can_be_left_out(embedded: Deployment, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("make", "exit_code", "sentence"),
     [
-        (lambda path: None, 2, "doesn't exist"),
+        (lambda path: None, 2, "does not exist"),
         (lambda path: path.touch(), 2, "is a file, not a folder"),
         (lambda path: path.mkdir(), 1, "holds no image"),
-        (lambda path: path.symlink_to(path), 2, "doesn't exist"),
+        (lambda path: path.symlink_to(path), 2, "does not exist"),
     ],
 )
 def test_a_folder_that_cannot_be_classified_is_one_sentence_and_an_exit_code(

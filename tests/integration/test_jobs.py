@@ -196,7 +196,7 @@ def test_a_folder_that_vanishes_before_it_is_read_fails_the_job_with_its_reason(
     shutil.rmtree(folder)
     either.start("worker")
     ended = either.run("status", job, "--watch", exit_code=1)
-    assert "doesn't exist" in ended.stderr
+    assert "does not exist" in ended.stderr
 
 
 def test_a_folder_is_accepted_while_the_queue_is_away(

@@ -110,10 +110,10 @@ def _acknowledge(real: Callable[..., Any], *arguments: Any) -> None:
 def _inject() -> None:
     from models import queue
     from models.pictures import preprocessing
-    from models.sources import walk as paths
+    from models.sources import read
     from models.store import batches
 
-    _wrap(paths, "read_image", _read_image)
+    _wrap(read, "read_image", _read_image)
     _wrap(preprocessing.Preprocessing, "to_input", _to_input)
     _wrap(batches, "claim", _claim)
     _wrap(batches, "_record", _record)

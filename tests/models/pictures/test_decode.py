@@ -117,7 +117,7 @@ def test_the_short_way_for_plain_jpegs_gives_pillows_pixels(
         **options,
     )
     short, fitting = decode(data, TARGET, grey=grey), decode_fitting(data, size, grey=grey)
-    monkeypatch.setattr(images, "_plain_size", lambda _: None)
+    monkeypatch.setattr(images, "_simple_jpeg_size", lambda _: None)
     long = decode(data, TARGET, grey=grey)
     assert (short.mode, long.mode) == (("L", "L") if grey else ("RGB", "RGB"))
     np.testing.assert_array_equal(np.asarray(short), np.asarray(long))
