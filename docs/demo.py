@@ -1,4 +1,4 @@
-"""Draws docs/demo.svg, what `make demo` prints: `python docs/demo.py`, whenever the model or the output changes."""
+"""Draws docs/demo.svg, the output of `make demo`: `python -m docs.demo`."""
 
 import io
 import os
@@ -19,7 +19,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as data:
         variables = os.environ | {"CUEMILL_DATA_DIR": data, "FORCE_COLOR": "1", "COLUMNS": "110"}
         program = str(Path(sys.executable).parent / COMMAND[0])
-        done = subprocess.run(
+        demo = subprocess.run(
             [program, *COMMAND[1:]],
             cwd=ROOT,
             env=variables,
@@ -27,16 +27,16 @@ def main() -> None:
             text=True,
             check=True,
         )
-    summary = done.stderr.strip().splitlines()[-1]
+
+    summary = demo.stderr.strip().splitlines()[-1]
     console = Console(record=True, width=110, file=io.StringIO())
     console.print("$ make demo", style="bold")
-    console.print(Text.from_ansi(done.stdout.rstrip()))
+    console.print(Text.from_ansi(demo.stdout.rstrip()))
     console.print(Text.from_ansi(summary))
-    drawn = console.export_svg(title="Cuemill")
-    # The font would be fetched from elsewhere; whoever looks at the picture has a monospaced one.
-    (ROOT / "docs" / "demo.svg").write_text(
-        re.sub(r"@font-face \{.*?\}", "", drawn, flags=re.DOTALL)
-    )
+
+    svg = console.export_svg(title="Cuemill")
+    # Without the web font, which would be fetched from another host; readers have a monospaced one.
+    (ROOT / "docs" / "demo.svg").write_text(re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL))
 
 
 if __name__ == "__main__":
