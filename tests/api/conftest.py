@@ -1,0 +1,47 @@
+"""Fixtures for tests of the API: a client of an application without workers."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from api.context import Context
+from api.server import make_api
+from models.settings import Settings
+from models.store.database import Database
+from tests.integration.deployment import make_faces
+
+
+@pytest.fixture
+def announced() -> list[bool]:
+    """Gets an element for each time that the API has announced work."""
+    return []
+
+
+@pytest.fixture
+def client(
+    db: Database, tiny_model: Path, tmp_path: Path, announced: list[bool]
+) -> Iterator[TestClient]:
+    settings = Settings(_env_file=None, image_roots=(tmp_path,), model=tiny_model)
+    context = Context(
+        db, settings, announce=lambda: announced.append(True), ping_queue=lambda: True
+    )
+    with TestClient(make_api(context), raise_server_exceptions=False) as test_client:
+        yield test_client
+
+
+@pytest.fixture
+def faces(tmp_path: Path) -> str:
+    """The path of a folder with one image, within the image roots."""
+    return str(make_faces(tmp_path / "faces", 1))
+
+
+@pytest.fixture
+def client_without_database(tiny_model: Path, tmp_path: Path) -> Iterator[TestClient]:
+    """Neither the database nor the queue of this client's application can be reached."""
+    unreachable = Database("postgresql+psycopg://user:secret@127.0.0.1:1/x")
+    settings = Settings(_env_file=None, image_roots=(tmp_path,), model=tiny_model)
+    context = Context(unreachable, settings, announce=lambda: None, ping_queue=lambda: False)
+    with TestClient(make_api(context)) as test_client:
+        yield test_client

@@ -1,0 +1,37 @@
+"""The application as a whole: its limits and its description."""
+
+from collections.abc import Iterator
+
+from fastapi.testclient import TestClient
+
+
+def test_a_body_beyond_the_limit_is_refused_unread(client: TestClient) -> None:
+    def endless() -> Iterator[bytes]:
+        for _ in range(10_000):
+            yield b" " * 1000
+
+    response = client.post(
+        "/v1/jobs", content=endless(), headers={"Content-Type": "application/json"}
+    )
+    assert response.status_code == 413
+
+
+def test_the_api_describes_itself_and_has_no_pages_that_load_scripts_from_elsewhere(
+    client: TestClient,
+) -> None:
+    assert client.get("/openapi.json").json()["openapi"].startswith("3.1")
+    assert client.get("/docs").status_code == 404
+    assert client.get("/redoc").status_code == 404
+
+
+def test_every_operation_parameter_and_response_is_described(client: TestClient) -> None:
+    description = client.get("/openapi.json").json()
+    for path, operations in description["paths"].items():
+        for method, operation in operations.items():
+            place = f"{method} {path}"
+            assert operation["summary"], place
+            assert operation["description"], place
+            for parameter in operation.get("parameters", ()):
+                assert parameter.get("description"), f"{place}: {parameter['name']}"
+            for status, response in operation["responses"].items():
+                assert response["description"] != "Successful Response", f"{place}: {status}"
