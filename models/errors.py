@@ -1,27 +1,31 @@
-"""Everything that can go wrong and that a user can act on: one tree.
+"""The errors that a user can act on, as one tree.
 
 CuemillError
-├── UsageError            the request itself is wrong: bad option, unknown emotion
+├── UsageError            the request itself is wrong: an invalid option, an unknown emotion
 │   ├── NotFoundError     no such job or model
-│   ├── IdempotencyError  a key that was used for another request
+│   ├── IdempotencyError  an idempotency key that another request has used
 │   └── OutsideRootsError a folder that the API may not read
-├── FolderError           a job's folder vanished, is not a folder, or can't be read
-├── PickleError           a model file that can't be used
-│   ├── PickleMissingError, PickleCorruptError, PickleTamperedError, PickleVersionError, PickleHostileError
-├── DataError             training data that can't be trained on
-├── DatabaseError         the database can't be reached, is full, or is newer than this program
-├── QueueError            the queue can't be used
-├── EngineError           an inference engine that isn't installed or can't run the network
-└── ImageError            one image that can't be classified; carries the outcome's stable code
+├── FolderError           a job's folder is missing, not a folder, or unreadable
+├── PickleError           a model file that cannot be used
+│   ├── PickleMissingError
+│   ├── PickleCorruptError
+│   ├── PickleTamperedError
+│   ├── PickleVersionError
+│   └── PickleHostileError
+├── DataError             training data that cannot be used
+├── DatabaseError         a database that is unreachable, full, or newer than this program
+├── QueueError            a queue that cannot be used
+├── EngineError           an engine that is not installed or cannot run the network
+└── ImageError            an image that cannot be classified; carries the outcome's code
 
-Each has a stable `code`, used by the API's problem details and by the rows in SQL.
+Each class has a stable `code`, for the API's problem details and for rows in SQL.
 """
 
 from enum import StrEnum
 
 
 class CuemillError(Exception):
-    """Base of all; its text names the thing, the reason and the remedy."""
+    """The base class. The text says what happened, what was expected and what to do."""
 
     code = "error"
 
@@ -87,9 +91,9 @@ class EngineError(CuemillError):
 
 
 class ImageCode(StrEnum):
-    """Why an image has no scores: every code that a row of `images` may have. None is ever renamed or given up."""
+    """Why an image has no scores, as recorded in `images`. Codes are never renamed or removed."""
 
-    # Unreadable: no bytes (models/sources/read.py) ...
+    # Unreadable, because the file cannot be read (models/sources/read.py) ...
     VANISHED = "vanished"
     LINKED_FOLDER = "linked_folder"
     FOLDER_UNREADABLE = "folder_unreadable"
@@ -99,23 +103,23 @@ class ImageCode(StrEnum):
     PERMISSION_DENIED = "permission_denied"
     TOO_LARGE = "too_large"
     READ_ERROR = "read_error"
-    # ... or no picture (models/pictures/decode.py).
+    # ... or cannot be decoded (models/pictures/decode.py).
     EMPTY = "empty"
     NOT_AN_IMAGE = "not_an_image"
     TOO_MANY_PIXELS = "too_many_pixels"
     TRUNCATED = "truncated"
     UNDECODABLE = "undecodable"
-    # Failed: the network, or the worker with it (worker/pipeline.py, models/store/batches.py).
+    # Failed, because of the network or the worker (worker/pipeline.py, models/store/batches.py).
     NOT_FINITE = "not_finite"
     WORKER_DIED = "worker_died"
 
 
 class ImageError(CuemillError):
-    """One image that can't be classified.
+    """An image that cannot be classified.
 
     Args:
-        code: stored with the image's row.
-        message: one sentence for a person; it never holds the image's content.
+        code: recorded in the image's row.
+        message: a sentence for a person, without any of the image's content.
     """
 
     def __init__(self, code: ImageCode, message: str) -> None:

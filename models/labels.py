@@ -1,6 +1,6 @@
-"""The 28 emotions, in the order of the network's softmax: index = label id in the data files.
+"""The 28 emotions, in the order of the network's softmax. The index is the label id in data files.
 
-0-25 are EMOTIC's categories in EMOTIC's order; 26 and 27 come from FER-2013.
+0 to 25 are EMOTIC's categories in EMOTIC's order; 26 and 27 come from FER-2013.
 """
 
 from typing import Final
@@ -36,8 +36,6 @@ EMOTIONS: Final[tuple[str, ...]] = (
     "neutral",
 )
 
-# FER-2013's seven classes by their folder's name; its CSV numbers them in this order except that it puts
-# neutral last, as does this mapping.
 FER2013: Final[dict[str, str]] = {
     "angry": "anger",
     "disgust": "disgust",
@@ -47,8 +45,9 @@ FER2013: Final[dict[str, str]] = {
     "surprise": "surprise",
     "neutral": "neutral",
 }
+"""FER-2013's seven classes by folder name, in the order of the class numbers in its CSV."""
 
 
 def title(emotion: str) -> str:
-    """The emotion as people write it: `doubt_confusion` is "Doubt/Confusion"."""
+    """The emotion for display: "Doubt/Confusion" for `doubt_confusion`."""
     return "/".join(word.capitalize() for word in emotion.split("_"))

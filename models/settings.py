@@ -1,135 +1,194 @@
-"""Settings: environment variables or `.env`, prefix `CUEMILL_`; built at the entry point, passed down."""
+"""Settings from environment variables or `.env`, with the prefix `CUEMILL_`.
+
+A program creates them once, at its entry point, and passes them down.
+"""
 
 import math
 import os
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from models.errors import UsageError
 
-SHIPPED_MODEL = Path(__file__).parent / "trained" / "Cuemill1_trained.pkl"
-CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+SHIPPED_MODEL: Final = Path(__file__).parent / "trained" / "Cuemill1_trained.pkl"
+CPU_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 
-_REDIS = re.compile(r"rediss?://[^/?]+(/\d*)?(\?.*)?")
+_REDIS_URL: Final = re.compile(r"rediss?://[^/?]+(/\d*)?(\?.*)?")
 
 Precision = Literal["auto", "f32", "bf16", "int8"]
 
 
-def _data_home() -> Path:
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "cuemill"
+def _default_data_dir() -> Path:
+    data_home = os.environ.get("XDG_DATA_HOME")
+    base = Path(data_home) if data_home else Path.home() / ".local" / "share"
+    return base / "cuemill"
 
 
 class Settings(BaseSettings):
-    """What a program of ours can be told. Two of these choose how it runs: `database_url` and `broker_url`."""
+    """The settings of every program.
+
+    `database_url` and `broker_url` decide how Cuemill runs: embedded by default, or scaled out over
+    PostgreSQL and Redis.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix="CUEMILL_", env_file=".env", extra="ignore", frozen=True
     )
 
     data_dir: Path = Field(
-        default_factory=_data_home, description="Where the embedded database and caches lie."
+        default_factory=_default_data_dir,
+        description="Folder for the SQLite database and for the runs of the trainer.",
     )
-    database_url: str = Field("", description="SQLAlchemy URL; empty = SQLite in DATA_DIR.")
+    database_url: str = Field(
+        "",
+        description="SQLAlchemy URL of the database, such as postgresql://user:password@host/name. "
+        "Empty: SQLite in DATA_DIR.",
+    )
     broker_url: str = Field(
-        "", description="Redis URL of the queue; empty = embedded, workers poll the database."
+        "",
+        description="Redis URL of the queue, such as redis://host:6379/0. "
+        "Empty: no queue; workers poll the database.",
     )
     image_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
-        (), description="Folders the API may read, by ':'."
+        (),
+        description="Folders that the API may read, with everything below them, separated by `:`. "
+        "Empty: none.",
     )
     model: Path = Field(
-        SHIPPED_MODEL, description="The pickle that new jobs use while no release was promoted."
+        SHIPPED_MODEL,
+        description="Model file that new jobs use until a model is promoted.",
     )
-    engine: Literal["openvino", "keras"] = Field("openvino", description="What runs the network.")
+    engine: Literal["openvino", "keras"] = Field(
+        "openvino",
+        description="Library that runs the network. `keras` needs the trainer extra, and uses an "
+        "NVIDIA GPU where TensorFlow finds one.",
+    )
     precision: Precision = Field(
-        "auto", description="Of the network's arithmetic; auto = the fastest that is sound."
+        "auto",
+        description="Arithmetic of the network. `auto` is the fastest that the CPU supports and "
+        "the model allows.",
     )
     batch_size: int = Field(
-        256, ge=1, le=1024, description="Images a batch, at most; a job's first ones are smaller."
+        256,
+        ge=1,
+        le=1024,
+        description="Most images in a batch. A job's first batches are smaller, so that it starts "
+        "quickly.",
     )
-    workers: int = Field(0, ge=0, le=256, description="Worker processes; 0 = one a core.")
+    workers: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="Number of worker processes. 0: one for each available CPU core.",
+    )
     lease_s: float = Field(
-        30.0, ge=1.0, le=600.0, description="A batch whose worker is silent this long is run again."
+        30.0,
+        ge=1.0,
+        le=600.0,
+        description="Seconds without a sign of life from a worker after which its work is given to "
+        "another.",
     )
-    sweep_s: float = Field(5.0, ge=0.1, le=60.0, description="Pause between two sweeps.")
+    sweep_s: float = Field(
+        5.0,
+        ge=0.1,
+        le=60.0,
+        description="Seconds between two sweeps, which requeue the work of dead workers, send "
+        "messages that are due and delete expired jobs.",
+    )
     rehint_s: float = Field(
-        30.0, ge=1.0, le=600.0, description="A message unanswered this long is sent again."
+        30.0,
+        ge=1.0,
+        le=600.0,
+        description="Seconds after which a message to the queue that no worker answered is sent "
+        "again.",
     )
     dispatch_window: int = Field(
-        64, ge=1, le=100_000, description="Batches announced to the queue at a time."
+        64,
+        ge=1,
+        le=100_000,
+        description="Most batches that are announced to the queue at the same time.",
     )
     retention_days: int = Field(
         0,
         ge=0,
         le=36_500,
-        description="Jobs that don't say themselves are deleted this long after their end; 0 = never.",
+        description="Days after its end when a job and its results are deleted, unless the job "
+        "sets its own. 0: never.",
     )
-    host: str = Field("127.0.0.1", description="Address the API listens on.")
-    port: int = Field(8000, ge=1, le=65535, description="Port the API listens on.")
+    host: str = Field("127.0.0.1", description="Address on which the API listens.")
+    port: int = Field(8000, ge=1, le=65535, description="Port on which the API listens.")
 
     @field_validator("image_roots", mode="before")
     @classmethod
-    def _split(cls, value: object) -> object:
-        return (
-            tuple(part for part in value.split(os.pathsep) if part)
-            if isinstance(value, str)
-            else value
-        )
+    def _split_paths(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(path for path in value.split(os.pathsep) if path)
 
     @field_validator("broker_url")
     @classmethod
-    def _redis(cls, value: str) -> str:
-        if value and not _REDIS.fullmatch(value):
+    def _check_redis_url(cls, value: str) -> str:
+        if value and not _REDIS_URL.fullmatch(value):
             raise ValueError(
-                "expected redis://host:6379/0, or rediss:// for TLS; /0 is the number of Redis' database"
+                "expected redis://host:6379/0, or rediss://host:6379/0 for TLS, "
+                "where 0 is the number of the Redis database"
             )
         return value
 
     @property
     def database(self) -> str:
-        """The database's URL, with our driver named."""
+        """The database's URL, with the driver for SQLAlchemy."""
         if not self.database_url:
             return f"sqlite:///{self.data_dir / 'cuemill.db'}"
-        scheme, rest = self.database_url.split("://", 1) if "://" in self.database_url else ("", "")
-        return (
-            f"postgresql+psycopg://{rest}"
-            if scheme in ("postgres", "postgresql")
-            else self.database_url
-        )
+
+        scheme, separator, rest = self.database_url.partition("://")
+        if separator and scheme in ("postgres", "postgresql"):
+            return f"postgresql+psycopg://{rest}"
+        return self.database_url
 
     @property
     def worker_count(self) -> int:
-        """Worker processes to start: the setting, or the cores this process may use."""
-        return self.workers or min(len(os.sched_getaffinity(0)), _quota() or sys.maxsize)
+        """The number of worker processes to start."""
+        if self.workers:
+            return self.workers
+        cores = len(os.sched_getaffinity(0))
+        return min(cores, _container_cores() or sys.maxsize)
 
 
-def _quota() -> int | None:
-    """How many cores' time this container may use, rounded up (Docker's `cpus`); None without a limit."""
+def _container_cores() -> int | None:
+    """CPU time that this container may use, in cores, rounded up; None = unlimited."""
     try:
         quota, period = CPU_QUOTA.read_text().split()
         return math.ceil(int(quota) / int(period))
-    except (
-        OSError,
-        ValueError,
-    ):  # No such file outside a container of cgroup 2, and `max` where there is no limit.
+    except OSError:  # Not in a container with cgroup 2.
+        return None
+    except ValueError:  # The quota is "max".
         return None
 
 
 def load_settings(**overrides: object) -> Settings:
-    """Settings from environment and `.env`; an override that is None doesn't count.
+    """Loads the settings from the environment and `.env`.
+
+    Args:
+        overrides: values that take precedence; None = no override.
 
     Raises:
-        UsageError: names each setting that is wrong, and why.
+        UsageError: settings are invalid; names each, and why.
     """
+    given = {name: value for name, value in overrides.items() if value is not None}
     try:
-        return Settings(**{k: v for k, v in overrides.items() if v is not None})  # type: ignore[arg-type]
+        return Settings(**given)  # type: ignore[arg-type]
     except ValidationError as error:
-        wrong = "; ".join(
-            f"CUEMILL_{str(e['loc'][0]).upper()}: {e['msg'].removeprefix('Value error, ')}"
-            for e in error.errors()
-        )
-        raise UsageError(f"A setting is wrong. {wrong}.") from error
+        problems = []
+        for problem in error.errors():
+            variable = f"CUEMILL_{str(problem['loc'][0]).upper()}"
+            problems.append(f"{variable}: {problem['msg'].removeprefix('Value error, ')}")
+        raise UsageError(
+            f"Invalid settings. {'; '.join(problems)}. "
+            "Correct the environment variable or the line in .env."
+        ) from error

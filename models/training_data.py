@@ -1,4 +1,7 @@
-"""What a user calls a source of training data: a path, and words after commas that say which part of it is meant."""
+"""How a user names a source of training data: a path, then comma-separated options.
+
+`Annotations.mat,val,face` is the validation part of EMOTIC, cropped to faces.
+"""
 
 import os
 from collections.abc import Sequence
@@ -16,7 +19,7 @@ OPTIONS: Final = {
     ".mat": ("train", "val", "test", "body", "face", "soft", "rarest"),
     "": (),
 }
-"""What may follow a path, by its suffix; any other suffix is a folder's."""
+"""Options by the path's suffix; "" stands for a folder."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class DataSource:
     """Where labelled images are.
 
     Attributes:
-        options: lower-case words, each one of those that its kind has.
+        options: in lower case, each valid for the source's kind.
     """
 
     path: Path
@@ -36,49 +39,53 @@ class DataSource:
         suffix = self.path.suffix.lower()
         return suffix if suffix in OPTIONS else ""
 
-    def one_of(self, *words: str) -> str:
-        """The word of these that was given; the first if none was.
+    def one_of(self, *options: str) -> str:
+        """The one of these options that was given, or by default the first.
 
         Raises:
-            DataError: several were.
+            DataError: more than one was given.
         """
-        given = [word for word in self.options if word in words]
+        given = [option for option in self.options if option in options]
         if len(given) > 1:
             raise DataError(
-                f"{self.path} is asked for as {' and '.join(given)}; give one of {', '.join(words)}."
+                f"{self.path} has the options {' and '.join(given)}, which exclude each other. "
+                f"Give one of {', '.join(options)}."
             )
-        return given[0] if given else words[0]
+        return given[0] if given else options[0]
 
 
 def parse(text: str) -> DataSource:
-    """`PATH[,option...]`, such as `Annotations.mat,val,face`. A comma before what is no option belongs to the path.
+    """Parses `PATH[,option...]`. A comma belongs to the path if no options follow it.
 
     Raises:
-        DataError: an empty path, or an option that a source of its kind doesn't have.
+        DataError: the path is empty, or an option is not valid for its kind.
     """
-    head, *tail = text.split(",")
-    every = {word for words in OPTIONS.values() for word in words}
-    while tail and not all(word.strip().lower() in every for word in tail):
-        head = f"{head},{tail.pop(0)}"
-    if not head:
-        raise DataError("A source of training data has no path; expected PATH or PATH,option.")
-    source = DataSource(Path(head), tuple(word.strip().lower() for word in tail))
-    for word in source.options:
-        if word not in OPTIONS[source.kind]:
-            known = ", ".join(OPTIONS[source.kind]) or "none"
-            raise DataError(f"{head} has no option {word!r}; those of its kind: {known}.")
+    path, *options = text.split(",")
+    known = {option for options_of_kind in OPTIONS.values() for option in options_of_kind}
+    while options and not all(option.strip().lower() in known for option in options):
+        path = f"{path},{options.pop(0)}"
+    if not path:
+        raise DataError("A source of training data has no path. Expected PATH or PATH,option.")
+
+    source = DataSource(Path(path), tuple(option.strip().lower() for option in options))
+    valid = OPTIONS[source.kind]
+    for option in source.options:
+        if option not in valid:
+            expected = ", ".join(valid) or "none"
+            raise DataError(f"{path} has no option {option!r}. Options of its kind: {expected}.")
     return source
 
 
 def check_source(text: str, roots: Sequence[Path]) -> str:
-    """A source of training data, `PATH[,option...]`, with its path made real; it must lie in one of the roots.
+    """Checks a source that the API received, and returns it with its real path.
 
     Raises:
-        OutsideRootsError: as it says. It is the same sentence whether or not the path exists.
-        DataError: it is missing, or has an option that it doesn't know.
+        OutsideRootsError: the path is outside the roots. The text does not depend on whether it
+            exists.
+        DataError: the path does not exist, or an option is not valid for its kind.
     """
     source = parse(text)
-    real = within(os.fsencode(source.path), roots)
-    if not os.path.exists(real):
-        raise DataError(f"{to_text(os.fsencode(source.path))} doesn't exist.")
-    return ",".join((os.fsdecode(real), *source.options))
+    real_path = within(os.fsencode(source.path), roots)
+    if not os.path.exists(real_path):
+        raise DataError(f"{to_text(os.fsencode(source.path))} does not exist.")
+    return ",".join((os.fsdecode(real_path), *source.options))

@@ -25,9 +25,9 @@ def test_several_sources_are_merged(folder: Path, pair: Path) -> None:
         ("nowhere.csv", "nowhere.csv is not a file"),
         (
             "fer2013.csv,val",
-            "has no option 'val'; those of its kind: training, publictest, privatetest",
+            "has no option 'val'. Options of its kind: training, publictest, privatetest",
         ),
-        ("train_data.npy,train", "has no option 'train'; those of its kind: none"),
+        ("train_data.npy,train", "has no option 'train'. Options of its kind: none"),
         ("", "has no path"),
     ],
 )
@@ -38,7 +38,7 @@ def test_a_source_that_makes_no_sense_is_refused(text: str, said: str) -> None:
 
 def test_two_options_that_exclude_each_other_are_refused(tmp_path: Path) -> None:
     (tmp_path / "Annotations.mat").touch()
-    with pytest.raises(DataError, match="is asked for as train and val; give one of"):
+    with pytest.raises(DataError, match="has the options train and val, which exclude each other"):
         load([f"{tmp_path}/Annotations.mat,train,val"], SIZE)
 
 
