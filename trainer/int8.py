@@ -16,7 +16,7 @@ RANGE_IMAGES: Final = 512
 
 
 def measure_int8(release: Release, dataset: Dataset) -> Int8:
-    """Finds the ranges that int8 needs, and measures accuracy in int8 and float32 as workers run it.
+    """Finds the ranges that int8 needs, and measures accuracy in int8 and float32 as workers do.
 
     Raises:
         EngineError: the network is malformed.

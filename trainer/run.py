@@ -149,7 +149,7 @@ class Run:
         metrics: dict[str, float],
         description: dict[str, Any],
     ) -> None:
-        """Saves a completed epoch: first its files, then, in one step, the history that lists it."""
+        """Saves a completed epoch: first its files, then the history that lists it."""
         history = [*self.history, metrics]
         model.save(self.checkpoint(len(history)))
         validated.save_weights(self.validated_weights(len(history)))
