@@ -7,7 +7,7 @@ from api.context import Context
 from api.problems import add_handlers
 from api.routes import emotions, health, jobs, metrics, models, results, trainings
 from models.errors import DatabaseError
-from models.queue import make_app, pinger, sender
+from models.queue import make_app, make_ping, make_sender
 from models.settings import Settings
 from models.store import batches, releases
 from models.store import trainings as queued
@@ -51,7 +51,7 @@ def _make_context(settings: Settings, db: Database) -> Context:
         return Context(db, settings, announce=lambda: None, ping_queue=lambda: True)
 
     app = make_app(settings.broker_url)
-    send = sender(app)
+    send = make_sender(app)
 
     def announce() -> None:
         try:
@@ -60,4 +60,4 @@ def _make_context(settings: Settings, db: Database) -> Context:
         except DatabaseError:
             return  # The job is committed; a worker's sweep announces it.
 
-    return Context(db, settings, announce, pinger(app))
+    return Context(db, settings, announce, make_ping(app))

@@ -56,9 +56,9 @@ def make_submission(
 def announce(settings: Settings, db: Database) -> None:
     """Sends hints for all work that is due. Without a broker, workers poll and need none."""
     if settings.broker_url:
-        from models.queue import make_app, sender
+        from models.queue import make_app, make_sender
 
-        batches.dispatch(db, sender(make_app(settings.broker_url)), settings)
+        batches.dispatch(db, make_sender(make_app(settings.broker_url)), settings)
 
 
 def make_queue_ping(settings: Settings) -> Callable[[], bool]:
@@ -66,9 +66,9 @@ def make_queue_ping(settings: Settings) -> Callable[[], bool]:
     if not settings.broker_url:
         return lambda: True
 
-    from models.queue import make_app, pinger
+    from models.queue import make_app, make_ping
 
-    return pinger(make_app(settings.broker_url))
+    return make_ping(make_app(settings.broker_url))
 
 
 @contextmanager

@@ -1,4 +1,9 @@
-"""The queue's configuration: what is sent, and how Celery and Redis are told to treat it (durability.md, measured)."""
+"""The queue as a producer sees it: which tasks exist, how to send one, and how to see whether the broker answers.
+
+A message holds a task's name and an id, as JSON. Results are in SQL, so there is no result backend, and the sweep sends
+again whatever is lost on the way. `worker/broker/app.py` adds what only a worker needs. Celery takes long to import and
+is not needed without a broker, so each function imports it when called.
+"""
 
 import logging
 from collections.abc import Callable
@@ -14,76 +19,57 @@ TRAIN: Final = "cuemill.train"
 QUEUE: Final = "cuemill"
 TRAINING_QUEUE: Final = "training"
 
-TASK_TIME_LIMIT_S: Final = 600
-
 Send = Callable[[str, int], bool]
-"""Sends a task's name and an id; False when the queue is out of reach, and then the sweep will send it again."""
+"""Sends a task's name and an id. Returns False if the broker is unreachable; the sweep then sends the message again."""
 
 _log = logging.getLogger(__name__)
 
 
-def make_app(broker_url: str, tasks: str = "worker.broker.tasks") -> "Celery":
-    """A Celery application for sending and for working. A message is a task's name and an id, in JSON; results lie in
-    SQL, so there is no result backend; and whatever is lost on the way, the sweep sends again.
-
-    Args:
-        tasks: the module that a worker runs tasks from.
-    """
-    from celery import Celery  # Slow to import, and without a broker not needed.
+def make_app(broker_url: str) -> "Celery":
+    """Creates a Celery application that sends messages, with the settings that senders and workers must share."""
+    from celery import Celery
 
     app = Celery("cuemill", broker=broker_url, set_as_current=False)
     app.conf.update(
+        # Where a message goes.
         task_default_queue=QUEUE,
         task_routes={TRAIN: {"queue": TRAINING_QUEUE}},
+        # What a message holds.
         task_serializer="json",
         accept_content=["json"],
         result_accept_content=["json"],
         task_ignore_result=True,
         task_store_errors_even_if_ignored=False,
-        task_acks_late=True,
-        task_reject_on_worker_lost=False,  # Else a task that kills its process would kill the next one for ever.
-        worker_prefetch_multiplier=1,
-        task_time_limit=TASK_TIME_LIMIT_S,  # Hard: a soft one raises wherever the code happens to be.
-        broker_connection_retry_on_startup=True,
-        broker_connection_max_retries=None,
+        # How long to wait for a broker that does not answer.
         broker_pool_acquire_timeout=5,
         broker_transport_options={
-            "visibility_timeout": 3 * TASK_TIME_LIMIT_S,
-            "unacked_restore_interval": 10,
-            "unacked_restore_throttle": 1,
             "socket_timeout": 10,
             "socket_connect_timeout": 5,
             "socket_keepalive": True,
             "health_check_interval": 10,
         },
-        worker_pool="worker.broker.pool:TaskPool",
-        worker_pool_start_method="spawn",
-        worker_proc_alive_timeout=120,
-        worker_cancel_long_running_tasks_on_connection_loss=False,
-        worker_hijack_root_logger=False,
-        worker_send_task_events=False,
-        imports=(tasks,),
     )
     return app
 
 
-def sender(app: "Celery") -> Send:
-    """Sends through an application's broker, without waiting long for one that is away."""
+def make_sender(app: "Celery") -> Send:
+    """Returns a function that sends through the application's broker and gives up quickly if it is unreachable."""
     from kombu.exceptions import OperationalError
 
-    def send(task: str, identity: int) -> bool:
+    def send(task: str, record_id: int) -> bool:
         try:
-            app.send_task(task, args=[identity], retry=False, ignore_result=True)
+            app.send_task(task, args=[record_id], retry=False, ignore_result=True)
         except (OperationalError, OSError) as error:
-            _log.warning("queue out of reach, the sweep will send again: %s", error)
+            _log.warning("The queue is unreachable; the sweep will send again: %s", error)
             return False
+
         return True
 
     return send
 
 
-def pinger(app: "Celery") -> Callable[[], bool]:
-    """Says whether an application's broker can be reached, within a few seconds."""
+def make_ping(app: "Celery") -> Callable[[], bool]:
+    """Returns a function that says, within a few seconds, whether the application's broker can be reached."""
     from kombu.exceptions import OperationalError
 
     def ping() -> bool:
@@ -92,6 +78,7 @@ def pinger(app: "Celery") -> Callable[[], bool]:
                 connection.ensure_connection(max_retries=1, timeout=3)
         except (OperationalError, OSError):
             return False
+
         return True
 
     return ping

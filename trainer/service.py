@@ -1,175 +1,173 @@
-"""The training worker: takes queued trainings one at a time, and tells the database how far they have come.
+"""The training worker: runs queued trainings one at a time, and records each epoch in the database.
 
-With a broker it is a Celery worker on the queue `training`, else it polls the database; either way a message is only a
-hint, and the lease decides. Whatever ends it, the training goes on from its last epoch.
+With a broker it is a Celery worker on the queue `training`; without one it polls the database. Either way a message is
+only a hint and the lease decides. However a training is interrupted, the next worker resumes it after its last epoch.
 """
 
 import json
 import logging
-import os
 import signal
-import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
-
-from celery import signals
+from typing import Final
 
 from models.errors import DatabaseError
-from models.queue import TRAINING_QUEUE, make_app, sender
+from models.queue import TRAINING_QUEUE, make_sender
 from models.settings import Settings
 from models.store import releases, trainings
 from models.store.database import Database
 from models.store.trainings import TrainingClaim
 from trainer.plan import Plan
 from trainer.progress import Silent
+from trainer.tasks import add_task
 from trainer.train import train
-from worker.broker.program import work
+from worker.broker.app import make_worker_app
+from worker.broker.program import Program
+from worker.lease import renew_in_background, worker_name
+from worker.sweep import sweep, sweep_in_background
 
 POLL_S: Final = 0.5
-HEARTBEAT_S: Final = 1.0
+RENEW_S: Final = 1.0
+"""A training renews its lease at least this often, so that a cancellation is noticed within about a second."""
 
 _log = logging.getLogger(__name__)
 
 
-class _Dropped(BaseException):
-    """Ends a training from within: it was cancelled, is another's, or the worker is to stop."""
+class _StopTraining(BaseException):
+    """Ends a training from within its progress reports. It is no `Exception`, so that no training code catches it."""
 
 
-def run_training_worker(settings: Settings, db: Database) -> None:
-    """Trains what is queued until SIGTERM or Ctrl-C; what is in hand is queued again."""
-    stop = threading.Event()
-    if settings.broker_url:
-        _run_celery(settings, db, stop)
-        return
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    while not stop.is_set():
-        try:
-            trainings.sweep(db)
-            if not run_one(settings, db, stop):
-                stop.wait(POLL_S)
-        except DatabaseError as error:
-            _log.warning("%s Trying again in %.0f s.", error, settings.sweep_s)
-            stop.wait(settings.sweep_s)
+class TrainingWorker:
+    """Runs trainings one at a time.
 
-
-def _run_celery(settings: Settings, db: Database, stop: threading.Event) -> None:
-    app = make_app(settings.broker_url, tasks="trainer.tasks")
-    send = sender(app)
-
-    def sweep() -> bool:
-        trainings.sweep(db)
-        trainings.dispatch(db, send, settings.rehint_s)
-        return trainings.waiting(db)
-
-    def on_shutdown(**_: Any) -> None:
-        stop.set()
-
-    signals.worker_shutting_down.connect(on_shutdown, weak=False)
-    app.conf.training = lambda training_id: run_one(settings, db, stop, training_id)
-    # A thread in this very process: it sees `stop`, and no time limit of the pool's ends a training.
-    options = ("--pool=threads", "--concurrency=1", f"--queues={TRAINING_QUEUE}")
-    work(app, *options, sweep=sweep, settings=settings)
-
-
-def run_one(
-    settings: Settings,
-    db: Database,
-    stop: threading.Event,
-    training_id: int | None = None,
-) -> bool:
-    """Claims this training, or the oldest one due, and works on it to its end; False when none was due.
-
-    Raises:
-        DatabaseError: the training stays claimed until its lease runs out, and is then gone on with.
+    Args:
+        stop: set when the program is asked to stop; the training in progress is then queued again.
     """
-    claim = trainings.claim(
-        db, training_id, f"{socket.gethostname()}:{os.getpid()}", settings.lease_s
-    )
-    if claim is None:
-        return False
-    folder = settings.data_dir / "trainings" / str(claim.training_id)
-    with _heartbeat(settings, db, claim) as lost:
+
+    def __init__(self, settings: Settings, db: Database, stop: threading.Event) -> None:
+        self._settings = settings
+        self._db = db
+        self._stop = stop
+
+    def run(self, training_id: int | None = None) -> bool:
+        """Claims this training, or the oldest one queued, and runs it; returns False if there was none to claim.
+
+        Raises:
+            DatabaseError: the training stays claimed until its lease runs out, and then resumes.
+        """
+        claim = trainings.claim(self._db, training_id, worker_name(), self._settings.lease_s)
+        if claim is None:
+            return False
+
         try:
-            reporter = _Reporter(db, claim, folder, stop, lost)
-            outcome = train(Plan.from_plain(claim.plan), folder, progress=reporter)
-            trainings.complete(db, claim, releases.register(db, outcome.path), outcome.comparison)
-        except _Dropped:
-            trainings.put_back(db, claim)
+            self._train(claim)
+        except _StopTraining:
+            trainings.put_back(self._db, claim)
         except DatabaseError:
             raise
-        except (
-            Exception
-        ) as error:  # Whatever it is, it ends this training with its reason, and no other.
+        except Exception as error:
+            # Whatever the error is, it ends this training, with its reason, and not the worker.
             _log.warning("training=%d failed", claim.training_id, exc_info=error)
-            trainings.fail(db, claim, error)
-    return True
+            trainings.fail(self._db, claim, error)
 
+        return True
 
-@contextmanager
-def _heartbeat(settings: Settings, db: Database, claim: TrainingClaim) -> Iterator[threading.Event]:
-    """Renews the lease while the block runs; the event is set when that fails for good."""
-    lost, done = threading.Event(), threading.Event()
+    def _train(self, claim: TrainingClaim) -> None:
+        lease_s = self._settings.lease_s
+        folder = self._settings.data_dir / "trainings" / str(claim.training_id)
+        renew = partial(trainings.renew, self._db, claim, lease_s)
 
-    def beat() -> None:
-        while not done.wait(min(HEARTBEAT_S, settings.lease_s / 3)):
-            try:
-                if not trainings.renew(db, claim, settings.lease_s):
-                    lost.set()
-                    return
-            except DatabaseError as error:
-                _log.warning("heartbeat put off: %s", error)
+        with renew_in_background(renew, lease_s, at_least_every_s=RENEW_S) as lost:
+            reporter = _Reporter(self._db, claim, folder, stop_when_set=[self._stop, lost])
+            result = train(Plan.from_plain(claim.plan), folder, progress=reporter)
 
-    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
-    thread.start()
-    try:
-        yield lost
-    finally:
-        done.set()
-        thread.join()
+            release_id = releases.register(self._db, result.path)
+            trainings.complete(self._db, claim, release_id, result.comparison)
 
 
 class _Reporter(Silent):
-    """Writes epochs to the database, and drops the training between two batches when it is to end."""
+    """Records epochs in the database, and ends the training if its worker must stop or has lost the claim."""
 
     def __init__(
         self,
         db: Database,
         claim: TrainingClaim,
         folder: Path,
-        stop: threading.Event,
-        lost: threading.Event,
+        stop_when_set: list[threading.Event],
     ) -> None:
         self._db = db
         self._claim = claim
         self._folder = folder
-        self._ended: tuple[Callable[[], bool], ...] = (stop.is_set, lost.is_set)
+        self._stop_when_set = stop_when_set
         self._candidate = ""
 
-    def _check(self) -> None:
-        if any(ended() for ended in self._ended):
-            raise _Dropped
-
     def read(self, done: int, total: int) -> None:
-        self._check()
+        self._stop_if_asked()
 
     def candidate(self, name: str, epochs: int) -> None:
         self._candidate = name
         if not trainings.begin_candidate(self._db, self._claim, name, epochs):
-            raise _Dropped
-        self._record()  # Epochs that an earlier worker kept, but died before it had told.
+            raise _StopTraining
+
+        # A worker that died may have saved epochs that it did not record.
+        self._record()
 
     def batch(self, epoch: int, done: int, total: int) -> None:
-        self._check()
+        self._stop_if_asked()
 
     def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         self._record()
+
+    def _stop_if_asked(self) -> None:
+        if any(event.is_set() for event in self._stop_when_set):
+            raise _StopTraining
 
     def _record(self) -> None:
         history = self._folder / self._candidate / "history.json"
         epochs = json.loads(history.read_text())["epochs"] if history.exists() else []
         if not trainings.record_epochs(self._db, self._claim, self._candidate, epochs):
-            raise _Dropped
+            raise _StopTraining
+
+
+def run_training_worker(settings: Settings, db: Database) -> None:
+    """Runs queued trainings until SIGTERM or Ctrl-C; the one in progress is then queued again."""
+    if settings.broker_url:
+        _run_with_broker(settings, db)
+    else:
+        _run_polling(settings, db)
+
+
+def _run_polling(settings: Settings, db: Database) -> None:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    worker = TrainingWorker(settings, db, stop)
+
+    with sweep_in_background(db, settings):
+        while not stop.is_set():
+            try:
+                if not worker.run():
+                    stop.wait(POLL_S)
+            except DatabaseError as error:
+                _log.warning("%s Trying again in %.0f s.", error, settings.sweep_s)
+                stop.wait(settings.sweep_s)
+
+
+def _run_with_broker(settings: Settings, db: Database) -> None:
+    app = make_worker_app(settings.broker_url)
+    send = make_sender(app)
+
+    def sweep_and_send() -> bool:
+        sweep(db, settings)
+        trainings.dispatch(db, send, settings.rehint_s)
+        return trainings.waiting(db)
+
+    program = Program(app, settings, sweep_and_send)
+    worker = TrainingWorker(settings, db, program.stopping)
+    add_task(app, worker.run)
+
+    # The one thread is in this process, so that the training sees the program stop, and the pool's time limit, which
+    # only ends processes, does not end a training.
+    program.run("--pool=threads", "--concurrency=1", f"--queues={TRAINING_QUEUE}")

@@ -1,12 +1,19 @@
-"""Celery's task of training, thin: an id comes in, one function is called. The sweep, not Celery, owns retries."""
+"""Celery's task of training. It takes an id and calls one function; the sweep, not Celery, retries."""
 
-from typing import Any
+from collections.abc import Callable
 
-from celery import Task, shared_task
+from celery import Celery
 
 from models.queue import TRAIN
 
 
-@shared_task(name=TRAIN, bind=True)  # type: ignore[untyped-decorator]
-def run_training(self: "Task[Any, Any]", training_id: int) -> None:
-    self.app.conf.training(training_id)
+def add_task(app: Celery, run: Callable[[int], object]) -> None:
+    """Registers the task with an application.
+
+    Args:
+        run: claims and runs the training with this id, in the worker's own process.
+    """
+
+    @app.task(name=TRAIN)  # type: ignore[untyped-decorator]
+    def run_training(training_id: int) -> None:
+        run(training_id)

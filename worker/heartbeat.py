@@ -1,68 +1,50 @@
-"""A worker program's heartbeat: a thread beside the work, so that the work itself is never held up by it."""
+"""The heartbeat of a worker program: a row in `workers`, written every few seconds on a thread beside the work."""
 
 import logging
-import threading
-from collections.abc import Callable
-from types import TracebackType
-from typing import Self
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from models.errors import DatabaseError
-from models.store import heartbeats as workers
+from models.store import heartbeats
 from models.store.database import Database
+from worker.repeat import repeat_in_background
 
 _log = logging.getLogger(__name__)
 
 
-class Heartbeat:
-    """Tells the database every few seconds that a program lives; use as a context manager.
+@contextmanager
+def heartbeat(
+    db: Database, name: str, count_processes: Callable[[], int], job_id: int | None = None
+) -> Iterator[None]:
+    """Tells the database that a program lives, while the block runs.
 
-    A program that ends takes its row with it; one that dies leaves it, to be reported. A database that is away is
-    tried again at the next beat.
+    A program that ends removes its row. One that dies leaves it, and `cuemill status` reports it.
 
     Args:
         name: `host:pid` of the program.
-        processes: how many of its processes live just now.
-        job_id: the only job it works on; None = all.
+        count_processes: how many of its processes are alive.
+        job_id: the only job that it works on; None = all.
     """
+    progress = None
 
-    def __init__(
-        self, db: Database, name: str, processes: Callable[[], int], job_id: int | None = None
-    ) -> None:
-        self._db = db
-        self._name = name
-        self._processes = processes
-        self._job_id = job_id
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        self._thread.join(workers.BEAT_S)
-        if (
-            self._thread.is_alive()
-        ):  # It waits for a database that doesn't answer: no reason for us to wait too.
-            return
+    def beat() -> None:
+        nonlocal progress
         try:
-            workers.leave(self._db, self._name)
-        except DatabaseError as away:
-            _log.warning("worker=%s will be taken for dead: %s", self._name, away)
+            progress = heartbeats.beat(db, name, count_processes(), job_id, progress)
+        except DatabaseError as error:
+            _log.info("heartbeat postponed: %s", error)
 
-    def _beat(self) -> None:
-        progress = None
-        while not self._stop.is_set():
-            try:
-                progress = workers.beat(
-                    self._db, self._name, self._processes(), self._job_id, progress
-                )
-            except DatabaseError as error:
-                _log.info("heartbeat put off: %s", error)
-            self._stop.wait(workers.BEAT_S)
+    try:
+        with repeat_in_background(beat, heartbeats.BEAT_S, name="heartbeat") as thread:
+            yield
+    finally:
+        # A thread that is still alive waits for a database that does not answer.
+        if not thread.is_alive():
+            _leave(db, name)
+
+
+def _leave(db: Database, name: str) -> None:
+    try:
+        heartbeats.leave(db, name)
+    except DatabaseError as error:
+        _log.warning("worker=%s will be reported as dead: %s", name, error)

@@ -1,26 +1,75 @@
-"""Keeping a claim while one works on it."""
+"""Claims: the name under which a process claims work, and how it keeps its claim while it works."""
 
+import logging
+import os
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event
+from typing import Final
+
+from models.errors import DatabaseError
+from worker.repeat import repeat_in_background
+
+RENEWALS: Final = 3
+"""A lease is renewed when a third of it has passed: one renewal may fail and the next still comes in time."""
+
+_log = logging.getLogger(__name__)
 
 
 class ClaimLostError(Exception):
-    """Somebody else has the work now, or it was cancelled: what was done of it is dropped."""
+    """The work was cancelled, or another worker has since claimed it: this worker discards its results."""
 
 
-def keeper(renew: Callable[[], bool], lease_s: float) -> Callable[[], None]:
-    """What to call at each step of the work: it renews each third of the lease. A worker that hangs loses its claim.
+def worker_name(process_id: int | None = None) -> str:
+    """`host:pid` of a process, by default of this one."""
+    return f"{socket.gethostname()}:{process_id or os.getpid()}"
+
+
+def renewer(renew: Callable[[], bool], lease_s: float) -> Callable[[], None]:
+    """Returns a function to call at each step of the work; it renews the lease when that is due.
+
+    A worker that hangs makes no steps, so that its lease runs out and another worker takes over.
 
     Args:
-        renew: extends the lease; False when the claim is lost, and then the call raises `ClaimLostError`.
+        renew: extends the lease; False if the claim is lost, and then the step raises `ClaimLostError`.
     """
-    due = time.monotonic() + lease_s / 3
+    due = time.monotonic() + lease_s / RENEWALS
 
-    def keep_alive() -> None:
+    def renew_if_due() -> None:
         nonlocal due
-        if time.monotonic() >= due:
-            if not renew():
-                raise ClaimLostError
-            due = time.monotonic() + lease_s / 3
+        if time.monotonic() < due:
+            return
 
-    return keep_alive
+        if not renew():
+            raise ClaimLostError
+        due = time.monotonic() + lease_s / RENEWALS
+
+    return renew_if_due
+
+
+@contextmanager
+def renew_in_background(
+    renew: Callable[[], bool], lease_s: float, at_least_every_s: float
+) -> Iterator[Event]:
+    """Renews a lease while the block runs, for work that makes steps longer than a lease.
+
+    Args:
+        renew: extends the lease; False if the claim is lost, and then the event that the block is given is set.
+    """
+    lost = Event()
+
+    def renew_once() -> None:
+        if lost.is_set():
+            return
+
+        try:
+            if not renew():
+                lost.set()
+        except DatabaseError as error:
+            _log.warning("renewal of a lease postponed: %s", error)
+
+    interval_s = min(lease_s / RENEWALS, at_least_every_s)
+    with repeat_in_background(renew_once, interval_s, name="lease"):
+        yield lost

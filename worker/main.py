@@ -1,26 +1,22 @@
-"""A worker program: Celery with a sweep beside it when there is a broker, supervised polling processes when not."""
+"""The worker program: a Celery worker if there is a broker, supervised processes that poll the database if not."""
 
-import os
 import signal
 import threading
-from contextlib import ExitStack
-from typing import Any
 
-from celery import signals
-
-from models.queue import make_app, sender
+from models.queue import make_sender
 from models.settings import Settings
-from models.store import batches, deletion
+from models.store import batches
 from models.store.database import Database
-from worker.broker.program import work
-from worker.embedded import Supervisor, worker_name
-from worker.heartbeat import Heartbeat
+from worker.embedded import Supervisor
+from worker.heartbeat import heartbeat
+from worker.lease import worker_name
+from worker.sweep import sweep
 
 
 def run_worker(settings: Settings, db: Database) -> None:
-    """Works until SIGTERM or Ctrl-C; what is in hand is finished first."""
+    """Works until SIGTERM or Ctrl-C, and finishes the batches in progress first."""
     if settings.broker_url:
-        _run_celery(settings, db)
+        _run_with_broker(settings, db)
     else:
         _run_embedded(settings, db)
 
@@ -29,26 +25,24 @@ def _run_embedded(settings: Settings, db: Database) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+
     with Supervisor(db, settings):
         stop.wait()
 
 
-def _run_celery(settings: Settings, db: Database) -> None:
-    app = make_app(settings.broker_url)
-    send = sender(app)
+def _run_with_broker(settings: Settings, db: Database) -> None:
+    # Celery takes long to import, and is not needed without a broker.
+    from worker.broker.app import make_worker_app
+    from worker.broker.program import Program
 
-    def sweep() -> bool:
-        batches.sweep(db)
+    app = make_worker_app(settings.broker_url, tasks=["worker.broker.tasks"])
+    send = make_sender(app)
+
+    def sweep_and_send() -> bool:
+        sweep(db, settings)
         batches.dispatch(db, send, settings)
-        deletion.sweep(db, settings.retention_days)
         return batches.waiting(db)
 
-    with ExitStack() as alive:
-
-        def on_ready(sender: Any, **_: Any) -> None:
-            alive.enter_context(
-                Heartbeat(db, worker_name(os.getpid()), lambda: len(sender.pool.info["processes"]))
-            )
-
-        signals.worker_ready.connect(on_ready, weak=False)
-        work(app, f"--concurrency={settings.worker_count}", sweep=sweep, settings=settings)
+    program = Program(app, settings, sweep_and_send)
+    beside = heartbeat(db, worker_name(), program.count_processes)
+    program.run(f"--concurrency={settings.worker_count}", beside=beside)

@@ -20,9 +20,9 @@ from models.store.states import Outcome
 from worker.engines.base import Engine
 from worker.engines.load import load_engine
 from worker.files import Files
-from worker.lease import ClaimLostError, keeper
+from worker.lease import ClaimLostError, renewer
 
-TOGETHER = 64
+PREDICT_BATCH = 64
 """Images decoded, then predicted, at a time: more ran no faster, and took more memory (docs/decisions/0011)."""
 
 _log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class Pipeline:
             ClaimLostError: somebody else has it, or the job was cancelled.
             PickleError, EngineError: the release can't be used.
         """
-        keep_alive = keeper(
+        keep_alive = renewer(
             lambda: batches.renew(self._db, claim, self._settings.lease_s), self._settings.lease_s
         )
         files = Files(
@@ -72,10 +72,10 @@ class Pipeline:
         rows = files.reused(keep_alive)
         done = {row.number for row in rows}
         left = [item for item in claim.items if item[0] not in done]
-        for start in range(0, len(left), TOGETHER):
+        for start in range(0, len(left), PREDICT_BATCH):
             engine, preprocessing = self._network(claim.model_release_id)
             rows += _predict(
-                files, left[start : start + TOGETHER], engine, preprocessing, keep_alive
+                files, left[start : start + PREDICT_BATCH], engine, preprocessing, keep_alive
             )
         return rows
 

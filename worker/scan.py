@@ -12,7 +12,7 @@ from models.sources.walk import walk
 from models.store import jobs, scans
 from models.store.database import Database
 from models.store.scans import ScanClaim
-from worker.lease import ClaimLostError, keeper
+from worker.lease import ClaimLostError, renewer
 
 _log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def _list(
     folder = to_bytes(claim.folder)
     check_folder(folder)
     after = to_bytes(claim.cursor) if claim.cursor else None
-    keep_alive = keeper(lambda: scans.renew(db, claim, settings.lease_s), settings.lease_s)
+    keep_alive = renewer(lambda: scans.renew(db, claim, settings.lease_s), settings.lease_s)
     found = walk(folder, claim.recursive, after, keep_alive)
     number, begun, classifying_s = claim.total, time.monotonic(), 0.0
     for paths in _together(found, number, claim.batch_size):

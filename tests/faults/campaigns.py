@@ -20,7 +20,7 @@ from statistics import median
 import pytest
 
 from models.errors import DatabaseError
-from models.queue import CLASSIFY, SCAN, make_app, sender
+from models.queue import CLASSIFY, SCAN, make_app, make_sender
 from models.store import jobs, releases
 from models.store.jobs import Submission
 from tests.faults.ground import BATCH, LEASE_S, PATIENCE_S, REHINT_S, SWEEP_S, Ground
@@ -333,7 +333,7 @@ def repeat_hints(ground: Ground, dose: int) -> Record:
     """Hints of batches that are done, in hand, queued or don't exist, and of scans that have ended."""
     with ground.flow("scaled", workers=2) as flow, make_app(ground.redis.url) as app:
         flow.made.start("worker")
-        send = sender(app)
+        send = make_sender(app)
         flow.progress(2)
 
         def strike(number: int) -> float:

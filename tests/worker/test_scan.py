@@ -16,7 +16,7 @@ from models.store.states import BatchState, JobStatus, Outcome
 from models.store.tables import Batch, Job
 from tests.models.store.test_jobs import rows_of
 from worker import scan as scanning
-from worker.lease import ClaimLostError, keeper
+from worker.lease import ClaimLostError, renewer
 from worker.scan import scan
 
 SETTINGS = Settings(lease_s=30.0)
@@ -169,7 +169,7 @@ def test_a_scan_keeps_its_lease_where_it_finds_nothing_and_stops_when_it_is_canc
 
     for i in range(3):
         (tmp_path / "faces" / f"no images {i}").mkdir()
-    keep, before = keeper(lambda: scans.renew(db, claim, 30.0), 0.0), lease()
+    keep, before = renewer(lambda: scans.renew(db, claim, 30.0), 0.0), lease()
     list(paths.walk(os.fsencode(tmp_path / "faces"), True, alive=keep))
     assert lease() != before
     jobs.cancel(db, job.id)

@@ -1,4 +1,4 @@
-"""Running a Celery worker that neither stays away nor stays deaf, whatever becomes of its connections."""
+"""The Celery worker program: sweeps beside its work, and restarts when Celery gives up or takes no more work."""
 
 import logging
 import os
@@ -7,83 +7,133 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, NoReturn
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any, Final, NoReturn
+
+from celery import Celery, signals
+from celery.worker import state
 
 from models.errors import DatabaseError, QueueError
 from models.settings import Settings
 
-if TYPE_CHECKING:
-    from celery import Celery
+SHUTDOWN_GRACE_S: Final = 1.0
+"""Celery may announce its shutdown a moment after the call that runs it has returned."""
+MIN_STALL_S: Final = 10.0
 
-RESTART_S: Final = 1.0
-DEAF_S: Final = 10.0
-"""The least time without a message after which a worker for whom work waits is taken for deaf."""
+# Workers learn from the database what they need to know of each other.
+OPTIONS: Final = [
+    "--loglevel=WARNING",
+    "--without-gossip",
+    "--without-mingle",
+    "--without-heartbeat",
+]
 
 _log = logging.getLogger(__name__)
 
 
-def work(app: "Celery", *options: str, sweep: Callable[[], bool], settings: Settings) -> None:
-    """Runs a worker, and a sweep beside it, until told to stop, by SIGTERM or Ctrl-C.
+class Program:
+    """Runs a Celery worker, with a sweep on a thread beside it, until SIGTERM or Ctrl-C.
 
-    The program starts anew, with the same process id, when Celery gives up, as it does at errors that it doesn't know
-    (kombu 5.7 raises one when a connection breaks at a bad moment), or hears nothing although work waits: a message
-    that it couldn't acknowledge counts as in hand for ever, and after a few of them it takes no more.
+    The program restarts itself, keeping its process id, in two cases:
 
-    Args:
-        options: of `celery worker`.
-        sweep: done every `settings.sweep_s`; whether work waits for a worker.
+    * Celery gives up, as it does at an error that it does not know. kombu 5.7 raises one when a connection breaks at a
+      bad moment.
+    * Work waits, and Celery takes none. It counts a message that it could not acknowledge as in progress for ever,
+      and after a few of them it fetches no more.
 
-    Raises:
-        QueueError: Celery ended before it was ready.
+    Attributes:
+        stopping: set as soon as the program is asked to stop.
     """
-    from celery import signals
-    from celery.worker import state
 
-    ready, told, deaf = threading.Event(), threading.Event(), threading.Event()
-    patience_s = max(settings.rehint_s + 3 * settings.sweep_s, DEAF_S)
+    def __init__(self, app: Celery, settings: Settings, sweep: Callable[[], bool]) -> None:
+        """
+        Args:
+            sweep: called every `settings.sweep_s`; returns whether work waits for a worker.
+        """
+        self.stopping = threading.Event()
+        self._app = app
+        self._sweep = sweep
+        self._sweep_s = settings.sweep_s
+        # Long enough for a lost message to be sent again and taken.
+        self._stall_s = max(settings.rehint_s + 3 * settings.sweep_s, MIN_STALL_S)
 
-    def sweep_forever() -> None:
-        heard = time.monotonic()
-        while not told.is_set():
-            try:
-                waits = sweep()
-            except DatabaseError as error:
-                _log.warning("sweep put off: %s", error)
-                waits = False
-            if not waits or state.reserved_requests:
-                heard = time.monotonic()
-            elif time.monotonic() - heard > patience_s:
-                _log.error(
-                    "Work waits, and nothing was heard of it for %.0f s; this worker starts anew.",
-                    patience_s,
-                )
-                deaf.set()
-                os.kill(os.getpid(), signal.SIGTERM)
-                time.sleep(patience_s)
-                _start_anew()  # Even its end hangs.
-            told.wait(settings.sweep_s)
+        self._beside = ExitStack()
+        self._pool: Any = None
+        self._ready = threading.Event()
+        self._stalled = threading.Event()
 
-    def on_ready(**_: object) -> None:
-        ready.set()
-        threading.Thread(target=sweep_forever, name="sweep", daemon=True).start()
+    def run(self, *options: str, beside: AbstractContextManager[object] | None = None) -> None:
+        """Runs the worker until it is asked to stop.
 
-    def on_shutdown(**_: object) -> None:
-        told.set()
+        Args:
+            options: of `celery worker`.
+            beside: entered when the worker is ready, and left when it has ended.
 
-    signals.worker_ready.connect(on_ready, weak=False)
-    signals.worker_shutting_down.connect(on_shutdown, weak=False)
-    # Workers learn all they need of one another from the database.
-    alone = ("--without-gossip", "--without-mingle", "--without-heartbeat")
-    app.worker_main(["--quiet", "worker", "--loglevel=WARNING", *alone, *options])
-    if deaf.is_set():
-        _start_anew()
-    if told.wait(RESTART_S):
-        return
-    if not ready.is_set():
-        raise QueueError("Celery ended before it was ready, for the reason above.")
-    _log.error("Celery gave up, for the reason above; this worker starts anew.")
-    _start_anew()
+        Raises:
+            QueueError: Celery ended before the worker was ready.
+        """
+
+        def on_ready(sender: Any, **_: Any) -> None:
+            self._pool = sender.pool
+            self._ready.set()
+            if beside is not None:
+                self._beside.enter_context(beside)
+            threading.Thread(target=self._sweep_until_stopped, name="sweep", daemon=True).start()
+
+        def on_shutdown(**_: Any) -> None:
+            self.stopping.set()
+
+        signals.worker_ready.connect(on_ready, weak=False)
+        signals.worker_shutting_down.connect(on_shutdown, weak=False)
+
+        with self._beside:
+            self._app.worker_main(["--quiet", "worker", *OPTIONS, *options])
+
+            if self._stalled.is_set():
+                _restart()
+            if self.stopping.wait(SHUTDOWN_GRACE_S):
+                return
+            if not self._ready.is_set():
+                raise QueueError("Celery ended before it was ready, for the reason above.")
+
+            _log.error("Celery gave up for the reason above. This worker restarts.")
+            _restart()
+
+    def count_processes(self) -> int:
+        """How many processes the worker's pool has; call it only once the worker is ready."""
+        return len(self._pool.info["processes"])
+
+    def _sweep_until_stopped(self) -> None:
+        last_busy = time.monotonic()
+
+        while not self.stopping.is_set():
+            work_waits = self._sweep_once()
+            if state.reserved_requests or not work_waits:
+                last_busy = time.monotonic()
+            elif time.monotonic() - last_busy > self._stall_s:
+                self._end_stall()
+
+            self.stopping.wait(self._sweep_s)
+
+    def _sweep_once(self) -> bool:
+        try:
+            return self._sweep()
+        except DatabaseError as error:
+            _log.warning("sweep postponed: %s", error)
+            return False
+
+    def _end_stall(self) -> NoReturn:
+        """Has Celery shut down, so that `run` restarts; if the shutdown hangs too, restarts without it."""
+        _log.error(
+            "Work waits, but Celery took none for %.0f s. This worker restarts.", self._stall_s
+        )
+        self._stalled.set()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+        time.sleep(self._stall_s)
+        _restart()
 
 
-def _start_anew() -> NoReturn:
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  # As it was started.
+def _restart() -> NoReturn:
+    """Replaces this process by a new one, started with the same command."""
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  # Our own command.

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -81,7 +82,7 @@ def _renew(real: Callable[..., Any], *arguments: Any) -> Any:
     return kept
 
 
-def _sender(real: Callable[..., Any], app: Any) -> Callable[[str, int], bool]:
+def _make_sender(real: Callable[..., Any], app: Any) -> Callable[[str, int], bool]:
     send = real(app)
 
     def sending(task: str, identity: int) -> bool:
@@ -119,7 +120,7 @@ def _inject() -> None:
     _wrap(batches, "_record", _record)
     _wrap(batches, "complete", _complete)
     _wrap(batches, "renew", _renew)
-    _wrap(queue, "sender", _sender)
+    _wrap(queue, "make_sender", _make_sender)
     if "worker" in sys.argv and "CUEMILL_BROKER_URL" in os.environ:
         from celery.worker.consumer import Consumer
         from kombu.message import Message
@@ -129,4 +130,9 @@ def _inject() -> None:
 
 
 if "FAULTS_FOLDER" in os.environ and not any("_tracker" in word for word in sys.orig_argv):
-    _inject()
+    try:
+        _inject()
+    except Exception:
+        # Python would only print it and go on, and the campaign would pass without its faults.
+        traceback.print_exc()
+        os._exit(1)

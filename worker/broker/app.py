@@ -1,0 +1,46 @@
+"""The Celery application that workers run: the producer's, with the settings that only a worker needs."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from celery import Celery
+
+from models.queue import make_app
+
+TASK_TIME_LIMIT_S: Final = 600
+
+
+def make_worker_app(broker_url: str, tasks: Sequence[str] = ()) -> Celery:
+    """Creates the application of a worker.
+
+    Args:
+        tasks: the modules whose tasks the worker imports and runs.
+    """
+    app = make_app(broker_url)
+    app.conf.update(
+        imports=tuple(tasks),
+        # A message is acknowledged after its task, so that a worker that dies gives it back. The exception is a task
+        # that kills its process: redelivered, it would kill the next process, and so on without end.
+        task_acks_late=True,
+        task_reject_on_worker_lost=False,
+        worker_prefetch_multiplier=1,
+        # The limit is hard, because a soft one raises its exception at an arbitrary point of our code.
+        task_time_limit=TASK_TIME_LIMIT_S,
+        # A worker waits for its broker as long as it takes, and finishes its tasks meanwhile.
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        # Processes are spawned: forking one that has threads can deadlock.
+        worker_pool="worker.broker.pool:TaskPool",
+        worker_pool_start_method="spawn",
+        worker_proc_alive_timeout=120,
+        worker_hijack_root_logger=False,
+        worker_send_task_events=False,
+    )
+    # When Redis hands out again a message that was never acknowledged.
+    app.conf.broker_transport_options |= {
+        "visibility_timeout": 3 * TASK_TIME_LIMIT_S,
+        "unacked_restore_interval": 10,
+        "unacked_restore_throttle": 1,
+    }
+    return app
