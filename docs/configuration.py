@@ -65,7 +65,7 @@ def _values(field: FieldInfo) -> str:
     if kind is Path:
         return "path"
     if typing.get_origin(kind) is tuple:
-        return "paths, separated by `:`"
+        return "paths"
     return "text"
 
 
