@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from models.health.checks import Watch
+from models.health.watch import Watch
 from models.settings import Settings
 from models.store.database import Database
 

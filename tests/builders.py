@@ -1,16 +1,21 @@
 """What tests build: a small release without TensorFlow, and folders of files."""
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import sqlalchemy as sa
 from numpy.typing import NDArray
 from PIL import Image
 
 from models.labels import EMOTIONS
 from models.pictures.preprocessing import Preprocessing
 from models.release.release import Node, Release
+from models.store import jobs, scans
+from models.store.database import Database
+from models.store.tables import Job, Worker
 
 
 def node(op: str, before: str, roles: tuple[str, ...] = (), **attributes: Any) -> Node:
@@ -65,3 +70,30 @@ def touch(root: Path, *names: str) -> bytes:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(b"x")
     return os.fsencode(root)
+
+
+def submit_job(db: Database, release_id: int, images: int = 0) -> int:
+    """A queued job or, if it has images, one whose folder is listed and whose batches of one image are queued."""
+    job, _ = jobs.submit(db, jobs.Submission("/faces", release_id, batch_size=1))
+    if images:
+        claim = scans.claim(db, job.id, "h:9", lease_s=30)
+        assert claim is not None
+        for number in range(images):
+            scans.record(db, claim, [(number, f"{number}.jpg")], lease_s=30)
+        scans.finish(db, claim)
+
+    return job.id
+
+
+def age_rows(db: Database, seconds: float) -> None:
+    """Makes all workers and jobs older by this much."""
+    with db.write() as connection:
+        for column in (Worker.started, Worker.seen, Worker.progressed):
+            connection.execute(sa.update(Worker).values({column: column - seconds}))
+
+        for row in connection.execute(sa.select(Job.id, Job.queued_at, Job.running_at)).all():
+            times = {"queued_at": row.queued_at, "running_at": row.running_at}
+            earlier = {
+                name: time - timedelta(seconds=seconds) for name, time in times.items() if time
+            }
+            connection.execute(sa.update(Job).where(Job.id == row.id).values(earlier))

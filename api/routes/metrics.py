@@ -9,7 +9,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from api.context import InjectedContext
-from models.health.checks import snapshot
+from models.health.snapshot import take_snapshot
 from models.store import jobs
 from models.store.database import Database
 
@@ -47,7 +47,7 @@ def _job_metrics(db: Database) -> Iterator[Metric]:
 
 
 def _work_metrics(db: Database) -> Iterator[Metric]:
-    now = snapshot(db)
+    now = take_snapshot(db)
     programs = {"alive": len(now.alive), "silent": len(now.silent)}
     processes = sum(program.processes for program in now.alive)
 

@@ -20,7 +20,8 @@ from cli.output import (
 )
 from cli.progress import report_end, watch_job
 from models.errors import DatabaseError, UsageError
-from models.health.checks import State, Watch, worst
+from models.health.checks import State, worst
+from models.health.watch import Watch
 from models.settings import Settings, load_settings
 from models.store import deletion, jobs, releases, retries
 from models.store.database import Database

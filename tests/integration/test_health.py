@@ -14,7 +14,8 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from models.health.checks import State, check_progress, snapshot
+from models.health.checks import State, check_progress
+from models.health.snapshot import take_snapshot
 from models.settings import Settings
 from models.store.database import Database
 from tests.integration.deployment import Deployment, audit, deployment, make_faces, worker_processes
@@ -37,7 +38,7 @@ def stands_still(database: Database) -> bool:
     settings = Settings(
         _env_file=None, lease_s=3, sweep_s=0.5, rehint_s=5
     )  # As the fixtures set them.
-    return check_progress(snapshot(database), settings).state is State.PROBLEM
+    return check_progress(take_snapshot(database), settings).state is State.PROBLEM
 
 
 def ready(client: httpx.Client) -> dict[str, Any]:
@@ -54,21 +55,21 @@ def test_a_worker_is_seen_while_it_runs_and_missed_by_nobody_once_it_was_stopped
     job_id = int(either.run("enqueue", folder).stdout)
     assert checks(either, exit_code=1)["workers"] == (
         "problem",
-        "No worker runs; 1 job waits. Start one with `cuemill worker`.",
+        "No worker is running. Waiting: 1 job. Start a worker with `cuemill worker`.",
     )
     assert ready(client)["status"] == "degraded"
-    assert "1 job waits" in either.run("status", exit_code=1).stdout
+    assert "Waiting: 1 job" in either.run("status", exit_code=1).stdout
 
     database = either.database()
     worker = either.start("worker")
     wait_for_end(database, job_id)
     wait_until(lambda: ready(client)["status"] == "ok", "all to be well")
-    assert checks(either)["workers"] == ("ok", "Alive: 2 processes in 1 program.")
+    assert checks(either)["workers"] == ("ok", "Running: 1 worker program with 2 processes.")
     assert "cuemill_worker_processes 2.0" in client.get("/metrics").text
     worker.terminate()
     assert worker.wait(60) == 0
     assert worker_names(database) == []
-    assert checks(either)["workers"] == ("ok", "No worker runs, and nothing waits for one.")
+    assert checks(either)["workers"] == ("ok", "No worker is running, and no work is waiting.")
 
 
 def test_a_killed_worker_is_reported_by_name_until_another_takes_its_place(
@@ -84,10 +85,10 @@ def test_a_killed_worker_is_reported_by_name_until_another_takes_its_place(
     assert name.endswith(f":{worker.pid}")
     os.killpg(worker.pid, signal.SIGKILL)
 
-    wait_until(lambda: snapshot(database).silent, "its death to be noticed")
+    wait_until(lambda: take_snapshot(database).silent, "its death to be noticed")
     state, message = checks(either, exit_code=1)["workers"]
     assert state == "problem"
-    assert f"{name} was last heard of" in message
+    assert f"{name} last reported" in message
 
     either.start("worker")
     wait_for_end(database, job_id)
@@ -135,7 +136,7 @@ def test_workers_that_hang_are_told_from_workers_that_work(
     try:
         wait_until(lambda: stands_still(database), "the standstill to be noticed")
         found = checks(either, exit_code=1)
-        assert found["workers"] == ("ok", "Alive: 2 processes in 1 program.")
+        assert found["workers"] == ("ok", "Running: 1 worker program with 2 processes.")
         assert "although workers are alive" in found["progress"][1]
     finally:
         for process in processes:
@@ -153,7 +154,7 @@ def test_a_broker_out_of_reach_is_named_and_found_again(
     try:
         state, message = checks(scaled, exit_code=1)["queue"]
         assert state == "problem"
-        assert "CUEMILL_BROKER_URL can't be reached; jobs are kept" in message
+        assert "CUEMILL_BROKER_URL cannot be reached. Start Redis again. Jobs are kept" in message
         assert (client.get("/readyz").status_code, ready(client)["status"]) == (503, "unavailable")
     finally:
         redis_server.start()
@@ -199,7 +200,7 @@ def test_a_database_that_hangs_or_is_gone_is_named_and_found_again(
             # The client would give up, long before the server does.
             answer = client.get("/readyz", timeout=10)
             assert (answer.status_code, answer.json()["status"]) == (503, "unavailable")
-            assert answer.json()["checks"]["database"].startswith("No answer for 4 s.")
+            assert answer.json()["checks"]["database"].startswith("No answer within 4 s.")
             assert checks(made, exit_code=1)["database"][0] == "problem"
         finally:
             processes.signal(signal.SIGCONT)
@@ -239,7 +240,7 @@ def test_a_folder_that_the_api_should_read_and_that_is_gone_is_named(
             **dict.fromkeys(
                 ("database", "writes", "workers", "progress", "trainings", "disk", "queue"), "ok"
             ),
-            "images": f"{images} doesn't exist. Mount it, or change CUEMILL_IMAGE_ROOTS.",
+            "images": f"{images} does not exist. Mount it, or change CUEMILL_IMAGE_ROOTS.",
         },
     }
 

@@ -1,0 +1,142 @@
+"""Work and workers at one instant, as the tables show them.
+
+The database says more than a ping could: a worker is alive if its heartbeat is recent, and it works
+if work progresses. A worker may answer its queue and yet take nothing from it.
+"""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from models.store.database import Database, now_s
+from models.store.heartbeats import SILENT_S
+from models.store.states import LIVE, BatchState
+from models.store.tables import Batch, Job, Worker
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """Jobs that have not ended.
+
+    Attributes:
+        images: how many are left; the number may grow while folders are being listed.
+        since_s: for how long the oldest of the jobs has been there.
+    """
+
+    jobs: int = 0
+    images: int = 0
+    since_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Program:
+    """A worker program, by its last heartbeat.
+
+    Attributes:
+        job_id: the only job it works on; None = all.
+        silent_s: seconds since that heartbeat.
+        idle_s: seconds since it last saw work progress.
+    """
+
+    name: str
+    processes: int
+    job_id: int | None
+    silent_s: float
+    idle_s: float
+
+    @property
+    def alive(self) -> bool:
+        return self.silent_s < SILENT_S
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Work and workers at one instant.
+
+    Attributes:
+        served, unserved: the jobs that a living worker works on, and those that none does.
+        batches: how many are queued, and how many running.
+        lost: running batches whose lease has run out; the next sweep queues them again.
+    """
+
+    programs: list[Program]
+    served: Backlog
+    unserved: Backlog
+    batches: dict[str, int]
+    lost: int
+
+    @property
+    def alive(self) -> list[Program]:
+        return [program for program in self.programs if program.alive]
+
+    @property
+    def silent(self) -> list[Program]:
+        return [program for program in self.programs if not program.alive]
+
+    @property
+    def standstill_s(self) -> float:
+        """For how long living workers have had work and none has seen it progress; 0 if they have none."""
+        return min((self.served.since_s, *(program.idle_s for program in self.alive)))
+
+
+def take_snapshot(db: Database) -> Snapshot:
+    """
+    Raises:
+        DatabaseError: the database cannot be used.
+    """
+    with db.read() as connection:
+        now = connection.execute(sa.select(now_s())).scalar_one()
+        programs = _read_programs(connection, now)
+
+        job_ids = {program.job_id for program in programs if program.alive and program.processes}
+        is_served = sa.true() if None in job_ids else Job.id.in_(job_ids)
+
+        return Snapshot(
+            programs,
+            _read_backlog(connection, now, is_served),
+            _read_backlog(connection, now, ~is_served),
+            _count_batches(connection),
+            _count_lost(connection),
+        )
+
+
+def _read_programs(connection: Connection, now: float) -> list[Program]:
+    rows = connection.execute(sa.select(Worker).order_by(Worker.name))
+    return [
+        Program(
+            row.name,
+            row.processes,
+            row.job_id,
+            silent_s=max(now - row.seen, 0.0),
+            idle_s=max(now - row.progressed, 0.0),
+        )
+        for row in rows
+    ]
+
+
+def _read_backlog(connection: Connection, now: float, condition: sa.ColumnElement[bool]) -> Backlog:
+    ended = Job.classified + Job.no_face + Job.unreadable + Job.failed + Job.cancelled
+    left = sa.func.coalesce(sa.func.sum(Job.total - ended), 0)
+    since = sa.func.min(sa.func.coalesce(Job.running_at, Job.queued_at))
+
+    jobs, images, oldest = connection.execute(
+        sa.select(sa.func.count(), left, since).where(Job.status.in_(LIVE), condition)
+    ).one()
+
+    since_s = max(now - oldest.timestamp(), 0.0) if oldest else 0.0
+    return Backlog(jobs, int(images), since_s)
+
+
+def _count_batches(connection: Connection) -> dict[str, int]:
+    states = (BatchState.QUEUED, BatchState.RUNNING)
+    rows = connection.execute(
+        sa.select(Batch.state, sa.func.count()).where(Batch.state.in_(states)).group_by(Batch.state)
+    )
+    return {state.value: 0 for state in states} | dict(rows.all())
+
+
+def _count_lost(connection: Connection) -> int:
+    query = sa.select(sa.func.count()).select_from(Batch)
+    expired = (Batch.state == BatchState.RUNNING, Batch.lease_until < now_s())
+    return connection.execute(query.where(*expired)).scalar_one()
