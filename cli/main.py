@@ -30,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for module in (classify, enqueue, jobs, results, serve, train, evaluate, dataset, models, db):
+for module in (classify, enqueue, results, jobs, serve, train, evaluate, dataset, models, db):
     app.add_typer(module.app)
 
 

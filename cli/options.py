@@ -1,11 +1,21 @@
 """Arguments and options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from cli.output import Format
+
+MAX_ID: Final = 2**63 - 1
+
+
+def _check_id(value: int | None) -> int | None:
+    # In a callback rather than by min and max, which `--help` would show.
+    if value is not None and not 1 <= value <= MAX_ID:
+        raise typer.BadParameter("Expected the id of a job, such as 1.")
+    return value
+
 
 Folder = Annotated[
     Path,
@@ -13,14 +23,17 @@ Folder = Annotated[
 ]
 JobId = Annotated[
     int,
-    typer.Argument(metavar="JOB", min=1, max=2**63 - 1, help="Id of the job.", show_default=False),
+    typer.Argument(metavar="JOB", callback=_check_id, help="Id of the job.", show_default=False),
+]
+OptionalJobId = Annotated[
+    int | None,
+    typer.Argument(metavar="JOB", callback=_check_id, help="Id of the job.", show_default=False),
 ]
 
 Model = Annotated[
     str | None,
     typer.Option(
         help="Path of a pickle, name of a release, or prefix of its SHA-256.",
-        show_default="the promoted model",
     ),
 ]
 Recursive = Annotated[bool, typer.Option(help="Include subfolders.")]

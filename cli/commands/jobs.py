@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from cli.context import announce, connect, make_queue_ping
-from cli.options import JobId, Json
+from cli.options import JobId, Json, OptionalJobId
 from cli.output import (
     count_of,
     counts_line,
@@ -36,12 +36,7 @@ app = typer.Typer()
 
 @app.command()
 def status(
-    job_id: Annotated[
-        int | None,
-        typer.Argument(
-            metavar="[JOB]", min=1, max=2**63 - 1, help="Id of the job.", show_default=False
-        ),
-    ] = None,
+    job_id: OptionalJobId = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Show progress until the job ends.")
     ] = False,

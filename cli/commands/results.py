@@ -30,7 +30,10 @@ def print_results(
     result_format: ResultFormat = None,
     output: ResultFile = None,
 ) -> None:
-    """Print a job's results, even before it ends. All filters must match."""
+    """Print a job's results, even before it ends.
+
+    All filters must match.
+    """
     chosen_format = choose_format(result_format, output)
     _, db = connect()
 

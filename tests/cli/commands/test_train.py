@@ -1,6 +1,5 @@
-import signal
-import subprocess
-import sys
+"""`cuemill train`. tests/integration trains in processes of their own."""
+
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,49 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
-from cli.progress import TrainingBars
 from models.labels import EMOTIONS
 from models.release.files import load_release
 from trainer.candidates import CANDIDATES
-
-CTRL_C = """
-import signal
-from cli.progress import TrainingBars
-
-class Collected:
-    def __del__(self):
-        signal.raise_signal(signal.SIGINT)
-
-with TrainingBars() as bars:
-    bars.candidate("model1", epochs=2)
-    bars.batch(1, 1, 10)
-    Collected()
-    try:
-        bars.batch(1, 2, 10)
-    except KeyboardInterrupt:
-        raise SystemExit(0)
-raise SystemExit("Ctrl-C was dropped.")
-"""
-
-
-def test_ctrl_c_ends_a_training_also_where_python_drops_it() -> None:
-    """In a process of its own: a signal has ended the tests' own, full of other libraries' threads, with SIGSEGV."""
-    done = subprocess.run(
-        [sys.executable, "-c", CTRL_C], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Exception ignored in" in done.stderr
-
-
-@pytest.mark.parametrize("before", [signal.SIG_IGN, signal.SIG_DFL])
-def test_what_ctrl_c_did_before_a_training_it_does_after_it(before: signal.Handlers) -> None:
-    kept = signal.signal(signal.SIGINT, before)
-    try:
-        with TrainingBars():
-            assert (signal.getsignal(signal.SIGINT) is signal.SIG_IGN) == (before is signal.SIG_IGN)
-        assert signal.getsignal(signal.SIGINT) is before
-    finally:
-        signal.signal(signal.SIGINT, kept)
 
 
 def test_several_candidates_end_in_one_table_and_the_pickle_of_the_best(

@@ -1,0 +1,182 @@
+"""What commands print."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from cli.output import (
+    TABLE_ROWS,
+    Format,
+    choose_format,
+    count_of,
+    counts_line,
+    job_fields,
+    print_json,
+    printable,
+    write_results,
+)
+from models.errors import UsageError
+from models.labels import EMOTIONS
+from models.store.jobs import Counts, JobView
+from models.store.results import Record
+from models.store.states import JobStatus, Outcome
+
+NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
+TEN_SECONDS_LATER = NOON.replace(second=10)
+
+
+def job(counts: Counts, reused: int = 0) -> JobView:
+    """A job that completed in ten seconds."""
+    return JobView(
+        id=7,
+        folder="/faces",
+        recursive=True,
+        model="tiny",
+        model_release_id=1,
+        metadata=None,
+        status=JobStatus.COMPLETED,
+        counts=counts,
+        reused=reused,
+        retention_days=None,
+        error=None,
+        queued_at=NOON,
+        running_at=NOON,
+        scanned_at=NOON,
+        completed_at=TEN_SECONDS_LATER,
+        cancelled_at=None,
+        failed_at=None,
+    )
+
+
+def record(path: str) -> Record:
+    scores = dict.fromkeys(EMOTIONS, 0.0) | {"peace": 0.75, "fear": 0.25}
+    face = {"index": 0, "box": None}
+    return Record(7, path, Outcome.CLASSIFIED, None, face, "peace", 0.75, scores, "tiny", "7.0.0")
+
+
+def unreadable(path: str) -> Record:
+    error = {"code": "empty", "message": "The file is empty."}
+    return Record(7, path, Outcome.UNREADABLE, error, None, None, None, None, None, "7.1.0")
+
+
+def test_control_characters_are_escaped() -> None:
+    assert printable("a\x1b[2Jb\nc") == "a\\x1b[2Jb\\nc"
+    assert printable("grün 🙂") == "grün 🙂"
+
+
+def test_one_is_singular() -> None:
+    assert [count_of(n, "image") for n in (0, 1, 2_000)] == ["0 images", "1 image", "2,000 images"]
+
+
+def test_json_has_datetimes_in_iso_8601(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"at": NOON, "none": None})
+    assert json.loads(capsys.readouterr().out) == {"at": "2026-11-27T12:00:00+00:00", "none": None}
+
+
+def test_what_json_does_not_have_is_an_error() -> None:
+    with pytest.raises(TypeError, match="Path"):
+        print_json(Path())
+
+
+def test_a_job_has_exactly_these_fields_in_json() -> None:
+    fields = job_fields(job(Counts(3, 0, 2, 0, 1, 0, 0)), default_retention_days=2)
+    assert list(fields) == [
+        "id",
+        "folder",
+        "recursive",
+        "model",
+        "model_release_id",
+        "metadata",
+        "status",
+        "counts",
+        "reused",
+        "retention_days",
+        "error",
+        "queued_at",
+        "running_at",
+        "scanned_at",
+        "completed_at",
+        "cancelled_at",
+        "failed_at",
+        "expires_at",
+        "images_per_second",
+        "eta_seconds",
+    ]
+    assert fields["counts"]["unreadable"] == 1
+    assert fields["expires_at"] == TEN_SECONDS_LATER.replace(day=29)
+    assert (fields["images_per_second"], fields["eta_seconds"]) == (0.3, None)
+
+
+def test_counts_are_one_sentence_without_what_did_not_happen() -> None:
+    assert (
+        counts_line(job(Counts(2_000, 0, 1_990, 4, 6, 0, 0), reused=990))
+        == "Job 7 completed: 2,000 images, 1,990 classified (990 reused), 4 no face, "
+        "6 unreadable, 200 images/s."
+    )
+    assert (
+        counts_line(job(Counts(0, 0, 0, 0, 0, 0, 0))) == "Job 7 completed: 0 images, 0 classified."
+    )
+
+
+@pytest.mark.parametrize(
+    ("requested", "output", "expected"),
+    [
+        (None, None, Format.TABLE),
+        (None, Path("x.csv"), Format.CSV),
+        (Format.JSONL, None, Format.JSONL),
+        (Format.JSON, Path("x.csv"), Format.JSON),
+    ],
+)
+def test_the_format_is_the_requested_one_or_that_of_the_ending(
+    requested: Format | None, output: Path | None, expected: Format
+) -> None:
+    assert choose_format(requested, output) is expected
+
+
+def test_an_ending_without_a_format_is_an_error() -> None:
+    with pytest.raises(UsageError, match=r"expected one of \.json, \.jsonl, \.csv"):
+        choose_format(None, Path("x.docx"))
+
+
+@pytest.mark.parametrize(
+    ("form", "read"),
+    [
+        (Format.JSON, json.loads),
+        (Format.JSONL, lambda text: [json.loads(line) for line in text.splitlines()]),
+    ],
+)
+def test_results_are_written_to_a_file(
+    form: Format, read: Callable[[str], list[dict[str, object]]], tmp_path: Path
+) -> None:
+    output = tmp_path / "results"
+    write_results([record("a.jpg"), unreadable("b.jpg")], form, output)
+    assert [result["path"] for result in read(output.read_text())] == ["a.jpg", "b.jpg"]
+    assert list(tmp_path.iterdir()) == [output]
+
+
+def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"Cannot write .*: No such file or directory"):
+        write_results([], Format.CSV, tmp_path / "absent" / "results.csv")
+
+
+def test_a_table_shows_the_two_highest_emotions_or_the_error(tmp_path: Path) -> None:
+    output = tmp_path / "results.txt"
+    write_results([record("a\n.jpg"), unreadable("b.jpg")], Format.TABLE, output)
+    header, *rows = [line.split() for line in output.read_text().splitlines()]
+    assert header == ["image", "emotion", "score", "next"]
+    assert rows == [
+        ["a\\n.jpg", "Peace", "0.75", "████████··", "Fear", "0.25"],
+        ["b.jpg", "unreadable", "The", "file", "is", "empty."],
+    ]
+
+
+def test_a_long_table_is_cut_and_says_so(tmp_path: Path) -> None:
+    output = tmp_path / "results.txt"
+    write_results((record(f"{i}.jpg") for i in range(TABLE_ROWS)), Format.TABLE, output)
+    assert "Only the first" not in output.read_text()
+    write_results((record(f"{i}.jpg") for i in range(TABLE_ROWS + 1)), Format.TABLE, output)
+    assert f"Only the first {TABLE_ROWS} results are shown." in output.read_text()
+    assert f"{TABLE_ROWS}.jpg" not in output.read_text()

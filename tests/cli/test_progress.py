@@ -1,0 +1,104 @@
+"""Progress bars, and how a job's end is reported."""
+
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import typer
+
+from cli.progress import TrainingBars, report_end, watch_job
+from models.store import jobs, results
+from models.store.database import Database
+from models.store.jobs import Submission
+from models.store.states import JobStatus
+
+CTRL_C = """
+import signal
+from cli.progress import TrainingBars
+
+class Collected:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+with TrainingBars() as bars:
+    bars.candidate("model1", epochs=2)
+    bars.batch(1, 1, 10)
+    Collected()
+    try:
+        bars.batch(1, 2, 10)
+    except KeyboardInterrupt:
+        raise SystemExit(0)
+raise SystemExit("Ctrl-C was dropped.")
+"""
+
+
+def test_ctrl_c_ends_a_training_also_where_python_drops_it() -> None:
+    """In a process of its own: a signal has ended the tests' own, full of other libraries' threads, with SIGSEGV."""
+    done = subprocess.run(
+        [sys.executable, "-c", CTRL_C], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Exception ignored in" in done.stderr
+
+
+@pytest.mark.parametrize("before", [signal.SIG_IGN, signal.SIG_DFL])
+def test_what_ctrl_c_did_before_a_training_it_does_after_it(before: signal.Handlers) -> None:
+    kept = signal.signal(signal.SIGINT, before)
+    try:
+        with TrainingBars():
+            assert (signal.getsignal(signal.SIGINT) is signal.SIG_IGN) == (before is signal.SIG_IGN)
+        assert signal.getsignal(signal.SIGINT) is before
+    finally:
+        signal.signal(signal.SIGINT, kept)
+
+
+@pytest.fixture
+def job_id(db: Database, release_id: int) -> int:
+    job, _ = jobs.submit(db, Submission("/faces", release_id))
+    return job.id
+
+
+def test_a_job_is_watched_to_its_end(db: Database, job_id: int) -> None:
+    jobs.cancel(db, job_id)
+    assert watch_job(db, job_id).status is JobStatus.CANCELLED
+
+
+def test_a_job_that_did_not_complete_ends_with_exit_code_1(
+    db: Database, job_id: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(typer.Exit) as ended:
+        report_end(db, jobs.cancel(db, job_id))
+    assert ended.value.exit_code == 1
+    assert capsys.readouterr().err == "Job 1 cancelled: 0 images, 0 classified.\n"
+
+
+@pytest.mark.parametrize(
+    ("count", "sentence"),
+    [
+        (
+            1_200,
+            "1,200 predictions score below 0.58, the threshold above which 80 % were correct in "
+            "validation.",
+        ),
+        (
+            1,
+            "1 prediction scores below 0.58, the threshold above which 80 % were correct in validation.",
+        ),
+        (0, ""),
+    ],
+)
+def test_uncertain_predictions_are_counted(
+    count: int,
+    sentence: str,
+    db: Database,
+    job_id: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(results, "uncertain", lambda *_: (count, 0.58))
+    report_end(db, replace(jobs.get(db, job_id), status=JobStatus.COMPLETED))
+    *said, last = capsys.readouterr().err.splitlines()
+    assert said == ([sentence] if sentence else [])
+    assert last.startswith("Job 1 completed")
