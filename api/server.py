@@ -9,8 +9,7 @@ from api.routes import emotions, health, jobs, metrics, models, results, trainin
 from models.errors import DatabaseError
 from models.queue import make_app, make_ping, make_sender
 from models.settings import Settings
-from models.store import batches, releases
-from models.store import trainings as queued
+from models.store import hints, releases
 from models.store.database import Database
 
 MAX_BODY_BYTES = 65_536
@@ -55,8 +54,8 @@ def _make_context(settings: Settings, db: Database) -> Context:
 
     def announce() -> None:
         try:
-            batches.dispatch(db, send, settings)
-            queued.dispatch(db, send, settings.rehint_s)
+            hints.send_due(db, send, settings)
+            hints.send_due_trainings(db, send, settings.rehint_s)
         except DatabaseError:
             return  # The job is committed; a worker's sweep announces it.
 

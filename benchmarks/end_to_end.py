@@ -244,7 +244,7 @@ def run_job(made: Deployment, database: Database, folder: Path) -> int:
 
 def _accuracy(database: Database, job_id: int) -> float | None:
     right = total = 0
-    for record in results.every(database, Filter(job_id, outcome=Outcome.CLASSIFIED)):
+    for record in results.stream(database, Filter(job_id, outcome=Outcome.CLASSIFIED)):
         label = record.path.split("/")[0]
         total += 1
         right += record.emotion == FER2013.get(label, label)

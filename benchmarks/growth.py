@@ -28,7 +28,7 @@ from rich.table import Table
 
 from benchmarks.hardware import describe
 from models.settings import SHIPPED_MODEL
-from models.store import batches, bulk, jobs, releases, results, scans
+from models.store import batches, bulk, cancellation, jobs, records, releases, results, scans
 from models.store.database import Database
 from models.store.jobs import Submission
 from models.store.records import ImageRecord, Origin
@@ -107,8 +107,8 @@ class Growing:
             ]
             done = {"job_id": self.job, "size": SIZE, "state": BatchState.DONE, "attempt": 1}
             with self.db.write() as connection:
-                bulk.insert(connection, Image, batches._IMAGE, images)
-                bulk.insert(connection, Prediction, batches._PREDICTION, faces)
+                bulk.insert(connection, Image, records.IMAGE_COLUMNS, images)
+                bulk.insert(connection, Prediction, records.PREDICTION_COLUMNS, faces)
                 connection.execute(sa.insert(Batch), [done] * (len(numbers) // SIZE))
                 grown = {
                     "total": Job.total + len(numbers),
@@ -303,7 +303,7 @@ def _followed(made: Deployment, sizes: Sizes, warm: Path, folder: Path) -> Itera
         while (now := jobs.get(db, job.id).counts.classified) < aim:
             time.sleep(0.05)
         seen.append(usage(worker, now))
-    jobs.cancel(db, job.id)
+    cancellation.cancel(db, job.id)
     per_image = seen[0].per_image(seen[3]), seen[-4].per_image(seen[-1])
     span = f"{seen[0].classified:,} to {seen[-1].classified:,} images"
     yield _line(

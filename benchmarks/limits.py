@@ -28,7 +28,7 @@ from models.release.files import load_release
 from models.settings import SHIPPED_MODEL
 from models.sources.read import read_image
 from models.sources.walk import walk
-from models.store.reuse import Sources
+from models.store.reuse import ReuseScope
 from tests.integration.deployment import Deployment, processes_of
 from worker.engines.graph import build_graph
 from worker.engines.openvino import OpenVinoEngine
@@ -128,7 +128,7 @@ def steps() -> Table:
     preprocessing, engine, sources = (
         release.preprocessing,
         OpenVinoEngine(release),
-        Sources(release.sha256),
+        ReuseScope(release.sha256),
     )
     with tempfile.TemporaryDirectory() as folder:
         root = os.fsencode(draw(Path(folder), 32 * BATCH, FACE).resolve())

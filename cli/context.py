@@ -9,7 +9,7 @@ from models.errors import EngineError
 from models.settings import Settings, load_settings
 from models.sources.names import to_text
 from models.sources.roots import check_folder
-from models.store import batches, releases
+from models.store import hints, releases
 from models.store.database import Database
 from models.store.jobs import Submission
 
@@ -58,7 +58,7 @@ def announce(settings: Settings, db: Database) -> None:
     if settings.broker_url:
         from models.queue import make_app, make_sender
 
-        batches.dispatch(db, make_sender(make_app(settings.broker_url)), settings)
+        hints.send_due(db, make_sender(make_app(settings.broker_url)), settings)
 
 
 def make_queue_ping(settings: Settings) -> Callable[[], bool]:

@@ -62,7 +62,7 @@ def report_end(db: Database, job: JobView) -> None:
     if job.error is not None:
         complain(job.error["message"])
 
-    uncertain = results.uncertain(db, job.id)
+    uncertain = results.count_uncertain(db, job.id)
     if uncertain is not None and uncertain[0]:
         count, threshold = uncertain
         noun, verb = ("prediction", "scores") if count == 1 else ("predictions", "score")

@@ -4,33 +4,92 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
-from models.store.results import COLUMNS, Record
+from models.labels import EMOTIONS
+from models.store.results import Record
+
+COLUMNS: Final = (
+    "job_id",
+    "path",
+    "outcome",
+    "error_code",
+    "error_message",
+    "face_index",
+    "box_x",
+    "box_y",
+    "box_width",
+    "box_height",
+    "emotion",
+    "score",
+    *EMOTIONS,
+    "model",
+)
+"""The columns of a CSV file."""
 
 
 def as_jsonl(records: Iterable[Record]) -> Iterator[str]:
-    """A JSON object a line."""
+    """JSON Lines: one object a line."""
     for record in records:
-        yield json.dumps(record.nested()) + "\n"
+        yield json.dumps(to_nested(record)) + "\n"
 
 
 def as_json(records: Iterable[Record]) -> Iterator[str]:
     """One JSON array."""
-    opening = "[\n"
+    is_empty = True
     for record in records:
-        yield opening + json.dumps(record.nested())
-        opening = ",\n"
-    yield "[]\n" if opening == "[\n" else "\n]\n"
+        yield ("[\n" if is_empty else ",\n") + json.dumps(to_nested(record))
+        is_empty = False
+    yield "[]\n" if is_empty else "\n]\n"
 
 
 def as_csv(records: Iterable[Record]) -> Iterator[str]:
-    """RFC 4180, a header line first, empty where there is no value."""
+    """CSV as in RFC 4180, with a header line; a missing value is an empty field."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(COLUMNS)
     for record in records:
-        writer.writerow(record.flat().values())
+        writer.writerow(_to_row(record))
         yield buffer.getvalue()
         buffer.seek(0)
         buffer.truncate()
     yield buffer.getvalue()
+
+
+def to_nested(record: Record) -> dict[str, Any]:
+    """A record as JSON shows it."""
+    return {
+        "job_id": record.job_id,
+        "path": record.path,
+        "outcome": record.outcome,
+        "error": record.error,
+        "face": record.face,
+        "emotion": record.emotion,
+        "score": record.score,
+        "scores": record.scores,
+        "model": record.model,
+    }
+
+
+def _to_row(record: Record) -> list[Any]:
+    """The values of COLUMNS."""
+    error = record.error or {}
+    face = record.face or {}
+    box = face.get("box") or {}
+    scores = record.scores or {}
+    return [
+        record.job_id,
+        record.path,
+        record.outcome.value,
+        error.get("code"),
+        error.get("message"),
+        face.get("index"),
+        box.get("x"),
+        box.get("y"),
+        box.get("width"),
+        box.get("height"),
+        record.emotion,
+        record.score,
+        *[scores.get(emotion) for emotion in EMOTIONS],
+        record.model,
+    ]

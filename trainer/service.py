@@ -16,7 +16,7 @@ from typing import Final
 from models.errors import DatabaseError
 from models.queue import TRAINING_QUEUE, make_sender
 from models.settings import Settings
-from models.store import releases, trainings
+from models.store import hints, releases, trainings
 from models.store.database import Database
 from models.store.trainings import TrainingClaim
 from trainer.plan import Plan
@@ -161,8 +161,8 @@ def _run_with_broker(settings: Settings, db: Database) -> None:
 
     def sweep_and_send() -> bool:
         sweep(db, settings)
-        trainings.dispatch(db, send, settings.rehint_s)
-        return trainings.waiting(db)
+        hints.send_due_trainings(db, send, settings.rehint_s)
+        return hints.training_is_waiting(db)
 
     program = Program(app, settings, sweep_and_send)
     worker = TrainingWorker(settings, db, program.stopping)

@@ -13,7 +13,7 @@ from typing import Final, Self
 
 from models.errors import DatabaseError
 from models.settings import Settings
-from models.store import batches
+from models.store import recovery
 from models.store.database import Database
 from worker.heartbeat import heartbeat
 from worker.lease import worker_name
@@ -102,7 +102,7 @@ class Supervisor:
 
     def _requeue(self, child: BaseProcess) -> None:
         try:
-            batches.release(self._db, worker_name(child.pid))
+            recovery.requeue_worker(self._db, worker_name(child.pid))
         except DatabaseError as error:
             _log.warning("worker=%s its batches wait until their leases end: %s", child.pid, error)
 

@@ -11,7 +11,7 @@ from models.store import reuse
 from models.store.batches import Claim
 from models.store.database import Database
 from models.store.records import ImageRecord, Origin
-from models.store.reuse import Sources
+from models.store.reuse import ReuseScope
 from models.store.states import Outcome
 
 KEPT_BYTES = 32 * 2**20
@@ -23,17 +23,17 @@ Item = tuple[int, str]
 class Files:
     """Reads a batch's files, each once as long as they are small."""
 
-    def __init__(self, db: Database, claim: Claim, sources: Sources) -> None:
+    def __init__(self, db: Database, claim: Claim, scope: ReuseScope) -> None:
         self._db = db
         self._claim = claim
-        self._sources = sources
+        self._scope = scope
         self._folder = to_bytes(claim.folder)
         self._kept: dict[str, tuple[bytes, Origin]] = {}
         self._room = KEPT_BYTES
 
     def reused(self, keep_alive: Callable[[], None]) -> list[ImageRecord]:
         """Rows of the images whose prediction is an earlier job's."""
-        if not self._sources.lookup:
+        if not self._scope.lookup:
             return []
         rows, others = self._unchanged()
         origins: dict[Item, Origin] = {}
@@ -43,7 +43,7 @@ class Files:
                 origins[item] = self._recognize(item[1])
             except ImageError:
                 continue  # Whoever reads it to decode it gets the same error, and its row.
-        known = reuse.by_fingerprint(
+        known = reuse.find_by_fingerprint(
             self._db,
             self._claim.job_id,
             [origin.fingerprint for origin in origins.values() if origin.fingerprint],
@@ -60,11 +60,11 @@ class Files:
     def _unchanged(self) -> tuple[list[ImageRecord], list[Item]]:
         """Rows of the files whose size and time the previous job saw too, if they are to be trusted; and the others."""
         items = self._claim.items
-        if self._sources.previous is None:
+        if self._scope.previous is None:
             return [], items
         paths = [path for _, path in items]
-        known = reuse.by_mtime(
-            self._db, self._sources.previous, self._claim.model_release_id, paths
+        known = reuse.find_by_mtime(
+            self._db, self._scope.previous, self._claim.model_release_id, paths
         )
         rows: list[ImageRecord] = []
         others: list[Item] = []
@@ -99,7 +99,7 @@ class Files:
         data, before = read_image(self._folder, to_bytes(path))
         # Should the file have been changed meanwhile, it is taken for changed later, never for the same.
         size, mtime_ns = (before.st_size, before.st_mtime_ns) if before else (None, None)
-        return data, Origin(self._sources.fingerprint(data), size, mtime_ns)
+        return data, Origin(self._scope.fingerprint(data), size, mtime_ns)
 
     def _status(self, path: str) -> tuple[int | None, int | None]:
         """A file's size and time of change; None for what is no plain file, links among them."""

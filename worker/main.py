@@ -5,7 +5,7 @@ import threading
 
 from models.queue import make_sender
 from models.settings import Settings
-from models.store import batches
+from models.store import hints
 from models.store.database import Database
 from worker.embedded import Supervisor
 from worker.heartbeat import heartbeat
@@ -40,8 +40,8 @@ def _run_with_broker(settings: Settings, db: Database) -> None:
 
     def sweep_and_send() -> bool:
         sweep(db, settings)
-        batches.dispatch(db, send, settings)
-        return batches.waiting(db)
+        hints.send_due(db, send, settings)
+        return hints.work_is_waiting(db)
 
     program = Program(app, settings, sweep_and_send)
     beside = heartbeat(db, worker_name(), program.count_processes)

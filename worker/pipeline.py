@@ -13,7 +13,7 @@ from models.pictures.preprocessing import Preprocessing
 from models.pictures.resize import read_pixels
 from models.release.files import load_release
 from models.settings import Settings
-from models.store import batches, jobs, releases, reuse
+from models.store import batches, cancellation, releases, reuse
 from models.store.database import Database
 from models.store.records import ImageRecord, Origin
 from models.store.states import Outcome
@@ -36,7 +36,7 @@ class Pipeline:
         self._settings = settings
         self._worker = worker
         self._network = lru_cache(maxsize=2)(self._load)
-        self._sources = lru_cache(maxsize=16)(reuse.sources)
+        self._find_scope = lru_cache(maxsize=16)(reuse.find_scope)
 
     def run(self, batch_id: int | None = None, job_id: int | None = None) -> bool:
         """Claims and classifies this batch, or the oldest one due, of any job or of one; False when none was due.
@@ -53,7 +53,7 @@ class Pipeline:
         except ClaimLostError:
             _log.info("batch=%d attempt=%d is no longer ours", claim.batch_id, claim.attempt)
         except (PickleError, EngineError) as error:
-            jobs.fail(self._db, claim.job_id, error)
+            cancellation.fail(self._db, claim.job_id, error)
         return True
 
     def _classify(self, claim: batches.Claim) -> list[ImageRecord]:
@@ -67,7 +67,7 @@ class Pipeline:
             lambda: batches.renew(self._db, claim, self._settings.lease_s), self._settings.lease_s
         )
         files = Files(
-            self._db, claim, self._sources(self._db, claim.job_id, claim.model_release_id)
+            self._db, claim, self._find_scope(self._db, claim.job_id, claim.model_release_id)
         )
         rows = files.reused(keep_alive)
         done = {row.number for row in rows}

@@ -9,7 +9,7 @@ from models.settings import Settings
 from models.sources.names import SUFFIXES, to_bytes, to_text
 from models.sources.roots import check_folder
 from models.sources.walk import walk
-from models.store import jobs, scans
+from models.store import cancellation, scans
 from models.store.database import Database
 from models.store.scans import ScanClaim
 from worker.lease import ClaimLostError, renewer
@@ -52,7 +52,7 @@ def scan(
         _list(db, settings, claim, announce, classify)
     except FolderError as error:
         _log.warning("job=%d failed: %s", claim.job_id, error.code)
-        jobs.fail(db, claim.job_id, error)
+        cancellation.fail(db, claim.job_id, error)
     except ClaimLostError:
         _log.info("job=%d its scan is no longer ours", claim.job_id)
     return True

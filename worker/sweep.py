@@ -6,7 +6,7 @@ from threading import Thread
 
 from models.errors import DatabaseError
 from models.settings import Settings
-from models.store import batches, deletion, trainings
+from models.store import deletion, recovery, trainings
 from models.store.database import Database
 from worker.repeat import repeat_in_background
 
@@ -21,9 +21,9 @@ def sweep(db: Database, settings: Settings) -> None:
     Raises:
         DatabaseError: the next sweep does what is left.
     """
-    batches.sweep(db)
-    trainings.sweep(db)
-    deletion.sweep(db, settings.retention_days)
+    recovery.requeue_expired(db)
+    trainings.requeue_expired(db)
+    deletion.delete_due(db, settings.retention_days)
 
 
 def sweep_in_background(db: Database, settings: Settings) -> AbstractContextManager[Thread]:

@@ -20,7 +20,7 @@ from api.schemas.jobs import (
 )
 from models.sources.names import to_text
 from models.sources.roots import check_folder
-from models.store import deletion, jobs, releases, results, retries
+from models.store import cancellation, deletion, jobs, releases, results, retries
 from models.store.jobs import JobView, Submission
 from models.store.states import JobStatus
 
@@ -52,7 +52,7 @@ def submit_job(
     To retry safely after a network error, send an `Idempotency-Key`: the same key and request return the same job.
     """
     folder = check_folder(request.folder, context.settings.image_roots)
-    release_id = releases.choose(context.db, request.model, context.settings.model)
+    release_id = releases.resolve_name(context.db, request.model, context.settings.model)
 
     submission = Submission(
         folder=to_text(folder),
@@ -84,7 +84,7 @@ def list_jobs(
     after: After = None,
 ) -> JobPage:
     """List jobs, newest first."""
-    views = jobs.newest(context.db, status=status, limit=limit, before=parse_id_cursor(after))
+    views = jobs.list_newest(context.db, status=status, limit=limit, before=parse_id_cursor(after))
 
     return JobPage(
         jobs=[_to_schema(context, view) for view in views],
@@ -101,7 +101,7 @@ def get_job(job_id: JobId, context: InjectedContext) -> Job:
 @router.post("/{job_id}/cancel", summary="Cancel a job", response_description="The job.")
 def cancel_job(job_id: JobId, context: InjectedContext) -> Job:
     """Stop a job and keep the results it has. A job that has ended is left as it is."""
-    return _to_schema(context, jobs.cancel(context.db, job_id))
+    return _to_schema(context, cancellation.cancel(context.db, job_id))
 
 
 @router.post(
@@ -129,7 +129,7 @@ def retry_job(
     predicted. Each image keeps its old result until the new one is recorded; if it can no longer be read, it keeps
     the old one.
     """
-    release_id = releases.choose(context.db, None, context.settings.model) if stale else None
+    release_id = releases.resolve_name(context.db, None, context.settings.model) if stale else None
     view, count = retries.retry(context.db, job_id, code, release_id)
 
     background.add_task(context.announce)

@@ -12,7 +12,7 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 @router.get("", summary="List model releases", response_description="All releases.")
 def list_models(context: InjectedContext) -> list[Release]:
     """List the model releases that jobs can use, oldest first."""
-    rows = releases.every(context.db, context.settings.model)
+    rows = releases.list_all(context.db, context.settings.model)
     return [Release.model_validate(row) for row in rows]
 
 

@@ -73,7 +73,7 @@ def download_csv(
     job_id: JobId, context: InjectedContext, conditions: FilterParameters
 ) -> StreamingResponse:
     """Stream the results that a job has so far, in scan order. All filters must match."""
-    records = results.every(context.db, _within(context.db, job_id, conditions))
+    records = results.stream(context.db, _within(context.db, job_id, conditions))
     return StreamingResponse(
         as_csv(records),
         media_type="text/csv; charset=utf-8",
@@ -91,7 +91,7 @@ def download_jsonl(
     job_id: JobId, context: InjectedContext, conditions: FilterParameters
 ) -> StreamingResponse:
     """Stream the results that a job has so far, in scan order. All filters must match."""
-    records = results.every(context.db, _within(context.db, job_id, conditions))
+    records = results.stream(context.db, _within(context.db, job_id, conditions))
     return StreamingResponse(
         as_jsonl(records),
         media_type="application/jsonl",

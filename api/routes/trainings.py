@@ -44,7 +44,7 @@ def list_trainings(
     context: InjectedContext, limit: Limit = 50, after: After = None
 ) -> TrainingPage:
     """List trainings, newest first."""
-    views = trainings.newest(context.db, limit, parse_id_cursor(after))
+    views = trainings.list_newest(context.db, limit, parse_id_cursor(after))
 
     return TrainingPage(
         trainings=[Training.model_validate(view) for view in views],

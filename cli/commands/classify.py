@@ -66,7 +66,7 @@ def classify(
 
             # Print before the workers stop, which takes a moment.
             if job.status is JobStatus.COMPLETED:
-                records = results.every(db, results.Filter(job_id=job.id))
+                records = results.stream(db, results.Filter(job_id=job.id))
                 write_results(records, chosen_format, output)
     except KeyboardInterrupt:
         err.print(f"Interrupted. Run the same command again to resume job {job.id}.")

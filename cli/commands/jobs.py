@@ -23,7 +23,7 @@ from models.errors import DatabaseError, UsageError
 from models.health.checks import State, worst
 from models.health.watch import Watch
 from models.settings import Settings, load_settings
-from models.store import deletion, jobs, releases, retries
+from models.store import cancellation, deletion, jobs, releases, retries
 from models.store.database import Database
 from models.store.jobs import JobView
 from models.store.states import LIVE, JobStatus
@@ -75,7 +75,7 @@ def list_jobs(
 ) -> None:
     """List jobs, newest first."""
     settings, db = connect()
-    views = jobs.newest(db, status=state, limit=limit)
+    views = jobs.list_newest(db, status=state, limit=limit)
 
     if as_json:
         print_json([job_fields(job, settings.retention_days) for job in views])
@@ -91,7 +91,7 @@ def list_jobs(
 def cancel(job_id: JobId, as_json: Json = False) -> None:
     """Stop a job and keep the results it has."""
     settings, db = connect()
-    _show_job(jobs.cancel(db, job_id), settings, as_json)
+    _show_job(cancellation.cancel(db, job_id), settings, as_json)
 
 
 @app.command()
@@ -157,7 +157,7 @@ def _show_system(as_json: bool) -> None:
     live: list[JobView] = []
     if checks[0].state is State.OK:
         for job_status in LIVE:
-            live += jobs.newest(db, status=job_status, limit=LIVE_JOBS_SHOWN)
+            live += jobs.list_newest(db, status=job_status, limit=LIVE_JOBS_SHOWN)
 
     if as_json:
         print_json(

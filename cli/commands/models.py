@@ -41,7 +41,7 @@ def list_models(as_json: Json = False) -> None:
 
     # Register the default model, so that it is listed before the first job.
     releases.resolve(db, None, settings.model)
-    rows = releases.every(db, settings.model)
+    rows = releases.list_all(db, settings.model)
 
     if as_json:
         print_json([asdict(row) for row in rows])

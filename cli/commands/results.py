@@ -39,4 +39,4 @@ def print_results(
 
     job = jobs.get(db, job_id)
     conditions = results.Filter(job.id, emotion, min_score, outcome, path_prefix)
-    write_results(results.every(db, conditions), chosen_format, output)
+    write_results(results.stream(db, conditions), chosen_format, output)

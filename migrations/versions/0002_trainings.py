@@ -1,4 +1,4 @@
-"""Trainings and their epochs; a default release is one that was promoted, and there is at most one."""
+"""Trainings and their epochs; the default release is the promoted one, at most one."""
 
 import sqlalchemy as sa
 from alembic import op

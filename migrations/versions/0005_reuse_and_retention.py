@@ -1,4 +1,4 @@
-"""What predictions were made from, so that they can be used again; re-runs that keep the old result; retention."""
+"""Fingerprints for reuse, re-runs that keep old results, retention."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,7 @@
-"""Many rows at once, in one statement, by the fastest sound way of each database (docs/decisions/0008)."""
+"""Bulk inserts: many rows in one statement, by the fastest safe way of each database.
+
+docs/decisions/0008 compares the ways.
+"""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -8,7 +11,7 @@ from sqlalchemy.engine import Connection
 
 from models.store.tables import Base
 
-_POSTGRESQL: Final = {
+_POSTGRESQL_TYPES: Final = {
     sa.BigInteger: "int8",
     sa.Boolean: "bool",
     sa.Integer: "int4",
@@ -17,7 +20,7 @@ _POSTGRESQL: Final = {
     sa.String: "text",
     sa.Text: "text",
 }
-"""How the driver is to write our types in COPY's binary format, which converts nothing."""
+"""COPY's binary format converts nothing, so the driver must know the type of each column."""
 
 
 def insert(
@@ -26,15 +29,23 @@ def insert(
     columns: Sequence[str],
     rows: Sequence[tuple[Any, ...]],
 ) -> None:
-    """Inserts rows as plain Python values. A key that is taken is an error, and undoes the transaction."""
-    name, names = table.__tablename__, ", ".join(columns)
-    if connection.dialect.name == "sqlite":
-        places = ", ".join("?" * len(columns))
-        connection.exec_driver_sql(f"INSERT INTO {name} ({names}) VALUES ({places})", list(rows))  # noqa: S608
+    """Inserts rows of plain Python values. A key that exists undoes the transaction."""
+    if not rows:
         return
-    statement = f"COPY {name} ({names}) FROM STDIN (FORMAT BINARY)"
-    raw: Any = connection.connection
-    with raw.cursor() as cursor, cursor.copy(statement) as copy:
-        copy.set_types([_POSTGRESQL[type(table.__table__.c[column].type)] for column in columns])
+    names = ", ".join(columns)
+
+    if connection.dialect.name == "sqlite":
+        placeholders = ", ".join("?" * len(columns))
+        connection.exec_driver_sql(
+            f"INSERT INTO {table.__tablename__} ({names}) VALUES ({placeholders})",  # noqa: S608
+            list(rows),
+        )
+        return
+
+    types = [_POSTGRESQL_TYPES[type(table.__table__.c[column].type)] for column in columns]
+    statement = f"COPY {table.__tablename__} ({names}) FROM STDIN (FORMAT BINARY)"
+    driver_connection: Any = connection.connection
+    with driver_connection.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.set_types(types)
         for row in rows:
             copy.write_row(row)

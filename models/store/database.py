@@ -6,29 +6,31 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from models.errors import DatabaseError, UsageError
-from models.store.tables import REVISION
+from models.store.tables import REVISION, Base
 
 FROZEN_S = 30
-"""A PostgreSQL transaction in which nothing happens for so long is rolled back; ours are idle for milliseconds."""
-BUSY_S = 30.0
-"""So long one waits in SQLite for what another has locked; ours hold it for milliseconds."""
-APPLICATION = "cuemill"
-MIGRATIONS = Path(__file__).parents[2] / "migrations"
-_MIGRATION_LOCK = 0x63_75_65_6D  # An advisory lock's number: "cuem".
+"""PostgreSQL ends a transaction that is idle this long; ours are idle for milliseconds."""
+BUSY_S: Final = 30.0
+"""How long to wait for another program's lock in SQLite; ours hold it for milliseconds."""
+APPLICATION: Final = "cuemill"
+MIGRATIONS: Final = Path(__file__).parents[2] / "migrations"
+_MIGRATION_LOCK: Final = 0x63_75_65_6D
+"""The number of a PostgreSQL advisory lock: "cuem"."""
 
 
 class now_s(FunctionElement[float]):
-    """The database's own clock, in seconds since 1970: every worker reads the same one."""
+    """The database's own clock, in seconds since 1970: all workers read the same one."""
 
     type = sa.Double()
     inherit_cache = True
@@ -44,13 +46,23 @@ def _now_sqlite(element: Any, compiler: Any, **options: Any) -> str:
     return "((julianday('now') - 2440587.5) * 86400.0)"
 
 
+def upsert(connection: Connection, table: type[Base]) -> postgresql.Insert | sqlite.Insert:
+    """An INSERT to which `on_conflict_do_nothing` or `on_conflict_do_update` can be added."""
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table)
+    return postgresql.insert(table)
+
+
 class Database:
-    """The database at a URL. Transactions are `with database.write() as connection:`, short, and never nested."""
+    """The database at a URL.
+
+    A transaction is `with database.write() as connection:`, short, and never nested.
+    """
 
     def __init__(self, url: str) -> None:
         """
         Raises:
-            UsageError: the URL is none of SQLite's or PostgreSQL's.
+            UsageError: not a URL of a SQLite or PostgreSQL database.
         """
         try:
             self.url = make_url(url)
@@ -59,8 +71,8 @@ class Database:
             self._engine = _sqlite(self.url) if self.is_sqlite else _postgresql(self.url)
         except (ArgumentError, NoSuchModuleError) as error:
             raise UsageError(
-                f"CUEMILL_DATABASE_URL can't be used ({error}). Expected postgresql://user:password@host/name or "
-                "sqlite:////absolute/path.db."
+                f"Invalid CUEMILL_DATABASE_URL ({error}). "
+                "Expected postgresql://user:password@host/name or sqlite:////absolute/path.db."
             ) from None
 
     @property
@@ -72,7 +84,7 @@ class Database:
         """A read-only snapshot.
 
         Raises:
-            DatabaseError: the database can't be reached or read; trying again later may help.
+            DatabaseError: the database cannot be reached or read; trying again later may help.
         """
         with self._begin("DEFERRED") as connection:
             yield connection
@@ -82,37 +94,37 @@ class Database:
         """A transaction, committed at the end of the block and rolled back by an exception.
 
         Args:
-            synced: wait until it is on the disk. Else a loss of power may undo it (a crash of PostgreSQL too), if no
-                later one was synced: enough for a claim, which is then as if it had never been made.
+            synced: wait until the commit is on disk. Without it, a power failure (or a crash of
+                PostgreSQL) may undo the transaction, unless a later one was synced. That is enough
+                for a claim: it is then as if never made.
 
         Raises:
-            DatabaseError: the database can't be reached or written; trying again later may help.
+            DatabaseError: the database cannot be reached or written; trying again later may help.
         """
         with self._begin("IMMEDIATE", synced=synced) as connection:
             yield connection
 
     @contextmanager
     def _begin(self, mode: str, *, synced: bool = True) -> Iterator[Connection]:
+        # COPY raises the driver's own errors.
+        driver_error = self._engine.dialect.loaded_dbapi.Error
         try:
             with self._engine.connect() as connection:
                 prepared = connection.execution_options(sqlite_begin=mode, synced=synced)
                 with prepared.begin():
                     yield prepared
-        except (
-            DBAPIError,
-            self._engine.dialect.loaded_dbapi.Error,
-        ) as error:  # The driver's own come from a COPY.
+        except (DBAPIError, driver_error) as error:
             raise DatabaseError(_explain(self.url, error)) from error
 
     def upgrade(self) -> None:
-        """Brings the tables to this program's revision; whoever comes first does it, under a lock.
+        """Brings the tables to this program's revision. Programs that start together take turns.
 
         Raises:
-            DatabaseError: out of reach, or its tables are newer than this program.
+            DatabaseError: it cannot be reached, or its tables are newer than this program.
         """
         if self.revision() == REVISION:
             return
-        from alembic import command  # Slow to import, and needed once in a database's life.
+        from alembic import command  # Slow to import, and rarely needed.
         from alembic.config import Config
 
         config = Config()
@@ -121,25 +133,29 @@ class Database:
             revision = _revision(connection)
             if revision and revision > REVISION:
                 raise DatabaseError(
-                    f"The database's tables are of revision {revision}, this program's of {REVISION}. Upgrade Cuemill."
+                    f"The database's tables have revision {revision}; this program knows "
+                    f"{REVISION}. Upgrade Cuemill."
                 )
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
     def end_frozen(self) -> None:
-        """Ends our connections to PostgreSQL whose program stopped in the midst of a COPY: others wait for its locks.
+        """Releases the locks of programs that froze during a COPY, by ending their connections.
 
-        The server itself ends those that are idle in a transaction, but takes this for work, and waits for more rows.
+        PostgreSQL ends connections that are idle in a transaction by itself, but a COPY that waits
+        for rows counts as active.
 
         Raises:
-            DatabaseError: out of reach.
+            DatabaseError: the database cannot be reached.
         """
         if self.is_sqlite:
             return
         query = sa.text(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
-            "AND usename = current_user AND application_name = :application AND state = 'active' "
-            "AND wait_event = 'ClientRead' AND query_start < clock_timestamp() - make_interval(secs => :frozen_s)"
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND usename = current_user "
+            "AND application_name = :application "
+            "AND state = 'active' AND wait_event = 'ClientRead' "
+            "AND query_start < clock_timestamp() - make_interval(secs => :frozen_s)"
         )
         with self.read() as connection:
             connection.execute(query, {"application": APPLICATION, "frozen_s": FROZEN_S})
@@ -147,12 +163,12 @@ class Database:
     def check_revision(self) -> None:
         """
         Raises:
-            DatabaseError: out of reach, or its tables are not of this program's revision.
+            DatabaseError: it cannot be reached, or its tables have another revision.
         """
-        found = self.revision()
-        if found != REVISION:
+        revision = self.revision()
+        if revision != REVISION:
             raise DatabaseError(
-                f"The database's tables are of revision {found}, this program's of {REVISION}. "
+                f"The database's tables have revision {revision}; this program needs {REVISION}. "
                 "Run `cuemill db upgrade`."
             )
 
@@ -165,9 +181,8 @@ class Database:
     def _migration_lock(self) -> Iterator[None]:
         if not self.is_sqlite:
             with self.write() as connection:
-                connection.execute(
-                    sa.text("SET LOCAL idle_in_transaction_session_timeout = 0")
-                )  # Idle by design.
+                # This transaction is idle on purpose while the migrations run in another one.
+                connection.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = 0"))
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
                 yield
         elif self.url.database:
@@ -184,8 +199,8 @@ class Database:
 def _revision(connection: Connection) -> str | None:
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
-    found: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
-    return found
+    revision: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    return revision
 
 
 def _sqlite(url: URL) -> sa.Engine:
@@ -194,32 +209,35 @@ def _sqlite(url: URL) -> sa.Engine:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DatabaseError(
-                f"The folder of {url.database} can't be made: {error.strerror}."
+                f"The folder of the database {url.database} cannot be created: {error.strerror}."
             ) from error
     engine = sa.create_engine(url, connect_args={"timeout": BUSY_S})
 
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, record: object) -> None:
-        connection.isolation_level = None  # Transactions begin below, where we say how.
+        connection.isolation_level = None  # The driver begins no transactions; `_begin` below does.
         _use_wal(connection)
-        # What is deleted is overwritten: it is about people's faces (docs/decisions/0010).
-        for pragma in ("foreign_keys = ON", "secure_delete = ON"):
-            connection.execute(f"PRAGMA {pragma}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        # Deleted data is overwritten, because it is about people's faces (docs/decisions/0010).
+        connection.execute("PRAGMA secure_delete = ON")
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         options = connection.get_execution_options()
-        connection.exec_driver_sql(
-            f"PRAGMA synchronous = {'FULL' if options.get('synced', True) else 'NORMAL'}"
-        )
-        # A deferred transaction that comes to write may fail at once as busy, whatever the time-out.
+        synchronous = "FULL" if options.get("synced", True) else "NORMAL"
+        connection.exec_driver_sql(f"PRAGMA synchronous = {synchronous}")
+        # A writer begins with IMMEDIATE: a deferred transaction that turns to writing may fail as
+        # busy without waiting.
         connection.exec_driver_sql(f"BEGIN {options.get('sqlite_begin', 'DEFERRED')}")
 
     return engine
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    """Kept in the file, so a new one's first user switches it; and here alone SQLite doesn't wait for others' locks."""
+    """Switches the file to WAL mode, which it keeps.
+
+    For this statement alone, SQLite does not wait for the locks of others.
+    """
     deadline = time.monotonic() + BUSY_S
     while True:
         try:
@@ -233,7 +251,7 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 
 def _postgresql(url: URL) -> sa.Engine:
-    # The server itself ends what a program that is frozen, or cut off, left open: others wait for its locks.
+    # PostgreSQL ends what a frozen or disconnected program left open: others wait for its locks.
     options = f"-c idle_in_transaction_session_timeout={FROZEN_S}s"
     arguments = {"connect_timeout": 5, "options": options, "application_name": APPLICATION}
     engine = sa.create_engine(url, pool_pre_ping=True, connect_args=arguments)
@@ -247,10 +265,13 @@ def _postgresql(url: URL) -> sa.Engine:
 
 
 def _explain(url: URL, error: Exception) -> str:
-    where = url.render_as_string(hide_password=True)
+    database = url.render_as_string(hide_password=True)
     reason = str(getattr(error, "orig", error)).strip().split("\n")[0]
     if "full" in reason or "No space left" in reason:
-        return f"The disk of the database {where} is full ({reason}). Free some space; nothing recorded is lost."
+        return (
+            f"The disk of the database {database} is full ({reason}). "
+            "Free some space; recorded results are safe."
+        )
     if "no such table" in reason or "does not exist" in reason:
-        return f"The database {where} isn't set up ({reason}). Run `cuemill db upgrade`."
-    return f"The database {where} can't be used: {reason}."
+        return f"The database {database} is not set up ({reason}). Run `cuemill db upgrade`."
+    return f"The database {database} cannot be used: {reason}."

@@ -1,96 +1,72 @@
-"""Deletion, by a user or by retention: jobs that ended long enough ago go with all their rows, a few pieces a sweep.
+"""Deletion, by a user or because a job's retention has passed: a job goes with all its rows.
 
-A job says itself how many days it is kept; one that doesn't is kept as long as `CUEMILL_RETENTION_DAYS` says, for ever
-if that is 0. What somebody began to delete and didn't end is gone on with, too.
+The job is hidden first and its rows are deleted in small transactions, so that other programs never
+wait long. The sweep finishes a deletion that was interrupted.
 """
 
 import logging
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from models.errors import NotFoundError
-from models.store import jobs
+from models.store import cancellation
 from models.store.database import Database
-from models.store.states import LIVE, JobStatus
+from models.store.states import LIVE
 from models.store.tables import Batch, Image, Job, Prediction
 
 DELETE_STEP = 5_000
-"""Rows deleted in one transaction, or a few more where the last image has many faces."""
-PIECES = 20
-"""Pieces a sweep deletes at most: what else is swept shouldn't wait long."""
+"""Rows deleted in one transaction, or slightly more if the last image has many faces."""
+STEPS_PER_SWEEP = 20
+"""A limit, so that a sweep's other duties are not delayed."""
 
-_ended_at = sa.func.coalesce(Job.completed_at, Job.cancelled_at, Job.failed_at)
+_ENDED_AT: Final = sa.func.coalesce(Job.completed_at, Job.cancelled_at, Job.failed_at)
 
 _log = logging.getLogger(__name__)
 
 
 def delete(db: Database, job_id: int) -> None:
-    """Removes a job and all its rows. Nobody sees it from the first moment on; its rows go in pieces, so that nobody
-    waits long. A crash in between is gone on with by the sweep, or by deleting again.
+    """Deletes a job and all its rows. If this is interrupted, the next sweep finishes it.
 
     Raises:
         NotFoundError: no such job.
     """
     with db.write() as connection:
-        jobs.end(connection, job_id, status=JobStatus.CANCELLED, cancelled_at=datetime.now(UTC))
+        cancellation.cancel_live(connection, job_id)
         if not hide(connection, Job.id == job_id):
             raise NotFoundError(f"No job {job_id}.")
-    while delete_piece(db, job_id):
+    while delete_step(db, job_id):
         pass
 
 
-def hide(connection: Connection, *which: sa.ColumnElement[bool]) -> bool:
-    """Takes an ended job out of sight, to be deleted; its idempotency key is free again. False when there is none."""
-    values = {
-        "deleted_at": sa.func.coalesce(Job.deleted_at, datetime.now(UTC)),
-        "idempotency_key": None,
-    }
-    return bool(connection.execute(sa.update(Job).where(*which).values(values)).rowcount)
+def delete_due(db: Database, default_days: int) -> int:
+    """Deletes jobs whose retention has passed, and finishes interrupted deletions.
 
-
-def delete_piece(db: Database, job_id: int) -> int:
-    """Deletes some rows of a job that is out of sight, at last its own. Returns how many; 0 when nothing is left."""
-    mine = sa.select(Job.id).where(Job.id == job_id, Job.deleted_at.is_not(None))
-    with db.write() as connection:
-        # Whoever else deletes the same job waits here, or the two could wait for one another's rows.
-        if connection.scalar(mine.with_for_update()) is None:
-            return 0
-        # Predictions before their images: nothing but its image's row says whose a prediction is.
-        for table in (Prediction, Image):
-            numbers = sa.select(table.number).where(table.job_id == job_id).order_by(table.number)
-            last = connection.scalar(numbers.offset(DELETE_STEP - 1).limit(1))
-            piece = sa.delete(table).where(
-                table.job_id == job_id, *([] if last is None else [table.number <= last])
-            )
-            if deleted := connection.execute(piece).rowcount:
-                return deleted
-        some = sa.select(Batch.id).where(Batch.job_id == job_id).limit(DELETE_STEP)
-        return (
-            connection.execute(sa.delete(Batch).where(Batch.id.in_(some))).rowcount
-            or connection.execute(sa.delete(Job).where(Job.id == job_id)).rowcount
-        )
-
-
-def sweep(db: Database, default_days: int) -> int:
-    """Deletes up to `PIECES` pieces of what is due; safe at any time, in any number of processes.
+    Each call deletes a limited number of rows. Safe at any time, in any number of processes.
 
     Args:
-        default_days: of jobs that don't say themselves; 0 = for ever.
+        default_days: the retention of jobs that do not set their own; 0 = forever.
 
-    Returns how many rows were deleted.
+    Returns:
+        How many rows were deleted.
     """
     _hide_expired(db, default_days)
     with db.read() as connection:
-        hidden = connection.scalars(
+        job_ids = connection.scalars(
             sa.select(Job.id).where(Job.deleted_at.is_not(None)).order_by(Job.id)
         ).all()
-    pieces, total = PIECES, 0
-    for job_id in hidden:
+
+    total = 0
+    steps = STEPS_PER_SWEEP
+    for job_id in job_ids:
         rows = 0
-        while pieces and (deleted := delete_piece(db, job_id)):
-            pieces -= 1
+        while steps:
+            deleted = delete_step(db, job_id)
+            if not deleted:
+                break
+            steps -= 1
             rows += deleted
         if rows:
             _log.warning("job=%d rows=%d deleted", job_id, rows)
@@ -98,18 +74,66 @@ def sweep(db: Database, default_days: int) -> int:
     return total
 
 
+def hide(connection: Connection, *conditions: sa.ColumnElement[bool]) -> bool:
+    """Hides an ended job and frees its idempotency key. Returns False if there is no such job."""
+    result = connection.execute(
+        sa.update(Job)
+        .where(*conditions)
+        .values(
+            deleted_at=sa.func.coalesce(Job.deleted_at, datetime.now(UTC)), idempotency_key=None
+        )
+    )
+    return bool(result.rowcount)
+
+
+def delete_step(db: Database, job_id: int) -> int:
+    """Deletes some rows of a hidden job, its own last. Returns how many; 0 if the job is gone."""
+    with db.write() as connection:
+        # Programs that delete the same job take turns here, or they could deadlock on its rows.
+        hidden = sa.select(Job.id).where(Job.id == job_id, Job.deleted_at.is_not(None))
+        if connection.scalar(hidden.with_for_update()) is None:
+            return 0
+
+        # Predictions go before their images: only those say which predictions there are.
+        return (
+            _delete_numbered(connection, Prediction, job_id)
+            or _delete_numbered(connection, Image, job_id)
+            or _delete_batches(connection, job_id)
+            or connection.execute(sa.delete(Job).where(Job.id == job_id)).rowcount
+        )
+
+
+def _delete_numbered(
+    connection: Connection, table: type[Prediction] | type[Image], job_id: int
+) -> int:
+    numbers = sa.select(table.number).where(table.job_id == job_id).order_by(table.number)
+    last = connection.scalar(numbers.offset(DELETE_STEP - 1).limit(1))
+
+    step = sa.delete(table).where(table.job_id == job_id)
+    if last is not None:
+        step = step.where(table.number <= last)
+    return connection.execute(step).rowcount
+
+
+def _delete_batches(connection: Connection, job_id: int) -> int:
+    step = sa.select(Batch.id).where(Batch.job_id == job_id).limit(DELETE_STEP)
+    return connection.execute(sa.delete(Batch).where(Batch.id.in_(step))).rowcount
+
+
 def _hide_expired(db: Database, default_days: int) -> None:
-    days = sa.func.coalesce(Job.retention_days, default_days)
     ended = [Job.status.not_in(LIVE), Job.deleted_at.is_(None)]
+    days = sa.func.coalesce(Job.retention_days, default_days)
     now = datetime.now(UTC)
     with db.read() as connection:
-        old = connection.execute(
-            sa.select(Job.id, _ended_at.label("ended_at"), days.label("days")).where(
-                *ended, days > 0, _ended_at < now - timedelta(days=1)
+        candidates = connection.execute(
+            sa.select(Job.id, _ENDED_AT.label("ended_at"), days.label("days")).where(
+                *ended, days > 0, now - timedelta(days=1) > _ENDED_AT
             )
         ).all()
-    for job in old:
-        moment = now - timedelta(days=job.days)
-        if job.ended_at < moment:
-            with db.write() as connection:  # Unless it was retried since.
-                hide(connection, Job.id == job.id, *ended, _ended_at < moment)
+
+    for job in candidates:
+        limit = now - timedelta(days=job.days)
+        if job.ended_at < limit:
+            with db.write() as connection:
+                # The conditions are checked again: the job may have been retried since.
+                hide(connection, Job.id == job.id, *ended, limit > _ENDED_AT)

@@ -1,8 +1,10 @@
-"""Jobs: submitted, seen, completed, cancelled, failed. Each move of a job's state is one guarded statement."""
+"""Jobs: submitted, read, ended, reopened. Each change of a job's status is one guarded UPDATE.
+
+`cancellation.py` ends a job together with its batches.
+"""
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,12 +12,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from models.errors import CuemillError, IdempotencyError, NotFoundError
+from models.errors import IdempotencyError, NotFoundError
 from models.store.database import Database
-from models.store.states import LIVE, BatchState, JobStatus
-from models.store.tables import Batch, Job, ModelRelease
-
-_ENDED = Job.classified + Job.no_face + Job.unreadable + Job.failed + Job.cancelled
+from models.store.states import LIVE, JobStatus
+from models.store.tables import Job, ModelRelease
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,12 @@ class Counts:
 
 @dataclass(frozen=True)
 class JobView:
-    """A job as users see it. `total` still grows while `scanned_at` is None.
+    """A job as users see it.
 
-    `reused` of the classified have their prediction from an earlier job.
+    Args:
+        counts: `total` grows while `scanned_at` is None.
+        reused: how many of the classified images have the prediction of an earlier job.
+        retention_days: None = as CUEMILL_RETENTION_DAYS says.
     """
 
     id: int
@@ -61,13 +64,19 @@ class JobView:
         return self.completed_at or self.cancelled_at or self.failed_at
 
     def expires_at(self, default_days: int) -> datetime | None:
-        """When it is deleted, once it has ended; `default_days` is for jobs that don't say themselves, 0 = never."""
+        """When the job will be deleted; None if it has not ended, or is kept forever.
+
+        Args:
+            default_days: for a job without its own `retention_days`; 0 = forever.
+        """
         days = default_days if self.retention_days is None else self.retention_days
-        return self.ended_at + timedelta(days=days) if self.ended_at and days else None
+        if self.ended_at is None or days == 0:
+            return None
+        return self.ended_at + timedelta(days=days)
 
     @property
     def images_per_second(self) -> float | None:
-        """Over the whole run so far; None before the first image has ended."""
+        """The rate since the job started; None before the first result."""
         done = self.counts.total - self.counts.pending - self.counts.cancelled
         if self.running_at is None or not done:
             return None
@@ -76,30 +85,11 @@ class JobView:
 
     @property
     def eta_seconds(self) -> float | None:
-        """Seconds to go at that rate; None when unknown: not running, or images are still being looked for."""
+        """Seconds left at that rate; None if the job is not running or not fully listed."""
         rate = self.images_per_second
         if self.status is not JobStatus.RUNNING or self.scanned_at is None or not rate:
             return None
         return self.counts.pending / rate
-
-    def to_dict(self, default_days: int) -> dict[str, Any]:
-        """As the API and `--json` give it: moments in ISO 8601, seconds and images per second rounded.
-
-        Args:
-            default_days: as for `expires_at`.
-        """
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        values["expires_at"] = self.expires_at(default_days)
-        rate, eta = self.images_per_second, self.eta_seconds
-        return {
-            **{
-                name: value.isoformat() if isinstance(value, datetime) else value
-                for name, value in values.items()
-            },
-            "counts": asdict(self.counts),
-            "images_per_second": None if rate is None else round(rate, 1),
-            "eta_seconds": None if eta is None else round(eta, 1),
-        }
 
 
 @dataclass(frozen=True)
@@ -107,10 +97,13 @@ class Submission:
     """What a user asks for.
 
     Args:
-        fresh: classify every image, also those whose prediction an earlier job has.
-        trust_mtime: take files whose size and time are those of the folder's last job as the same, unread.
-        retention_days: how long the job is kept after its end, 0 = for ever; None = as the setting says.
-        model: the release as it was asked for; None = the default, whichever it was at the time.
+        metadata: kept with the job, for the user's own purposes.
+        fresh: classify every image, even if an earlier job has its prediction.
+        trust_mtime: treat files whose size and time are those of the folder's last job as
+            unchanged, without reading.
+        retention_days: how long to keep the job after it has ended; 0 = forever, None = as
+            CUEMILL_RETENTION_DAYS says.
+        model: the release as the user named it; None = the default at the time.
     """
 
     folder: str
@@ -126,37 +119,34 @@ class Submission:
 
     @property
     def sha256(self) -> str:
-        """Of what is asked, so that a key used again for something else is found."""
-        ours = ("model_release_id", "batch_size")
-        asked = {name: value for name, value in asdict(self).items() if name not in ours}
-        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+        """A digest of the request, to detect an idempotency key that is used for another one."""
+        request = asdict(self)
+        # Settings and promotions may change these between two identical requests.
+        del request["model_release_id"], request["batch_size"]
+        return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
 
 
 def submit(db: Database, submission: Submission) -> tuple[JobView, bool]:
-    """A queued job, and whether it is new: the same idempotency key and request give the same job.
+    """Queues a job. The same idempotency key with the same request returns the same job.
+
+    Returns:
+        The job, and whether it is new.
 
     Raises:
         IdempotencyError: the key was used for another request.
     """
+    key = submission.idempotency_key
     with db.write() as connection:
-        key = submission.idempotency_key
         if key is not None:
-            if (
-                not db.is_sqlite
-            ):  # Two requests with one key at once: the second waits for the first to commit.
-                connection.execute(
-                    sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(key, 0)))
-                )
-            same = connection.execute(
-                sa.select(Job.id, Job.request_sha256).where(Job.idempotency_key == key)
-            ).first()
-            if same is not None:
-                if same.request_sha256 != submission.sha256:
+            earlier = _find_by_key(db, connection, key)
+            if earlier is not None:
+                if earlier.request_sha256 != submission.sha256:
                     raise IdempotencyError(
-                        f"The idempotency key {key!r} was used for another request; take a new one."
+                        f"The idempotency key {key!r} was used for another request. Use a new key."
                     )
-                return view(connection, same.id), False
-        made = connection.execute(
+                return view(connection, earlier.id), False
+
+        job_id = connection.execute(
             sa.insert(Job)
             .values(
                 folder=submission.folder,
@@ -173,8 +163,18 @@ def submit(db: Database, submission: Submission) -> tuple[JobView, bool]:
                 queued_at=datetime.now(UTC),
             )
             .returning(Job.id)
-        )
-        return view(connection, made.scalar_one()), True
+        ).scalar_one()
+        return view(connection, job_id), True
+
+
+def _find_by_key(db: Database, connection: Connection, key: str) -> Row[int, str | None] | None:
+    if not db.is_sqlite:
+        # Of two requests with one key at the same moment, the second waits for the first.
+        lock = sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(key, 0))
+        connection.execute(sa.select(lock))
+    return connection.execute(
+        sa.select(Job.id, Job.request_sha256).where(Job.idempotency_key == key)
+    ).one_or_none()
 
 
 def get(db: Database, job_id: int) -> JobView:
@@ -186,27 +186,29 @@ def get(db: Database, job_id: int) -> JobView:
         return view(connection, job_id)
 
 
-def newest(
+def list_newest(
     db: Database, *, status: JobStatus | None = None, limit: int = 50, before: int | None = None
 ) -> list[JobView]:
-    """Jobs, newest first, older than `before`."""
+    """Jobs, newest first.
+
+    Args:
+        before: only jobs with a smaller id.
+    """
     query = _select().order_by(Job.id.desc()).limit(limit)
     if status is not None:
         query = query.where(Job.status == status)
     if before is not None:
         query = query.where(Job.id < before)
+
     with db.read() as connection:
         return [_from_row(row) for row in connection.execute(query)]
 
 
 def find_live(db: Database, submission: Submission) -> JobView | None:
-    """The newest job for the same folder and model that hasn't ended, to go on with.
+    """The newest unfinished job for the same folder and model, for `classify` to resume.
 
-    One that takes less on trust than is asked for will do, one that takes more won't.
+    It must not reuse more than the submission allows; it may reuse less.
     """
-    strict = ([Job.fresh] if submission.fresh else []) + (
-        [] if submission.trust_mtime else [~Job.trust_mtime]
-    )
     query = (
         _select()
         .where(
@@ -214,147 +216,130 @@ def find_live(db: Database, submission: Submission) -> JobView | None:
             Job.recursive == submission.recursive,
             Job.model_release_id == submission.model_release_id,
             Job.status.in_(LIVE),
-            *strict,
         )
         .order_by(Job.id.desc())
         .limit(1)
     )
+    if submission.fresh:
+        query = query.where(Job.fresh)
+    if not submission.trust_mtime:
+        query = query.where(~Job.trust_mtime)
+
     with db.read() as connection:
-        row = connection.execute(query).first()
+        row = connection.execute(query).one_or_none()
     return _from_row(row) if row else None
 
 
 @dataclass(frozen=True)
 class Totals:
-    """Over all jobs: how many by status, and their images by outcome (`pending` among them)."""
+    """All jobs by status, and their images by outcome, `pending` and `cancelled` included."""
 
     jobs: dict[str, int]
     images: dict[str, int]
 
 
 def totals(db: Database) -> Totals:
-    """Sums of the counts that jobs keep."""
-    outcomes = ("classified", "no_face", "unreadable", "failed", "cancelled")
-    sums = [sa.func.coalesce(sa.func.sum(getattr(Job, name)), 0).label(name) for name in outcomes]
-    pending = sa.func.coalesce(sa.func.sum(Job.total - _ENDED), 0).label("pending")
-    seen = Job.deleted_at.is_(None)
+    """Counts over all jobs, as the metrics show them."""
+    visible = Job.deleted_at.is_(None)
+    by_status = sa.select(Job.status, sa.func.count()).where(visible).group_by(Job.status)
+    columns = {
+        "classified": Job.classified,
+        "no_face": Job.no_face,
+        "unreadable": Job.unreadable,
+        "failed": Job.failed,
+        "cancelled": Job.cancelled,
+        "pending": Job.pending,
+    }
+    sums = [
+        sa.func.coalesce(sa.func.sum(column), 0).label(name) for name, column in columns.items()
+    ]
+
     with db.read() as connection:
-        counted = sa.select(Job.status, sa.func.count()).where(seen).group_by(Job.status)
-        by_status = dict(connection.execute(counted).all())
-        images = connection.execute(sa.select(*sums, pending).where(seen)).one()._mapping
+        jobs = dict(connection.execute(by_status).all())
+        images = connection.execute(sa.select(*sums).where(visible)).one()._mapping
     return Totals(
-        {s.value: by_status.get(s, 0) for s in JobStatus},
-        {name: int(n) for name, n in images.items()},
+        {status.value: jobs.get(status, 0) for status in JobStatus},
+        {name: int(number) for name, number in images.items()},
     )
-
-
-def cancel(db: Database, job_id: int) -> JobView:
-    """Ends a job at once: what is finished stays, what is not counts as cancelled. On an ended job it does nothing."""
-    with db.write() as connection:
-        end(connection, job_id, status=JobStatus.CANCELLED, cancelled_at=datetime.now(UTC))
-        return view(connection, job_id)
-
-
-def fail(db: Database, job_id: int, error: CuemillError) -> bool:
-    """Ends a job that can't run; what is finished stays, what is not counts as cancelled. False on an ended job."""
-    why = {"error_code": error.code, "error_message": str(error)}
-    with db.write() as connection:
-        return end(connection, job_id, status=JobStatus.FAILED, failed_at=datetime.now(UTC), **why)
 
 
 def end(connection: Connection, job_id: int, **values: Any) -> bool:
-    """Ends a live job early: what it has left over counts as cancelled. False on an ended one."""
-    moved = connection.execute(
-        sa.update(Job).where(Job.id == job_id, Job.status.in_(LIVE)).values(values)
+    """Ends a live job with these values. Returns False if it has ended already."""
+    result = connection.execute(
+        sa.update(Job).where(Job.id == job_id, Job.status.in_(LIVE)).values(**values)
     )
-    if not moved.rowcount:
-        return False
-    keep_old_results(connection, job_id)
-    connection.execute(
-        sa.update(Job).where(Job.id == job_id).values(cancelled=Job.cancelled + Job.total - _ENDED)
-    )
-    connection.execute(
-        sa.update(Batch).where(*_unfinished(job_id)).values(state=BatchState.CANCELLED)
-    )
-    return True
-
-
-def _unfinished(job_id: int) -> tuple[sa.ColumnElement[bool], ...]:
-    return (Batch.job_id == job_id, Batch.state.in_((BatchState.QUEUED, BatchState.RUNNING)))
-
-
-def keep_old_results(connection: Connection, job_id: int) -> None:
-    """Ends what is unfinished of a re-run: the results that it was to replace count again."""
-    unfinished = (*_unfinished(job_id), Batch.rerun)
-    kept = connection.execute(
-        sa.select(sa.func.coalesce(sa.func.sum(Batch.size), 0)).where(*unfinished)
-    ).scalar_one()
-    if kept:
-        connection.execute(
-            sa.update(Job).where(Job.id == job_id).values(classified=Job.classified + kept)
-        )
-        done = {"state": BatchState.DONE, "items": None, "lease_until": None}
-        connection.execute(sa.update(Batch).where(*unfinished).values(done))
-
-
-def add_batch(
-    connection: Connection,
-    job_id: int,
-    items: list[tuple[int, str]],
-    attempt: int = 0,
-    rerun: bool = False,
-) -> None:
-    """A queued batch of (number, path)."""
-    add_batches(connection, job_id, [items], attempt, rerun)
-
-
-def add_batches(
-    connection: Connection,
-    job_id: int,
-    batches: Sequence[list[tuple[int, str]]],
-    attempt: int = 0,
-    rerun: bool = False,
-) -> None:
-    """Queued batches of (number, path), in one statement."""
-    new = {"job_id": job_id, "state": BatchState.QUEUED, "attempt": attempt, "rerun": rerun}
-    if batches:
-        connection.execute(
-            sa.insert(Batch), [{**new, "size": len(items), "items": items} for items in batches]
-        )
+    return bool(result.rowcount)
 
 
 def complete_if_ended(connection: Connection, job_id: int) -> None:
-    """Completes a job when its folder has been listed and every image found has ended."""
+    """Completes a job once its folder is listed and no image is pending."""
     connection.execute(
         sa.update(Job)
         .where(
             Job.id == job_id,
             Job.status == JobStatus.RUNNING,
             Job.scanned_at.is_not(None),
-            Job.total == _ENDED,
+            Job.pending == 0,
         )
         .values(status=JobStatus.COMPLETED, completed_at=datetime.now(UTC))
     )
 
 
-def _select() -> sa.Select[*tuple[Any, ...]]:
-    return (
-        sa.select(Job, ModelRelease.name.label("model"))
-        .join(ModelRelease)
-        .where(Job.deleted_at.is_(None))
+def reopen(connection: Connection, job: JobView) -> None:
+    """Makes an ended job live again: running, or queued if its folder is not fully listed."""
+    is_scanned = job.scanned_at is not None
+    connection.execute(
+        sa.update(Job)
+        .where(Job.id == job.id)
+        .values(
+            status=JobStatus.RUNNING if is_scanned else JobStatus.QUEUED,
+            running_at=datetime.now(UTC) if is_scanned else None,
+            completed_at=None,
+            cancelled_at=None,
+            failed_at=None,
+            error_code=None,
+            error_message=None,
+            scan_lease_until=None,
+            scan_hinted_at=None,
+        )
     )
 
 
-def view(connection: Connection, job_id: int, lock: bool = False) -> JobView:
+def view(connection: Connection, job_id: int, *, lock: bool = False) -> JobView:
+    """
+    Args:
+        lock: keep other transactions from changing the job until this one ends.
+
+    Raises:
+        NotFoundError: no such job.
+    """
     query = _select().where(Job.id == job_id)
-    row = connection.execute(query.with_for_update(of=Job) if lock else query).one_or_none()
+    if lock:
+        query = query.with_for_update(of=Job)
+    row = connection.execute(query).one_or_none()
     if row is None:
         raise NotFoundError(f"No job {job_id}.")
     return _from_row(row)
 
 
+def _select() -> sa.Select[*tuple[Any, ...]]:
+    return (
+        sa.select(Job, Job.pending.label("pending"), ModelRelease.name.label("model"))
+        .join(ModelRelease)
+        .where(Job.deleted_at.is_(None))
+    )
+
+
 def _from_row(row: Row[Any]) -> JobView:
-    ended = row.classified + row.no_face + row.unreadable + row.failed + row.cancelled
+    counts = Counts(
+        total=row.total,
+        pending=row.pending,
+        classified=row.classified,
+        no_face=row.no_face,
+        unreadable=row.unreadable,
+        failed=row.failed,
+        cancelled=row.cancelled,
+    )
     return JobView(
         id=row.id,
         folder=row.folder,
@@ -363,15 +348,7 @@ def _from_row(row: Row[Any]) -> JobView:
         model_release_id=row.model_release_id,
         metadata=row.metadata,
         status=JobStatus(row.status),
-        counts=Counts(
-            row.total,
-            row.total - ended,
-            row.classified,
-            row.no_face,
-            row.unreadable,
-            row.failed,
-            row.cancelled,
-        ),
+        counts=counts,
         reused=row.reused,
         retention_days=row.retention_days,
         error={"code": row.error_code, "message": row.error_message} if row.error_code else None,

@@ -1,30 +1,34 @@
-"""Model releases in SQL: which pickles jobs were run with, and which of them new jobs use.
+"""Model releases: the pickles that jobs were run with, and the one that new jobs use.
 
-New jobs use the release that was promoted; while none was, the pickle that `CUEMILL_MODEL` names. A job keeps the
-release it was submitted with.
+New jobs use the promoted release; before any promotion, the pickle that CUEMILL_MODEL names. A job
+keeps the release it was submitted with.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Row
 
 from models.errors import NotFoundError, PickleMissingError
 from models.release.files import load_release, recorded_digest
-from models.store.database import Database
+from models.store.database import Database, upsert
 from models.store.tables import ModelRelease
 
 UNCERTAIN_BELOW: Final = "uncertain_below"
-"""The figure, of a release's calibration, below which a score is called uncertain; kept with the release's metrics."""
+"""An entry of a release's calibration, kept with its metrics: scores below it are uncertain."""
 
 
 @dataclass(frozen=True)
 class ReleaseRow:
-    """A row of `model_releases`; `path` is where it was registered from, on the host that did."""
+    """A row of `model_releases`.
+
+    Args:
+        path: where the pickle was registered, on the host that registered it.
+        is_default: whether new jobs use it.
+    """
 
     id: int
     sha256: str
@@ -36,34 +40,98 @@ class ReleaseRow:
     is_default: bool
     created_at: datetime
 
-    def to_dict(self) -> dict[str, Any]:
-        """As the API and `--json` give it."""
-        return {**asdict(self), "created_at": self.created_at.isoformat()}
-
 
 def resolve(db: Database, model: str | None, default: Path) -> int:
-    """The id of the release that a job is to use.
+    """The id of the release that a local user asks for.
 
     Args:
         model: a pickle's path, a release's name or the beginning of its digest; None = the default.
-        default: the path of the pickle that is the default while none was promoted.
+        default: the pickle that new jobs use before any promotion.
 
     Raises:
-        PickleError: the pickle can't be used.
+        PickleError: the pickle cannot be used.
         NotFoundError: neither a file nor a known release.
     """
-    if model is None:
-        return _promoted(db) or register(db, default)
-    return register(db, Path(model)) if Path(model).is_file() else find(db, model)
+    if model is not None and Path(model).is_file():
+        return register(db, Path(model))
+    return resolve_name(db, model, default)
 
 
-def choose(db: Database, name: str | None, default: Path) -> int:
-    """Like `resolve`, for requests from outside: a name never is a path.
+def resolve_name(db: Database, name: str | None, default: Path) -> int:
+    """The id of the release that a remote user asks for.
+
+    Like `resolve`, but a name is never read as a path.
+
+    Raises:
+        PickleError: the default pickle cannot be used.
+        NotFoundError: no known release.
+    """
+    if name is not None:
+        return find(db, name)
+    with db.read() as connection:
+        promoted = connection.scalar(sa.select(ModelRelease.id).where(ModelRelease.is_default))
+    return register(db, default) if promoted is None else promoted
+
+
+def find(db: Database, name: str) -> int:
+    """The id of the newest release with this name, or whose digest begins with it.
 
     Raises:
         NotFoundError: no known release.
     """
-    return resolve(db, None, default) if name is None else find(db, name)
+    query = (
+        sa.select(ModelRelease.id)
+        .where(
+            sa.or_(ModelRelease.name == name, ModelRelease.sha256.startswith(name, autoescape=True))
+        )
+        .order_by(ModelRelease.id.desc())
+        .limit(1)
+    )
+    with db.read() as connection:
+        release_id = connection.scalar(query)
+    if release_id is None:
+        raise NotFoundError(
+            f"{name!r} is neither a file nor a known release. "
+            "`cuemill models list` shows the known releases."
+        )
+    return release_id
+
+
+def register(db: Database, path: Path) -> int:
+    """The id of a pickle's release. A pickle whose digest is new is checked in full and gets a row.
+
+    Raises:
+        PickleError: the pickle cannot be used.
+    """
+    sha256 = recorded_digest(path)
+    known = sa.select(ModelRelease.id).where(ModelRelease.sha256 == sha256)
+    with db.read() as connection:
+        release_id = connection.scalar(known)
+    if release_id is not None:
+        return release_id
+
+    release = load_release(path, sha256)
+    metrics = dict(release.metrics)
+    if UNCERTAIN_BELOW in release.calibration:
+        metrics[UNCERTAIN_BELOW] = release.calibration[UNCERTAIN_BELOW]
+
+    with db.write() as connection:
+        # Another program may register the same pickle at the same moment.
+        connection.execute(
+            upsert(connection, ModelRelease)
+            .values(
+                sha256=sha256,
+                name=release.name,
+                path=str(path.resolve()),
+                labels=list(release.labels),
+                trained_labels=list(release.trained_labels),
+                metrics=metrics,
+                is_default=False,
+                created_at=datetime.now(UTC),
+            )
+            .on_conflict_do_nothing()
+        )
+        return connection.execute(known).scalar_one()
 
 
 def promote(db: Database, release_id: int) -> ReleaseRow:
@@ -73,17 +141,13 @@ def promote(db: Database, release_id: int) -> ReleaseRow:
         NotFoundError: no such release.
     """
     with db.write() as connection:
-        if (
-            not db.is_sqlite
-        ):  # Two promotions at once: the second waits, or both would find no default to end.
-            connection.execute(
-                sa.select(ModelRelease.id).order_by(ModelRelease.id).with_for_update()
-            )
-        if (
-            connection.scalar(sa.select(ModelRelease.id).where(ModelRelease.id == release_id))
-            is None
-        ):
+        # Of two promotions at the same moment, the second waits; both may have found no default.
+        known = connection.scalars(
+            sa.select(ModelRelease.id).order_by(ModelRelease.id).with_for_update()
+        ).all()
+        if release_id not in known:
             raise NotFoundError(f"No model release {release_id}.")
+
         connection.execute(
             sa.update(ModelRelease).where(ModelRelease.is_default).values(is_default=False)
         )
@@ -91,46 +155,6 @@ def promote(db: Database, release_id: int) -> ReleaseRow:
             sa.update(ModelRelease).where(ModelRelease.id == release_id).values(is_default=True)
         )
     return get(db, release_id)
-
-
-def _promoted(db: Database) -> int | None:
-    with db.read() as connection:
-        found = connection.scalar(sa.select(ModelRelease.id).where(ModelRelease.is_default))
-    return None if found is None else int(found)
-
-
-def register(db: Database, path: Path) -> int:
-    """The id of the row of a pickle's release, made after a full check if its digest has none yet.
-
-    Raises:
-        PickleError: the pickle can't be used.
-    """
-    sha256 = recorded_digest(path)
-    known = sa.select(ModelRelease.id).where(ModelRelease.sha256 == sha256)
-    with db.read() as connection:
-        if (release_id := connection.scalar(known)) is not None:
-            return int(release_id)
-    release = load_release(path, sha256)
-    threshold = {
-        name: value for name, value in release.calibration.items() if name == UNCERTAIN_BELOW
-    }
-    with db.write() as connection:
-        insert = sqlite.insert if db.is_sqlite else postgresql.insert
-        connection.execute(
-            insert(ModelRelease)
-            .values(
-                sha256=sha256,
-                name=release.name,
-                path=str(path.resolve()),
-                labels=list(release.labels),
-                trained_labels=list(release.trained_labels),
-                metrics={**release.metrics, **threshold},
-                is_default=False,
-                created_at=datetime.now(UTC),
-            )
-            .on_conflict_do_nothing()
-        )
-        return int(connection.execute(known).scalar_one())
 
 
 def get(db: Database, release_id: int) -> ReleaseRow:
@@ -147,73 +171,45 @@ def get(db: Database, release_id: int) -> ReleaseRow:
     return _from_row(row)
 
 
-def every(db: Database, default: Path) -> list[ReleaseRow]:
-    """All releases, oldest first; `is_default` says which one new jobs use.
+def list_all(db: Database, default: Path) -> list[ReleaseRow]:
+    """All releases, oldest first.
 
     Args:
         default: as in `resolve`.
     """
     with db.read() as connection:
-        rows = [
-            _from_row(row)
-            for row in connection.execute(sa.select(ModelRelease).order_by(ModelRelease.id))
-        ]
-    if any(row.is_default for row in rows):
-        return rows
+        rows = connection.execute(sa.select(ModelRelease).order_by(ModelRelease.id)).all()
+    releases = [_from_row(row) for row in rows]
+    if any(release.is_default for release in releases):
+        return releases
+
     try:
         sha256 = recorded_digest(default)
     except PickleMissingError:
-        return rows
-    return [replace(row, is_default=row.sha256 == sha256) for row in rows]
+        return releases
+    return [replace(release, is_default=release.sha256 == sha256) for release in releases]
 
 
-def find(db: Database, name: str) -> int:
-    """The id of the newest release with this name, or whose digest begins so.
-
-    Raises:
-        NotFoundError: none has.
-    """
-    query = (
-        sa.select(ModelRelease.id)
-        .where(
-            sa.or_(ModelRelease.name == name, ModelRelease.sha256.startswith(name, autoescape=True))
-        )
-        .order_by(ModelRelease.id.desc())
-        .limit(1)
-    )
-    with db.read() as connection:
-        found = connection.scalar(query)
-    if found is None:
-        raise NotFoundError(
-            f"{name!r} is neither a file nor a known release; `cuemill models list` shows the known."
-        )
-    return int(found)
-
-
-def locate(row: ReleaseRow, *candidates: Path) -> Path:
-    """The file on this host that holds a release: where it was registered, or one of the candidates.
+def locate(release: ReleaseRow, *candidates: Path) -> Path:
+    """Finds a release on this host: where it was registered, or among the candidates.
 
     Raises:
         PickleMissingError: none of them has the release's digest.
     """
-    for path in (Path(row.path), *candidates):
+    for path in (Path(release.path), *candidates):
         try:
-            if recorded_digest(path) == row.sha256:
+            if recorded_digest(path) == release.sha256:
                 return path
         except PickleMissingError:
             continue
     raise PickleMissingError(
-        f"The model {row.name} ({row.sha256[:12]}...) isn't on this host: neither at {row.path} nor where "
-        "CUEMILL_MODEL points. Copy the pickle and its .sha256 file here."
+        f"The model {release.name} ({release.sha256[:12]}...) is not on this host: neither at "
+        f"{release.path} nor where CUEMILL_MODEL points. Copy the pickle and its .sha256 file here."
     )
 
 
 def _from_row(row: Row[Any]) -> ReleaseRow:
     values = dict(row._mapping)
-    return ReleaseRow(
-        **{
-            **values,
-            "labels": tuple(values["labels"]),
-            "trained_labels": tuple(values["trained_labels"]),
-        }
-    )
+    values["labels"] = tuple(row.labels)
+    values["trained_labels"] = tuple(row.trained_labels)
+    return ReleaseRow(**values)

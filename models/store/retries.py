@@ -1,29 +1,34 @@
-"""Retry, which only a user asks for: images of a job are queued again, and an ended job goes on."""
+"""Retries: a user has images of a job queued again, and the job is reopened if it has ended."""
 
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from models.store import jobs
+from models.store import batches, jobs
+from models.store.batches import Item
 from models.store.database import Database
 from models.store.jobs import JobView
-from models.store.states import BatchState, JobStatus, Outcome
+from models.store.states import BatchState, Outcome
 from models.store.tables import Batch, Image, Job, Prediction
 
-RERUN_STEP = 10_000
+RERUN_STEP: Final = 10_000
 
 
 def retry(
     db: Database, job_id: int, codes: tuple[str, ...] = (), present_release: int | None = None
 ) -> tuple[JobView, int]:
-    """Queues again the images that failed, were unreadable, or were left when the job ended early; no others.
+    """Queues images again: by default, those that failed, were unreadable, or were cancelled.
+
+    With `present_release`, the job moves to that release and the images that another release
+    predicted are queued instead. Each keeps its old result until it has a new one, and for good if
+    the job ends first or the image can no longer be read.
 
     Args:
-        codes: only images with one of these error codes.
-        present_release: the job goes over to this release, and the images whose prediction is by another are queued
-            again; those of `codes` too, but nothing else. Each keeps its old result until it has a new one: if the job
-            is cancelled or fails before, or the image can't be read any more, the old one stays.
+        codes: queue only the failed and unreadable images with one of these error codes; with
+            `present_release`, in addition to the images above.
+        present_release: the release that new jobs use.
 
     Returns:
         The job, and how many images are queued again.
@@ -32,45 +37,46 @@ def retry(
         NotFoundError: no such job.
     """
     with db.write() as connection:
-        job = jobs.view(connection, job_id, lock=not db.is_sqlite)
+        job = jobs.view(connection, job_id, lock=True)
+
         count = 0
         if present_release is not None:
             count += _queue_stale(connection, job, present_release)
         if codes or present_release is None:
-            count += _queue_bad(connection, job, codes)
+            count += _queue_failed(connection, job, codes)
         if not codes and present_release is None:
-            count += _queue_left(connection, job)
+            count += _queue_cancelled(connection, job)
+
         if job.status.ended and (count or job.scanned_at is None):
-            _reopen(connection, job)
+            jobs.reopen(connection, job)
         return jobs.view(connection, job_id), count
 
 
-def _queue_bad(connection: Connection, job: JobView, codes: tuple[str, ...]) -> int:
-    """Queues again what failed or was unreadable; its rows go."""
+def _queue_failed(connection: Connection, job: JobView, codes: tuple[str, ...]) -> int:
+    """Queues the images that failed or were unreadable, and deletes their rows."""
     chosen = [Image.job_id == job.id, Image.outcome.in_((Outcome.FAILED, Outcome.UNREADABLE))]
     if codes:
         chosen.append(Image.error_code.in_(codes))
     images = connection.execute(
         sa.select(Image.number, Image.path, Image.outcome).where(*chosen).order_by(Image.number)
     ).all()
+
     connection.execute(sa.delete(Image).where(*chosen))
-    _add_items(connection, job.id, [(row.number, row.path) for row in images])
-    failed = sum(row.outcome == Outcome.FAILED for row in images)
+    _add_batches(connection, job.id, [(image.number, image.path) for image in images])
+
+    failed = sum(image.outcome == Outcome.FAILED for image in images)
+    unreadable = len(images) - failed
     connection.execute(
         sa.update(Job)
         .where(Job.id == job.id)
-        .values(failed=Job.failed - failed, unreadable=Job.unreadable - (len(images) - failed))
+        .values(failed=Job.failed - failed, unreadable=Job.unreadable - unreadable)
     )
     return len(images)
 
 
-def _queue_left(connection: Connection, job: JobView) -> int:
-    """Queues again the batches that were left when the job ended early."""
-    connection.execute(
-        sa.update(Batch)
-        .where(Batch.job_id == job.id, Batch.state == BatchState.CANCELLED)
-        .values(state=BatchState.QUEUED, hinted_at=None)
-    )
+def _queue_cancelled(connection: Connection, job: JobView) -> int:
+    """Queues the batches that were cancelled when the job ended early."""
+    batches.requeue(connection, Batch.job_id == job.id, Batch.state == BatchState.CANCELLED)
     connection.execute(
         sa.update(Job)
         .where(Job.id == job.id)
@@ -80,38 +86,28 @@ def _queue_left(connection: Connection, job: JobView) -> int:
 
 
 def _queue_stale(connection: Connection, job: JobView, release_id: int) -> int:
-    """Moves a job to a release, and queues again the images whose prediction is by another; their rows stay."""
-    jobs.keep_old_results(
-        connection, job.id
-    )  # A re-run that is still going on is begun anew: it is found again below.
+    """Moves a job to a release and queues images that another one predicted; their rows stay."""
+    # An unfinished re-run starts over: its images are found again below.
+    batches.end_rerun(connection, job.id)
+
     if job.model_release_id != release_id:
         connection.execute(
             sa.update(Job).where(Job.id == job.id).values(model_release_id=release_id)
         )
-        # What is in hand is by the old release: whoever has it loses it.
-        running = sa.update(Batch).where(Batch.job_id == job.id, Batch.state == BatchState.RUNNING)
-        connection.execute(
-            running.values(state=BatchState.QUEUED, lease_until=None, hinted_at=None)
-        )
-    mine = Image.job_id == job.id
-    stale = sa.exists().where(
+        # Workers are classifying these with the old release.
+        batches.requeue(connection, Batch.job_id == job.id, Batch.state == BatchState.RUNNING)
+
+    is_stale = sa.exists().where(
         Prediction.job_id == Image.job_id,
         Prediction.number == Image.number,
         Prediction.model_release_id != release_id,
     )
-    page = (
-        sa.select(Image.number, Image.path)
-        .where(mine, stale)
-        .order_by(Image.number)
-        .limit(RERUN_STEP)
-    )
-    count, after = 0, -1
-    while found := connection.execute(page.where(Image.number > after)).all():
-        _add_items(connection, job.id, [(row.number, row.path) for row in found], rerun=True)
-        count, after = count + len(found), found[-1].number
-    # Their mark falls now, or it would have to be known which of them come back if the re-run is cancelled.
+    count = _queue_for_rerun(connection, job.id, is_stale)
+
+    # These images lose their `reused` mark now: after a cancelled re-run, nothing would tell
+    # which of them it had replaced.
     unmarked = connection.execute(
-        sa.update(Image).where(mine, Image.reused, stale).values(reused=False)
+        sa.update(Image).where(Image.job_id == job.id, Image.reused, is_stale).values(reused=False)
     ).rowcount
     connection.execute(
         sa.update(Job)
@@ -121,28 +117,29 @@ def _queue_stale(connection: Connection, job: JobView, release_id: int) -> int:
     return count
 
 
-def _reopen(connection: Connection, job: JobView) -> None:
-    scanned = job.scanned_at is not None
-    connection.execute(
-        sa.update(Job)
-        .where(Job.id == job.id)
-        .values(
-            status=JobStatus.RUNNING if scanned else JobStatus.QUEUED,
-            running_at=datetime.now(UTC) if scanned else None,
-            completed_at=None,
-            cancelled_at=None,
-            failed_at=None,
-            error_code=None,
-            error_message=None,
-            scan_lease_until=None,
-            scan_hinted_at=None,
-        )
+def _queue_for_rerun(connection: Connection, job_id: int, is_stale: sa.ColumnElement[bool]) -> int:
+    page = (
+        sa.select(Image.number, Image.path)
+        .where(Image.job_id == job_id, is_stale)
+        .order_by(Image.number)
+        .limit(RERUN_STEP)
     )
+    count = 0
+    last = -1
+    while True:
+        images = connection.execute(page.where(Image.number > last)).all()
+        if not images:
+            return count
+        _add_batches(
+            connection, job_id, [(image.number, image.path) for image in images], rerun=True
+        )
+        count += len(images)
+        last = images[-1].number
 
 
-def _add_items(
-    connection: Connection, job_id: int, items: list[tuple[int, str]], rerun: bool = False
+def _add_batches(
+    connection: Connection, job_id: int, items: Sequence[Item], rerun: bool = False
 ) -> None:
     size = connection.execute(sa.select(Job.batch_size).where(Job.id == job_id)).scalar_one()
-    batches = [items[start : start + size] for start in range(0, len(items), size)]
-    jobs.add_batches(connection, job_id, batches, rerun=rerun)
+    parts = [list(items[start : start + size]) for start in range(0, len(items), size)]
+    batches.add(connection, job_id, parts, rerun=rerun)

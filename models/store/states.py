@@ -5,41 +5,56 @@ A job::
     queued ──claim──▶ running ──complete──▶ completed ─┐
       │                 │                              │
       ├─────cancel──────┼─────────────────▶ cancelled ─┤
-      └──────fail───────┴─────────────────▶ failed ────┴─retry──▶ running, or queued if its folder isn't listed
+      └──────fail───────┴─────────────────▶ failed ────┴─retry──▶ running (queued if not listed)
 
-    move       by function              who                        only while
-    claim      scans.claim              a worker that will list    queued or running, not listed, nobody's lease
-    complete   jobs.complete_if_ended   who ended its last image   running, listed, nothing pending
-    cancel     jobs.cancel, deletion    a user                     queued or running
-    fail       jobs.fail                a worker                   queued or running: no folder, or no model
-    retry      retries.retry            a user, and nobody else    ended
+    move       function                     by                          only while
+    claim      scans.claim                  the worker that lists it    live, not listed, no lease
+    complete   jobs.complete_if_ended       who ends its last image     running, listed, 0 pending
+    cancel     cancellation, deletion       a user                      queued or running
+    fail       cancellation.fail            a worker                    queued or running
+    retry      retries.retry                a user                      ended
 
 A batch::
 
     add──▶ queued ──claim──▶ running ──complete──▶ done
-            │ ▲                │ │ └─halve, give up─▲
+            │ ▲                │ │ └─split, give up─▲
             │ └────requeue─────┘ │
             └──────cancel────────┴──▶ cancelled ──retry──▶ queued
 
-    move       by function                      who                   only while
-    add        scans.record, retries.retry      a worker, a user      the scan's claim holds; asked
-    claim      batches.claim (attempt + 1)      a worker              queued
-    complete   batches.complete                 its worker            running, and attempt is still mine
-    requeue    batches.sweep, batches.release   any worker program    running, lease over or worker dead
-    halve      the same; two new batches        the same              the same, for the MAX_ATTEMPTS-th time
-    give up    the same; the image has its row  the same              the same, for an image alone
-    cancel     jobs.cancel, jobs.fail           as its job is ended   queued or running; of a re-run: done
-    retry      retries.retry                    a user                cancelled
+    move       function                     by                          only while
+    add        scans.record, retries.retry  a worker, a user            the scan's claim is valid
+    claim      batches.claim                a worker                    queued
+    complete   batches.complete             the worker that claimed it  running, same attempt
+    requeue    recovery                     any worker program          running, lease expired or
+                                                                        worker dead
+    split      recovery: two new batches    the same                    the same, MAX_ATTEMPTS times
+    give up    recovery: the image failed   the same                    the same, for a single image
+    cancel     cancellation                 as its job ends             queued or running
+    retry      retries.retry                a user                      cancelled
 
-A training, which has a job's states::
+`batches.py` writes all of these, whoever decides the move. A batch of a re-run is not cancelled but
+done: its images have their old results. A retry with a new release also requeues running batches.
 
-    queued ──claim: attempt + 1, lease──▶ running ──pickled and registered──▶ completed
-       ▲                                     ├──it can't be trained, or MAX_ATTEMPTS workers died──▶ failed
-       └──lease expired, or worker stopped───┤
-    queued ──────────────cancel──────────────┴──▶ cancelled
+A training, whose states are those of a job::
 
-Each move is one UPDATE, guarded by what stands under "only while"; whoever touches no row has lost the race and drops
-the work. tests/models/test_state_machine.py tries the moves of jobs and batches in any order.
+    queued ──claim──▶ running ──complete──▶ completed
+      │ ▲               │ │ └────fail─────▶ failed
+      │ └────requeue────┘ │
+      └──────cancel───────┴──────▶ cancelled
+
+    move       function                     by                          only while
+    claim      trainings.claim              a training worker           queued
+    complete   trainings.complete           the worker that claimed it  running, same attempt
+    fail       trainings.fail               the worker that claimed it  running, same attempt
+               trainings.requeue_expired    any training worker         running, lease expired
+                                                                        MAX_ATTEMPTS times
+    requeue    trainings.requeue_expired    any training worker         running, lease expired
+               trainings.put_back           the worker, as it stops     running, same attempt
+    cancel     trainings.cancel             a user                      queued or running
+
+Each move is one UPDATE, guarded by its "only while". If another program was faster, the UPDATE
+matches no row, and the work is dropped. `tests/models/store/test_state_machine.py` tries the moves
+of jobs and batches in any order.
 """
 
 from enum import StrEnum
@@ -66,7 +81,7 @@ class BatchState(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What became of an image. `total = pending + these + cancelled`."""
+    """The result of an image. For a job, `total = pending + these + cancelled`."""
 
     CLASSIFIED = "classified"
     NO_FACE = "no_face"
@@ -76,4 +91,4 @@ class Outcome(StrEnum):
 
 LIVE: Final = (JobStatus.QUEUED, JobStatus.RUNNING)
 MAX_ATTEMPTS: Final = 3
-"""Times a batch may lose its worker before it is halved in search of the image that kills."""
+"""How often a batch may lose its worker before it is split to find the image that kills it."""

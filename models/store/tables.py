@@ -1,4 +1,4 @@
-"""The tables, as the migrations leave them; a test holds the two equal."""
+"""The tables as the migrations leave them; a test checks that the two agree."""
 
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -23,19 +23,20 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from models.labels import EMOTIONS
 
 REVISION: Final = "0005"
-"""The migration these tables correspond to."""
+"""The migration that these tables correspond to."""
 
 BigId = BigInteger().with_variant(Integer, "sqlite")
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware moment in UTC; SQLite, which has no such type, keeps it without its zone."""
+    """A time in UTC, always with its zone; SQLite has no such type and stores it without."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -52,7 +53,7 @@ class Base(DeclarativeBase):
 
 
 class ModelRelease(Base):
-    """A pickle that jobs were run with; predictions point here. The default is the one that was promoted, if any."""
+    """A pickle that jobs were run with. The default is the promoted one, if any."""
 
     __tablename__ = "model_releases"
 
@@ -78,10 +79,10 @@ class ModelRelease(Base):
 
 
 class Job(Base):
-    """A folder to classify. The counts are exact at every commit; `pending` is what they leave of `total`.
+    """A folder to classify. Its counts are exact at every commit.
 
-    `reused` are those of the classified whose prediction is an earlier job's. A job with `deleted_at` is no more to be
-    seen, while its rows are being deleted.
+    `reused` counts the classified images whose prediction is an earlier job's. A job with
+    `deleted_at` is invisible while its rows are being deleted.
     """
 
     __tablename__ = "jobs"
@@ -123,6 +124,15 @@ class Job(Base):
     cancelled: Mapped[int] = mapped_column(BigInteger, default=0)
     reused: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
 
+    @hybrid_property
+    def recorded(self) -> int:
+        """Images that have an outcome."""
+        return self.classified + self.no_face + self.unreadable + self.failed
+
+    @hybrid_property
+    def pending(self) -> int:
+        return self.total - self.recorded - self.cancelled
+
     __table_args__ = (
         CheckConstraint(
             "total >= classified + no_face + unreadable + failed + cancelled",
@@ -132,14 +142,15 @@ class Job(Base):
         Index("ix_jobs_status", "status"),
         {
             "sqlite_autoincrement": True
-        },  # Ids are never used twice: a stale hint must not meet a new job.
+        },  # Ids are never reused: an old message must not name a new job.
     )
 
 
 class Batch(Base):
-    """Some images of a job, classified together by one worker. `items` is [[number, path], ...] until it is done.
+    """Images of a job that one worker classifies together.
 
-    Those of a `rerun` have a result already, by an older release, which stays until there is a new one.
+    `items` is [[number, path], ...] until the batch is done. The images of a `rerun` have results
+    by an older release, which stay until there are new ones.
     """
 
     __tablename__ = "batches"
@@ -163,10 +174,11 @@ class Batch(Base):
 
 
 class Image(Base):
-    """An image that has ended, by its number in the order of the scan.
+    """The result of an image, numbered in the order of the scan.
 
-    A classified one says what it was made from, so that later jobs can use its prediction again: `fingerprint` is a
-    digest of release and file, `size` (bytes) and `mtime_ns` are the file's, before it was read.
+    A classified image says what its prediction was made from, so that later jobs can reuse it:
+    `fingerprint` is a digest of the release and the file; `size` (bytes) and `mtime_ns` are those
+    of the file before it was read.
     """
 
     __tablename__ = "images"
@@ -197,10 +209,11 @@ class Image(Base):
 
 
 class Prediction(Base):
-    """One face's scores: `emotion` is the highest, `score` its score; a column for each of the 28 follows.
+    """The scores of one face: `emotion` is the highest, `score` its score; 28 columns follow.
 
-    (job_id, number) is its image's key, by construction: both are written in one transaction. It is no foreign key, or
-    PostgreSQL's check of it would grow with the table (docs/decisions/0006).
+    (job_id, number) is always the key of an image, because both are written in one transaction. It
+    is no foreign key: PostgreSQL's check would take longer as the table grows
+    (docs/decisions/0006).
     """
 
     __tablename__ = "predictions"
@@ -222,10 +235,10 @@ class Prediction(Base):
 
 
 class Worker(Base):
-    """A program that does batches, by `host:pid`; who stops cleanly removes its row, who dies leaves it behind.
+    """A program that classifies batches, by `host:pid`. Its row is deleted when it stops in order.
 
-    The moments are in seconds on the database's clock. `progressed` is when it last saw the work it is there for move
-    on, whoever moved it. `job_id` is of the only job it works on, if it is there for one.
+    Times are in seconds on the database's clock. `progressed` is when the worker last saw its work
+    progress, by whichever worker. `job_id` is the only job it works on, if any.
     """
 
     __tablename__ = "workers"
@@ -239,7 +252,11 @@ class Worker(Base):
 
 
 class Training(Base):
-    """Candidates to fit and compare. `losses` counts the workers that died over it, `epochs` those of the candidate."""
+    """Candidates to fit and compare.
+
+    `losses` counts the workers that died during it; `epochs` is the most that the present candidate
+    takes.
+    """
 
     __tablename__ = "trainings"
 
@@ -267,7 +284,7 @@ class Training(Base):
 
 
 class TrainingEpoch(Base):
-    """An epoch that a training has done and kept; accuracies are shares in [0, 1]."""
+    """A finished epoch of a candidate. Accuracies are in [0, 1]."""
 
     __tablename__ = "training_epochs"
 

@@ -1,4 +1,7 @@
-"""Trainings: submitted, claimed under a lease, told epoch by epoch, ended once. `models/states.py` draws the moves."""
+"""Trainings: submitted, claimed under a lease, recorded epoch by epoch, ended once.
+
+`states.py` draws the moves.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,32 +9,51 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Row
 
 from models.errors import CuemillError, NotFoundError
-from models.queue import TRAIN, Send
-from models.store.database import Database, now_s
+from models.store.database import Database, now_s, upsert
+from models.store.leases import Leases, is_any
 from models.store.states import LIVE, MAX_ATTEMPTS, JobStatus
 from models.store.tables import Training, TrainingEpoch
 
 CANDIDATES: Final = (
-    *("model1", "model2", "model3", "model4", "model5"),
-    *("model3_long", "mobilenetv2", "cuemill1", "cuemill1_tune"),
+    "model1",
+    "model2",
+    "model3",
+    "model4",
+    "model5",
+    "model3_long",
+    "mobilenetv2",
+    "cuemill1",
+    "cuemill1_tune",
 )
-"""Those of `trainer/candidates.py`, for who may not import it."""
+"""The names in `trainer/candidates.py`, for the API, which must not import the trainer.
+
+A test keeps the two equal.
+"""
+
+LEASES: Final = Leases(
+    Training,
+    due=(Training.status == JobStatus.QUEUED,),
+    claimed=(Training.status == JobStatus.RUNNING,),
+    attempt=Training.attempt,
+    until=Training.lease_until,
+    worker=Training.worker,
+)
 
 
 @dataclass(frozen=True)
 class TrainingView:
     """A training as users see it.
 
-    Attributes:
-        plan: what to train on what, as `trainer.plan.Plan` has it.
-        candidate, epochs: the one being fitted, and how many epochs it takes at most.
-        history: for each epoch done, in order: candidate, epoch, loss, accuracy, val_loss, val_accuracy, seconds.
-        comparison: at the end, a row for each candidate.
-        model_release_id: at the end, the chosen one's.
+    Args:
+        plan: the candidates and their data, as `trainer.plan.Plan` describes them.
+        candidate, epochs: the candidate being fitted, and the most epochs it takes.
+        history: for each finished epoch, in order: candidate, epoch, loss, accuracy, val_loss,
+            val_accuracy, seconds.
+        comparison: once completed, a row for each candidate.
+        model_release_id: once completed, the release of the best candidate.
     """
 
     id: int
@@ -52,7 +74,7 @@ class TrainingView:
 
 @dataclass(frozen=True)
 class TrainingClaim:
-    """The right to train, until the lease runs out."""
+    """The right to work on a training until the lease expires."""
 
     training_id: int
     attempt: int
@@ -60,19 +82,20 @@ class TrainingClaim:
 
 
 def submit(db: Database, plan: Mapping[str, Any]) -> TrainingView:
-    """A queued training."""
-    values = {
-        "plan": dict(plan),
-        "status": JobStatus.QUEUED,
-        "queued_at": datetime.now(UTC),
-        "attempt": 0,
-        "losses": 0,
-    }
+    """Queues a training."""
     with db.write() as connection:
-        made = connection.execute(
-            sa.insert(Training).values(**values).returning(Training.id)
+        training_id = connection.execute(
+            sa.insert(Training)
+            .values(
+                plan=dict(plan),
+                status=JobStatus.QUEUED,
+                queued_at=datetime.now(UTC),
+                attempt=0,
+                losses=0,
+            )
+            .returning(Training.id)
         ).scalar_one()
-        return _view(connection, made)
+        return _view(connection, training_id)
 
 
 def get(db: Database, training_id: int) -> TrainingView:
@@ -84,11 +107,16 @@ def get(db: Database, training_id: int) -> TrainingView:
         return _view(connection, training_id)
 
 
-def newest(db: Database, limit: int = 50, before: int | None = None) -> list[TrainingView]:
-    """Trainings, newest first, older than `before`."""
+def list_newest(db: Database, limit: int = 50, before: int | None = None) -> list[TrainingView]:
+    """Trainings, newest first.
+
+    Args:
+        before: only trainings with a smaller id.
+    """
     query = sa.select(Training).order_by(Training.id.desc()).limit(limit)
     if before is not None:
         query = query.where(Training.id < before)
+
     with db.read() as connection:
         rows = connection.execute(query).all()
         epochs = _epochs(connection, [row.id for row in rows])
@@ -96,7 +124,11 @@ def newest(db: Database, limit: int = 50, before: int | None = None) -> list[Tra
 
 
 def cancel(db: Database, training_id: int) -> TrainingView:
-    """Ends a training; its worker notices within a second or two. On one that has ended it does nothing."""
+    """Cancels a training, which its worker notices within seconds; does nothing if it has ended.
+
+    Raises:
+        NotFoundError: no such training.
+    """
     with db.write() as connection:
         connection.execute(
             sa.update(Training)
@@ -109,101 +141,120 @@ def cancel(db: Database, training_id: int) -> TrainingView:
 def claim(
     db: Database, training_id: int | None, worker: str, lease_s: float
 ) -> TrainingClaim | None:
-    """Claims this training, or the oldest queued one; None when there is nothing to claim."""
-    oldest = (
-        sa.select(Training.id)
-        .where(Training.status == JobStatus.QUEUED)
-        .order_by(Training.id)
-        .limit(1)
-    )
-    if training_id is not None:
-        oldest = oldest.where(Training.id == training_id)
-    with (
-        db.read() as connection
-    ):  # Idle workers ask often; only one that finds something takes the write lock.
-        if connection.scalar(oldest) is None:
-            return None
-    target = (
-        oldest if db.is_sqlite else oldest.with_for_update(skip_locked=True)
-    ).scalar_subquery()
+    """Claims this training, or the oldest queued one; None if there is none."""
+    if training_id is None:
+        target = LEASES.oldest_due()
+    else:
+        target = LEASES.oldest_due(Training.id == training_id)
+    if not is_any(db, target):
+        return None
+
     with db.write() as connection:
-        row = connection.execute(
-            sa.update(Training)
-            .where(Training.id == target, Training.status == JobStatus.QUEUED)
-            .values(
-                status=JobStatus.RUNNING,
-                running_at=sa.func.coalesce(Training.running_at, datetime.now(UTC)),
-                attempt=Training.attempt + 1,
-                lease_until=now_s() + lease_s,
-                worker=worker,
-            )
-            .returning(Training.id, Training.attempt, Training.plan)
-        ).one_or_none()
-    return TrainingClaim(*row) if row else None
+        training = LEASES.claim(
+            connection,
+            target,
+            worker,
+            lease_s,
+            status=JobStatus.RUNNING,
+            running_at=sa.func.coalesce(Training.running_at, datetime.now(UTC)),
+            returning=[Training.id, Training.attempt, Training.plan],
+        )
+    return TrainingClaim(*training) if training else None
 
 
-def renew(db: Database, mine: TrainingClaim, lease_s: float) -> bool:
-    """Extends the lease; False when the training was cancelled or is another's, and the work should be dropped."""
-    return _move(db, mine, lease_until=now_s() + lease_s)
+# The functions below change a claimed training. They return False if the claim is lost, because the
+# training was cancelled or another worker has it; the worker should then stop.
 
 
-def begin_candidate(db: Database, mine: TrainingClaim, candidate: str, epochs: int) -> bool:
-    """A candidate's turn has come; False as in `renew`."""
-    return _move(db, mine, candidate=candidate, epochs=epochs)
+def renew(db: Database, claim: TrainingClaim, lease_s: float) -> bool:
+    """Extends the lease."""
+    return _update(db, claim, lease_until=now_s() + lease_s)
+
+
+def begin_candidate(db: Database, claim: TrainingClaim, candidate: str, epochs: int) -> bool:
+    """Records which candidate is being fitted."""
+    return _update(db, claim, candidate=candidate, epochs=epochs)
 
 
 def record_epochs(
-    db: Database, mine: TrainingClaim, candidate: str, history: Sequence[Mapping[str, float]]
+    db: Database, claim: TrainingClaim, candidate: str, history: Sequence[Mapping[str, float]]
 ) -> bool:
-    """Writes down the epochs of a candidate that aren't yet; False as in `renew`."""
+    """Records those of a candidate's epochs that are not yet recorded."""
     rows = [
-        {"training_id": mine.training_id, "candidate": candidate, "epoch": number, **metrics}
+        {"training_id": claim.training_id, "candidate": candidate, "epoch": number, **metrics}
         for number, metrics in enumerate(history, 1)
     ]
     with db.write() as connection:
-        held = connection.execute(
-            sa.update(Training).where(*_mine(mine)).values(attempt=mine.attempt)
+        # This changes nothing, but it checks the claim and locks the row.
+        is_claimed = LEASES.update(
+            connection, claim.training_id, claim.attempt, attempt=claim.attempt
         )
-        if held.rowcount and rows:
-            insert = sqlite.insert if db.is_sqlite else postgresql.insert
-            connection.execute(insert(TrainingEpoch).on_conflict_do_nothing(), rows)
-        return bool(held.rowcount)
+        if is_claimed and rows:
+            connection.execute(upsert(connection, TrainingEpoch).on_conflict_do_nothing(), rows)
+        return is_claimed
 
 
 def complete(
-    db: Database, mine: TrainingClaim, release_id: int, comparison: Sequence[Mapping[str, Any]]
+    db: Database, claim: TrainingClaim, release_id: int, comparison: Sequence[Mapping[str, Any]]
 ) -> bool:
-    """The training has its release; False as in `renew`."""
-    ended = {"status": JobStatus.COMPLETED, "completed_at": datetime.now(UTC), "lease_until": None}
-    return _move(
-        db, mine, **ended, model_release_id=release_id, comparison=[dict(row) for row in comparison]
+    """Completes a training that has its release."""
+    return _update(
+        db,
+        claim,
+        status=JobStatus.COMPLETED,
+        completed_at=datetime.now(UTC),
+        lease_until=None,
+        model_release_id=release_id,
+        comparison=[dict(row) for row in comparison],
     )
 
 
-def fail(db: Database, mine: TrainingClaim, error: Exception) -> bool:
-    """The training can't be done; False as in `renew`."""
-    code = error.code if isinstance(error, CuemillError) else "internal"
-    message = str(error) if isinstance(error, CuemillError) else f"{type(error).__name__}: {error}"
-    ended = {"status": JobStatus.FAILED, "failed_at": datetime.now(UTC), "lease_until": None}
-    return _move(db, mine, **ended, error_code=code, error_message=message)
+def fail(db: Database, claim: TrainingClaim, error: Exception) -> bool:
+    """Ends a training that cannot be completed, with the reason."""
+    if isinstance(error, CuemillError):
+        code, message = error.code, str(error)
+    else:
+        code, message = "internal", f"{type(error).__name__}: {error}"
+    return _update(
+        db,
+        claim,
+        status=JobStatus.FAILED,
+        failed_at=datetime.now(UTC),
+        lease_until=None,
+        error_code=code,
+        error_message=message,
+    )
 
 
-def put_back(db: Database, mine: TrainingClaim) -> bool:
-    """Queues a training again whose worker is told to stop; it goes on from its last epoch. False as in `renew`."""
-    return _move(db, mine, status=JobStatus.QUEUED, lease_until=None, hinted_at=None)
+def put_back(db: Database, claim: TrainingClaim) -> bool:
+    """Queues a training again as its worker stops; the next resumes after the last epoch."""
+    return _update(db, claim, status=JobStatus.QUEUED, lease_until=None, hinted_at=None)
 
 
-def sweep(db: Database) -> int:
-    """Queues again what nobody works on any more, or fails it when that happened too often; returns how many."""
-    expired = (Training.status == JobStatus.RUNNING, Training.lease_until < now_s())
-    with db.read() as connection:
-        if connection.scalar(sa.select(Training.id).where(*expired).limit(1)) is None:
-            return 0
-    message = f"{MAX_ATTEMPTS} workers died over it; see their logs, and whether memory was short."
+def _update(db: Database, claim: TrainingClaim, **values: Any) -> bool:
+    with db.write() as connection:
+        return LEASES.update(connection, claim.training_id, claim.attempt, **values)
+
+
+def requeue_expired(db: Database) -> int:
+    """Queues trainings with an expired lease again; fails those that lost too many workers.
+
+    Safe at any time, in any number of processes.
+
+    Returns:
+        How many trainings were affected.
+    """
+    if not is_any(db, sa.select(Training.id).where(*LEASES.expired).limit(1)):
+        return 0
+
+    message = (
+        f"{MAX_ATTEMPTS} workers died during this training. "
+        "See their logs; they may have run out of memory."
+    )
     with db.write() as connection:
         failed = connection.execute(
             sa.update(Training)
-            .where(*expired, Training.losses + 1 >= MAX_ATTEMPTS)
+            .where(*LEASES.expired, Training.losses + 1 >= MAX_ATTEMPTS)
             .values(
                 status=JobStatus.FAILED,
                 failed_at=datetime.now(UTC),
@@ -214,7 +265,7 @@ def sweep(db: Database) -> int:
         )
         queued = connection.execute(
             sa.update(Training)
-            .where(*expired)
+            .where(*LEASES.expired)
             .values(
                 status=JobStatus.QUEUED,
                 losses=Training.losses + 1,
@@ -222,55 +273,7 @@ def sweep(db: Database) -> int:
                 hinted_at=None,
             )
         )
-        return int(failed.rowcount + queued.rowcount)
-
-
-def waiting(db: Database) -> bool:
-    """Whether a training is queued, for any worker to take."""
-    with db.read() as connection:
-        return (
-            connection.scalar(
-                sa.select(Training.id).where(Training.status == JobStatus.QUEUED).limit(1)
-            )
-            is not None
-        )
-
-
-def dispatch(db: Database, send: Send, rehint_s: float) -> int:
-    """Announces queued trainings to the queue, again where a message went unanswered; returns how many."""
-    due = (
-        Training.status == JobStatus.QUEUED,
-        sa.or_(Training.hinted_at.is_(None), Training.hinted_at < now_s() - rehint_s),
-    )
-    with db.read() as connection:
-        if connection.scalar(sa.select(Training.id).where(*due).limit(1)) is None:
-            return 0
-    with db.write() as connection:
-        marked = sa.update(Training).where(*due).values(hinted_at=now_s()).returning(Training.id)
-        ids = sorted(connection.scalars(marked))
-    for sent, training_id in enumerate(ids):
-        if not send(TRAIN, training_id):
-            with db.write() as connection:
-                connection.execute(
-                    sa.update(Training).where(Training.id.in_(ids[sent:])).values(hinted_at=None)
-                )
-            return sent
-    return len(ids)
-
-
-def _mine(mine: TrainingClaim) -> tuple[Any, ...]:
-    return (
-        Training.id == mine.training_id,
-        Training.status == JobStatus.RUNNING,
-        Training.attempt == mine.attempt,
-    )
-
-
-def _move(db: Database, mine: TrainingClaim, **values: Any) -> bool:
-    with db.write() as connection:
-        return bool(
-            connection.execute(sa.update(Training).where(*_mine(mine)).values(**values)).rowcount
-        )
+        return failed.rowcount + queued.rowcount
 
 
 def _view(connection: Connection, training_id: int) -> TrainingView:
@@ -281,28 +284,28 @@ def _view(connection: Connection, training_id: int) -> TrainingView:
 
 
 def _epochs(connection: Connection, ids: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
-    """Each training's epochs, in the order they were done: by candidate as the plan has them, which the view sorts."""
-    found: dict[int, list[dict[str, Any]]] = {training_id: [] for training_id in ids}
+    """The epochs of each training, by number."""
     query = (
         sa.select(TrainingEpoch)
         .where(TrainingEpoch.training_id.in_(ids))
         .order_by(TrainingEpoch.epoch)
     )
+    epochs: dict[int, list[dict[str, Any]]] = {training_id: [] for training_id in ids}
     for row in connection.execute(query):
         values = dict(row._mapping)
-        found[values.pop("training_id")].append(values)
-    return found
+        epochs[values.pop("training_id")].append(values)
+    return epochs
 
 
 def _from_row(row: Row[Any], history: list[dict[str, Any]]) -> TrainingView:
-    order = list(row.plan.get("candidates", ()))
+    candidates = list(row.plan.get("candidates", ()))
     return TrainingView(
         id=row.id,
         plan=row.plan,
         status=JobStatus(row.status),
         candidate=row.candidate,
         epochs=row.epochs,
-        history=sorted(history, key=lambda epoch: order.index(epoch["candidate"])),
+        history=sorted(history, key=lambda epoch: candidates.index(epoch["candidate"])),
         comparison=row.comparison,
         model_release_id=row.model_release_id,
         error={"code": row.error_code, "message": row.error_message} if row.error_code else None,

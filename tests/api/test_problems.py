@@ -14,7 +14,7 @@ def test_an_unknown_path_is_a_problem_too(client: TestClient) -> None:
 
 def test_a_database_out_of_reach_is_a_503(client_without_database: TestClient) -> None:
     response = client_without_database.get("/v1/jobs")
-    assert "can't be used" in problem_detail(response, 503, "database")
+    assert "cannot be used" in problem_detail(response, 503, "database")
     assert response.headers["Retry-After"] == "5"
 
 

@@ -27,7 +27,9 @@ def start_classify(embedded: Deployment, folder: Path) -> tuple[subprocess.Popen
         stderr=subprocess.PIPE,
     )
     wait_until(
-        lambda: jobs.newest(database) and jobs.newest(database)[0].counts.classified >= 64,
+        lambda: (
+            jobs.list_newest(database) and jobs.list_newest(database)[0].counts.classified >= 64
+        ),
         "progress",
     )
     return process, database
@@ -70,7 +72,7 @@ def test_interrupted_it_says_how_to_go_on_and_goes_on_where_it_was(
     again = embedded.run("classify", folder, "--format", "csv")
     assert "Resuming job 1" in again.stderr
     assert len(again.stdout.splitlines()) == 3001
-    assert len(jobs.newest(database)) == 1
+    assert len(jobs.list_newest(database)) == 1
     audit(database, 1, 3000)
 
 
@@ -155,7 +157,7 @@ def test_a_model_that_vanished_fails_the_job_with_its_reason_and_retry_runs_it(
     job = embedded.run("enqueue", folder).stdout.strip()
     shutil.rmtree(away.parent)
     embedded.start("worker")
-    assert "isn't on this host" in embedded.run("status", job, "--watch", exit_code=1).stderr
+    assert "is not on this host" in embedded.run("status", job, "--watch", exit_code=1).stderr
     away.parent.mkdir()
     for suffix in ("", ".sha256"):
         shutil.copy(f"{tiny_model}{suffix}", f"{away}{suffix}")

@@ -207,7 +207,7 @@ def test_a_database_that_hangs_or_is_gone_is_named_and_found_again(
         wait_until(lambda: client.get("/readyz").is_success, "the database to be found again")
         processes.signal(signal.SIGQUIT)
         wait_until(lambda: not client.get("/readyz").is_success, "its end to be noticed")
-        assert "can't be used" in ready(client)["checks"]["database"]
+        assert "cannot be used" in ready(client)["checks"]["database"]
 
 
 @pytest.mark.parametrize("small_disk", ["24m"], indirect=True)

@@ -130,7 +130,8 @@ def test_a_job_past_its_retention_is_deleted_by_the_sweep_of_running_workers(
             moment = jobs.get(database, int(job)).queued_at - timedelta(days=8)
             connection.execute(sa.update(Job).where(Job.id == int(job)).values(completed_at=moment))
     wait_until(
-        lambda: [job.id for job in jobs.newest(database)] == [int(kept)], "the job to be deleted"
+        lambda: [job.id for job in jobs.list_newest(database)] == [int(kept)],
+        "the job to be deleted",
     )
     either.run("status", gone, exit_code=2)
     audit(database, int(kept), 30)

@@ -33,7 +33,7 @@ def test_scores_that_are_no_numbers_are_a_failed_image_not_a_result(
     job, _ = jobs.submit(db, submission)
     scan(db, settings, "worker", job.id, lambda: None, lambda: None)
     assert Pipeline(db, settings, "worker").run(job_id=job.id)
-    records = list(results.every(db, Filter(job.id)))
+    records = list(results.stream(db, Filter(job.id)))
     assert [(r.outcome, (r.error or {}).get("code"), r.scores) for r in records] == 3 * [
         (Outcome.FAILED, "not_finite", None)
     ]

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from models.settings import Settings
 from models.sources import walk as paths
-from models.store import batches, jobs, scans
+from models.store import batches, cancellation, jobs, recovery, scans
 from models.store.database import Database
 from models.store.jobs import JobView, Submission
 from models.store.states import BatchState, JobStatus, Outcome
@@ -120,7 +120,7 @@ def test_a_scan_killed_after_any_commit_is_gone_on_with_though_the_folder_change
         run(db, job, die)
     for late in ("000-late.jpg", "029-late.jpg"):
         (tmp_path / "faces" / late).touch()
-    batches.release(db, "worker")
+    recovery.requeue_worker(db, "worker")
     run(db, job)
     found = found_in(db, job)
     assert [number for number, _ in found] == list(range(31))
@@ -134,7 +134,7 @@ def test_a_scan_cancelled_between_two_commits_stops_and_leaves_true_counts(
     db: Database, release_id: int, tmp_path: Path
 ) -> None:
     job = submit(db, release_id, tmp_path / "faces", 30)
-    run(db, job, lambda: jobs.cancel(db, job.id))
+    run(db, job, lambda: cancellation.cancel(db, job.id))
     ended = jobs.get(db, job.id)
     assert (ended.status, ended.counts.total, ended.counts.cancelled) == (JobStatus.CANCELLED, 4, 4)
     assert ended.scanned_at is None
@@ -148,7 +148,7 @@ def test_a_scan_that_was_taken_over_adds_nothing_more(
     job = submit(db, release_id, tmp_path / "faces", 30)
 
     def take_over() -> None:
-        batches.release(db, "worker")
+        recovery.requeue_worker(db, "worker")
         assert scans.claim(db, job.id, "another", 30.0) is not None
 
     run(db, job, take_over)
@@ -172,6 +172,6 @@ def test_a_scan_keeps_its_lease_where_it_finds_nothing_and_stops_when_it_is_canc
     keep, before = renewer(lambda: scans.renew(db, claim, 30.0), 0.0), lease()
     list(paths.walk(os.fsencode(tmp_path / "faces"), True, alive=keep))
     assert lease() != before
-    jobs.cancel(db, job.id)
+    cancellation.cancel(db, job.id)
     with pytest.raises(ClaimLostError):
         list(paths.walk(os.fsencode(tmp_path / "faces"), True, alive=keep))

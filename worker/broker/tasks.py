@@ -7,7 +7,7 @@ from celery import Task, shared_task
 
 from models.queue import CLASSIFY, SCAN, make_sender
 from models.settings import Settings, load_settings
-from models.store import batches
+from models.store import hints
 from models.store.database import Database
 from worker.lease import worker_name
 from worker.pipeline import Pipeline
@@ -31,7 +31,7 @@ def scan_job(self: "Task[Any, Any]", job_id: int) -> None:
         settings,
         worker_name(),
         job_id,
-        announce=lambda: batches.dispatch(db, send, settings),
+        announce=lambda: hints.send_due(db, send, settings),
         classify=partial(pipeline.run, job_id=job_id),
     )
 
@@ -40,4 +40,4 @@ def scan_job(self: "Task[Any, Any]", job_id: int) -> None:
 def classify_batch(self: "Task[Any, Any]", batch_id: int) -> None:
     settings, db, pipeline = _process_state()
     pipeline.run(batch_id)
-    batches.dispatch(db, make_sender(self.app), settings)
+    hints.send_due(db, make_sender(self.app), settings)

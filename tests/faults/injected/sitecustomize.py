@@ -112,12 +112,12 @@ def _inject() -> None:
     from models import queue
     from models.pictures import preprocessing
     from models.sources import read
-    from models.store import batches
+    from models.store import batches, records
 
     _wrap(read, "read_image", _read_image)
     _wrap(preprocessing.Preprocessing, "to_input", _to_input)
     _wrap(batches, "claim", _claim)
-    _wrap(batches, "_record", _record)
+    _wrap(records, "record", _record)
     _wrap(batches, "complete", _complete)
     _wrap(batches, "renew", _renew)
     _wrap(queue, "make_sender", _make_sender)

@@ -152,7 +152,7 @@ def test_an_unreachable_or_outdated_database_is_a_problem_and_its_password_stays
     assert "secret" not in check.message
     with db.write() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '0003'"))
-    assert "of revision 0003" in check_database(db, SETTINGS)[0].message
+    assert "have revision 0003" in check_database(db, SETTINGS)[0].message
 
 
 def test_a_training_that_has_no_worker_or_has_lost_it_is_a_problem(db: Database) -> None:

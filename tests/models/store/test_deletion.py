@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from models.errors import NotFoundError
-from models.store import batches, deletion, jobs, releases, results, retries
+from models.store import batches, cancellation, deletion, jobs, recovery, releases, results, retries
 from models.store.database import Database
 from models.store.jobs import JobView, Submission
 from models.store.results import Filter
@@ -49,14 +49,14 @@ def rows(db: Database, job_id: int) -> int:
 
 
 def ids(db: Database) -> set[int]:
-    return {job.id for job in jobs.newest(db)}
+    return {job.id for job in jobs.list_newest(db)}
 
 
 def test_jobs_are_kept_for_ever_unless_somebody_says_how_long(
     db: Database, release_id: int
 ) -> None:
     job = finished(db, release_id, days_ago=5_000)
-    assert deletion.sweep(db, 0) == 0
+    assert deletion.delete_due(db, 0) == 0
     assert (ids(db), job.expires_at(0)) == ({job.id}, None)
 
 
@@ -69,7 +69,7 @@ def test_what_ended_longer_ago_than_its_retention_is_deleted(
     short = finished(db, release_id, days_ago=3, retention_days=2)
     live = submit(db, release_id)
     with caplog.at_level(logging.WARNING):
-        assert deletion.sweep(db, 30) == 2 * (10 + 10 + 3 + 1)
+        assert deletion.delete_due(db, 30) == 2 * (10 + 10 + 3 + 1)
     assert ids(db) == {young.id, kept.id, live.id}
     assert [rows(db, job.id) for job in (old, short)] == [0, 0]
     assert [r.getMessage() for r in caplog.records] == [
@@ -78,16 +78,16 @@ def test_what_ended_longer_ago_than_its_retention_is_deleted(
     assert young.completed_at is not None
     assert young.expires_at(30) == young.completed_at + timedelta(days=30)
     assert (kept.expires_at(30), live.expires_at(30)) == (None, None)
-    assert deletion.sweep(db, 30) == 0
+    assert deletion.delete_due(db, 30) == 0
 
 
 def test_a_job_that_is_tried_again_is_kept(db: Database, release_id: int) -> None:
     job = submit(db, release_id)
-    jobs.cancel(db, job.id)
+    cancellation.cancel(db, job.id)
     with db.write() as connection:
         connection.execute(sa.update(Job).values(cancelled_at=job.queued_at - timedelta(days=2)))
     retries.retry(db, job.id)
-    assert deletion.sweep(db, 1) == 0
+    assert deletion.delete_due(db, 1) == 0
     assert jobs.get(db, job.id).status is JobStatus.QUEUED
 
 
@@ -95,14 +95,14 @@ def test_a_sweep_deletes_a_bounded_number_of_pieces_and_the_next_goes_on(
     db: Database, release_id: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deletion, "DELETE_STEP", 3)
-    monkeypatch.setattr(deletion, "PIECES", 2)
+    monkeypatch.setattr(deletion, "STEPS_PER_SWEEP", 2)
     job = finished(db, release_id, days_ago=2)
-    assert deletion.sweep(db, 1) == 6
+    assert deletion.delete_due(db, 1) == 6
     with pytest.raises(NotFoundError):
         jobs.get(db, job.id)
     assert rows(db, job.id) == 24 - 6
     sizes = []
-    while deleted := deletion.sweep(db, 1):
+    while deleted := deletion.delete_due(db, 1):
         sizes.append(deleted)
     assert sum(sizes) == 18
     assert max(sizes) <= 6
@@ -120,7 +120,7 @@ def test_sweeps_and_deletes_at_once_do_no_harm(
 
     def sweep() -> None:
         start.wait()
-        while n := deletion.sweep(db, 1):
+        while n := deletion.delete_due(db, 1):
             deleted.append(n)
 
     def delete() -> None:
@@ -182,11 +182,11 @@ def test_a_job_is_deleted_while_it_is_scanned_and_worked_on_and_others_go_on(
             claim = batches.claim(db, None, "worker", LEASE_S)
             if claim is not None:
                 batches.complete(db, claim, rows_of(claim))
-            batches.sweep(db)
+            recovery.requeue_expired(db)
 
     def read() -> None:
         while not deleted.is_set():
-            for job in jobs.newest(db):
+            for job in jobs.list_newest(db):
                 counts = job.counts
                 assert counts.total == counts.pending + counts.classified + counts.cancelled
                 assert min(counts.pending, counts.classified) >= 0
@@ -218,12 +218,12 @@ def test_a_job_is_out_of_sight_from_the_moment_its_deletion_begins(
     other = finished(db, release_id)
     with db.write() as connection:
         deletion.hide(connection, Job.id == job.id)
-    assert deletion.delete_piece(db, job.id) == 3
+    assert deletion.delete_step(db, job.id) == 3
     assert ids(db) == {other.id}
-    assert {r.job_id for r in results.every(db, Filter())} == {other.id}
+    assert {r.job_id for r in results.stream(db, Filter())} == {other.id}
     assert jobs.totals(db).images["classified"] == 10
     assert jobs.find_live(db, asked) is None
-    for look in (jobs.get, jobs.cancel, retries.retry):
+    for look in (jobs.get, cancellation.cancel, retries.retry):
         with pytest.raises(NotFoundError):
             look(db, job.id)
     again, new = jobs.submit(db, asked)
@@ -252,7 +252,7 @@ def test_a_deletion_that_was_killed_half_way_is_gone_on_with(
     with pytest.raises(NotFoundError):
         jobs.get(db, job.id)
     if by == "sweep":
-        while deletion.sweep(db, 0):
+        while deletion.delete_due(db, 0):
             pass
     else:
         deletion.delete(db, job.id)

@@ -12,7 +12,18 @@ import sqlalchemy as sa
 
 from models.errors import FolderError, IdempotencyError, NotFoundError
 from models.settings import Settings
-from models.store import batches, deletion, jobs, releases, results, retries, scans
+from models.store import (
+    batches,
+    cancellation,
+    deletion,
+    hints,
+    jobs,
+    recovery,
+    releases,
+    results,
+    retries,
+    scans,
+)
 from models.store.batches import Claim
 from models.store.database import Database
 from models.store.jobs import JobView, Submission
@@ -106,7 +117,7 @@ def test_a_worker_thought_dead_can_neither_renew_nor_complete(
     scan_whole(db, job, 4)
     sleeper = claim_one(db, "sleeper")
     lose_leases(db)
-    assert batches.sweep(db) == 1
+    assert recovery.requeue_expired(db) == 1
     second = claim_one(db, "second")
     assert second.attempt == sleeper.attempt + 1
     assert not batches.renew(db, sleeper, LEASE_S)
@@ -122,9 +133,9 @@ def test_a_dead_workers_batch_is_queued_again_at_once_when_its_death_is_known(
 ) -> None:
     scan_whole(db, submit(db, release_id), 4)
     claim_one(db, "dead")
-    batches.release(db, "somebody else")
+    recovery.requeue_worker(db, "somebody else")
     assert batches.claim(db, None, "worker", LEASE_S) is None
-    batches.release(db, "dead")
+    recovery.requeue_worker(db, "dead")
     assert claim_one(db).attempt == 2
 
 
@@ -141,8 +152,8 @@ def test_a_worker_frozen_while_it_sends_rows_to_postgresql_is_ended_by_the_sweep
     frozen.execute("SELECT id FROM jobs FOR UPDATE")
     with suppress(psycopg.Error), frozen.cursor().copy("COPY images FROM STDIN") as copy:
         lose_leases(db)
-        assert batches.sweep(db) == 0
-        wait_until(lambda: batches.sweep(db) == 1, "the batch to be queued again")
+        assert recovery.requeue_expired(db) == 0
+        wait_until(lambda: recovery.requeue_expired(db) == 1, "the batch to be queued again")
         copy.write_row([1])
     frozen.close()
     assert claim_one(db).attempt == claim.attempt + 1
@@ -159,7 +170,7 @@ def test_an_image_that_kills_its_worker_is_found_by_halving_and_gets_its_row(
         if poison in [number for number, _ in claim.items]:
             deaths += 1
             lose_leases(db)
-            batches.sweep(db)
+            recovery.requeue_expired(db)
         else:
             assert batches.complete(db, claim, rows_of(claim))
     job = jobs.get(db, job.id)
@@ -178,7 +189,7 @@ def test_an_image_is_not_blamed_for_what_happened_to_its_batch(
     for _ in range(5):  # Three times together, and each once alone.
         claim_one(db)
         lose_leases(db)
-        batches.sweep(db)
+        recovery.requeue_expired(db)
     while (claim := batches.claim(db, None, "worker", LEASE_S)) is not None:
         assert batches.complete(db, claim, rows_of(claim))
     assert jobs.get(db, job.id).counts.classified == 2
@@ -193,7 +204,7 @@ def test_cancel_keeps_what_is_finished_and_drops_what_is_in_hand(
     batches.complete(db, first, rows_of(first))
     in_hand = claim_one(db)
     for _ in range(2):
-        cancelled = jobs.cancel(db, job.id)
+        cancelled = cancellation.cancel(db, job.id)
         assert (cancelled.status, cancelled.counts.classified, cancelled.counts.cancelled) == (
             JobStatus.CANCELLED,
             4,
@@ -210,7 +221,7 @@ def test_a_job_cancelled_while_it_is_scanned_gets_no_more_batches(
     job = submit(db, release_id)
     scan = scans.claim(db, job.id, "scanner", LEASE_S)
     assert scan is not None
-    jobs.cancel(db, job.id)
+    cancellation.cancel(db, job.id)
     assert not scans.record(db, scan, [(0, "a.jpg")], LEASE_S)
     assert not scans.finish(db, scan)
     assert jobs.get(db, job.id).counts.total == 0
@@ -244,7 +255,7 @@ def test_retry_runs_what_a_cancelled_job_left(db: Database, release_id: int) -> 
     first = claim_one(db)
     batches.complete(db, first, rows_of(first))
     stale = claim_one(db)
-    jobs.cancel(db, job.id)
+    cancellation.cancel(db, job.id)
     again, retried = retries.retry(db, job.id)
     assert (retried, again.status, again.counts.pending, again.counts.cancelled) == (
         4,
@@ -262,7 +273,7 @@ def test_a_job_that_failed_can_be_tried_again(db: Database, release_id: int) -> 
     job = submit(db, release_id)
     scan = scans.claim(db, job.id, "scanner", LEASE_S)
     assert scan is not None
-    jobs.fail(db, job.id, FolderError("/photos doesn't exist."))
+    cancellation.fail(db, job.id, FolderError("/photos doesn't exist."))
     failed = jobs.get(db, job.id)
     assert (failed.status, failed.error) == (
         JobStatus.FAILED,
@@ -295,7 +306,7 @@ def test_a_scan_whose_worker_died_goes_on_behind_the_last_path(
     assert dead is not None
     scans.record(db, dead, [(0, "a.jpg"), (1, "b.jpg")], LEASE_S)
     assert scans.claim(db, None, "early", LEASE_S) is None
-    batches.release(db, "dead")
+    recovery.requeue_worker(db, "dead")
     heir = scans.claim(db, None, "heir", LEASE_S)
     assert heir is not None
     assert (heir.cursor, heir.total) == ("b.jpg", 2)
@@ -395,7 +406,7 @@ def test_a_live_job_for_the_same_folder_is_found_to_go_on_with(
     job, _ = jobs.submit(db, asked)
     assert jobs.find_live(db, asked) == job
     assert jobs.find_live(db, replace(asked, recursive=False)) is None
-    jobs.cancel(db, job.id)
+    cancellation.cancel(db, job.id)
     assert jobs.find_live(db, asked) is None
 
 
@@ -410,19 +421,19 @@ def test_dispatch_announces_a_bounded_window_and_again_what_went_unanswered(
         return True
 
     job = submit(db, release_id)
-    assert batches.dispatch(db, send, settings) == 1
+    assert hints.send_due(db, send, settings) == 1
     assert sent == [("cuemill.scan", job.id)]
     scan_whole(db, job, 20)
-    assert batches.dispatch(db, send, settings) == 2
-    assert batches.dispatch(db, send, settings) == 0
+    assert hints.send_due(db, send, settings) == 2
+    assert hints.send_due(db, send, settings) == 0
     batches.claim(db, sent[-1][1], "worker", LEASE_S)
-    assert batches.dispatch(db, send, settings) == 1
+    assert hints.send_due(db, send, settings) == 1
     assert [task for task, _ in sent] == ["cuemill.scan"] + 3 * ["cuemill.classify"]
     with db.write() as connection:
         connection.execute(
             sa.update(Batch).values(hinted_at=Batch.hinted_at - settings.rehint_s - 1)
         )
-    assert batches.dispatch(db, send, settings) == 2
+    assert hints.send_due(db, send, settings) == 2
     assert sent[-2:] == [sent[1], sent[3]]
 
 
@@ -441,8 +452,8 @@ def test_sweeps_and_dispatchers_at_once_do_no_harm(db: Database, release_id: int
 
     def work() -> None:
         start.wait()
-        swept.append(batches.sweep(db))
-        batches.dispatch(db, send, Settings(dispatch_window=99))
+        swept.append(recovery.requeue_expired(db))
+        hints.send_due(db, send, Settings(dispatch_window=99))
 
     for _ in range(2):  # Again, for in PostgreSQL a sweep passes over a job that another one holds.
         threads = [threading.Thread(target=work) for _ in range(8)]
@@ -457,29 +468,29 @@ def test_sweeps_and_dispatchers_at_once_do_no_harm(db: Database, release_id: int
 
 
 def test_work_waits_while_a_scan_or_a_batch_can_be_taken(db: Database, release_id: int) -> None:
-    assert not batches.waiting(db)
+    assert not hints.work_is_waiting(db)
     job = submit(db, release_id)
-    assert batches.waiting(db)
+    assert hints.work_is_waiting(db)
     claim = scans.claim(db, job.id, "scanner", LEASE_S)
     assert claim is not None
-    assert not batches.waiting(db)
+    assert not hints.work_is_waiting(db)
     scans.record(db, claim, [(0, "a.jpg")], LEASE_S)
-    assert batches.waiting(db)
+    assert hints.work_is_waiting(db)
     claim_one(db)
-    assert not batches.waiting(db)
+    assert not hints.work_is_waiting(db)
 
 
 def test_a_scan_whose_lease_ran_out_is_announced_again_at_once(
     db: Database, release_id: int
 ) -> None:
     job = submit(db, release_id)
-    assert batches.dispatch(db, lambda task, identity: True, Settings()) == 1
+    assert hints.send_due(db, lambda task, identity: True, Settings()) == 1
     scans.claim(db, job.id, "dead", LEASE_S)
-    assert batches.dispatch(db, lambda task, identity: True, Settings()) == 0
+    assert hints.send_due(db, lambda task, identity: True, Settings()) == 0
     with db.write() as connection:
         connection.execute(sa.update(Job).values(scan_lease_until=0.0))
     assert (
-        batches.dispatch(
+        hints.send_due(
             db, lambda task, identity: (task, identity) == ("cuemill.scan", job.id), Settings()
         )
         == 1
@@ -491,8 +502,8 @@ def test_what_a_queue_out_of_reach_did_not_take_is_announced_by_the_next_sweep(
 ) -> None:
     scan_whole(db, submit(db, release_id), 20)
     settings = Settings(dispatch_window=3)
-    assert batches.dispatch(db, lambda task, identity: False, settings) == 0
-    assert batches.dispatch(db, lambda task, identity: True, settings) == 3
+    assert hints.send_due(db, lambda task, identity: False, settings) == 0
+    assert hints.send_due(db, lambda task, identity: True, settings) == 3
 
 
 def test_pages_follow_the_scan_and_join_without_gap_or_overlap(
@@ -508,7 +519,7 @@ def test_pages_follow_the_scan_and_join_without_gap_or_overlap(
         seen += [record.path for record in found]
         after = found[-1].cursor
     assert seen == [f"{i:03}.jpg" for i in range(11)]
-    assert [r.path for r in results.every(db, Filter())] == seen
+    assert [r.path for r in results.stream(db, Filter())] == seen
 
 
 def test_results_are_filtered_by_emotion_score_outcome_and_path(
@@ -581,7 +592,7 @@ def test_a_jobs_counts_are_those_of_its_images_and_batches_after_every_move(
         check()
         batches.complete(db, claim, rows_of(claim, outcome))
         check()
-    jobs.cancel(db, job.id)
+    cancellation.cancel(db, job.id)
     check()
     retries.retry(db, job.id)
     check()

@@ -177,7 +177,7 @@ def test_what_earlier_programs_wrote_is_read_and_gone_on_with(empty: Database) -
         (0, None),
         (1, 30),
     ]
-    records = list(results.every(empty, Filter()))
+    records = list(results.stream(empty, Filter()))
     assert [(r.job_id, r.path, r.emotion, r.score, r.model) for r in records] == [
         (number, "a \\xe9.jpg", "fear", 0.5, "release1") for number in (1, 2, 3, 5)
     ]

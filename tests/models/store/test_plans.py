@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 
 from models.labels import EMOTIONS
 from models.settings import Settings
-from models.store import batches, deletion, jobs, reuse, scans
+from models.store import batches, deletion, hints, jobs, recovery, reuse, scans
 from models.store.database import Database
 from models.store.results import Filter, page
 from models.store.states import JobStatus
@@ -169,8 +169,8 @@ def test_workers_and_sweeps_find_what_is_due_by_index(filled: Database) -> None:
         assert claim is not None
         batches.renew(filled, claim, 30.0)
         batches.claim(filled, None, "worker", 30.0, job_id=2)
-        batches.sweep(filled)
-        batches.dispatch(filled, lambda *_: True, settings)
+        recovery.requeue_expired(filled)
+        hints.send_due(filled, lambda *_: True, settings)
         jobs.get(filled, 1)
 
     found = plans(filled, work)
@@ -190,9 +190,9 @@ def test_predictions_to_use_again_are_found_by_index(filled: Database, release_i
         connection.execute(sa.text("ANALYZE"))
 
     def work() -> None:
-        assert set(reuse.by_fingerprint(filled, 2, 64 * [same])) == {same}
-        assert len(reuse.by_mtime(filled, 1, release_id, [f"{i:06}" for i in range(64)])) == 64
-        reuse.sources(filled, 2, release_id)
+        assert set(reuse.find_by_fingerprint(filled, 2, 64 * [same])) == {same}
+        assert len(reuse.find_by_mtime(filled, 1, release_id, [f"{i:06}" for i in range(64)])) == 64
+        reuse.find_scope(filled, 2, release_id)
 
     found = plans(filled, work)
     assert len(found) >= 4
@@ -207,7 +207,7 @@ def test_a_job_is_deleted_by_index(filled: Database, monkeypatch: pytest.MonkeyP
 
     def work() -> None:
         deletion.delete(filled, 2)
-        deletion.sweep(filled, 30)
+        deletion.delete_due(filled, 30)
 
     found = plans(filled, work)
     assert len(found) >= 30
@@ -256,10 +256,10 @@ def test_jobs_that_have_ended_are_not_walked_through_to_find_what_is_due(
     def work() -> None:
         scans.claim(filled, None, "worker", 30.0)
         batches.claim(filled, None, "worker", 30.0)
-        batches.sweep(filled)
-        batches.dispatch(filled, lambda *_: True, settings)
+        recovery.requeue_expired(filled)
+        hints.send_due(filled, lambda *_: True, settings)
         jobs.find_live(filled, jobs.Submission("/photos", release_id))
-        jobs.newest(filled, status=JobStatus.RUNNING)
+        jobs.list_newest(filled, status=JobStatus.RUNNING)
 
     found = plans(filled, work)
     assert len(found) >= 12

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from models.errors import PickleError
-from models.store import batches, jobs, results, retries
+from models.store import batches, cancellation, jobs, recovery, results, retries
 from models.store.database import Database
 from models.store.jobs import JobView
 from models.store.results import Filter
@@ -82,7 +82,7 @@ def check(db: Database, job_id: int) -> None:
 
 def made_by(db: Database, job: JobView) -> list[str | None]:
     return [
-        record.model for record in results.every(db, Filter(job.id, outcome=Outcome.CLASSIFIED))
+        record.model for record in results.stream(db, Filter(job.id, outcome=Outcome.CLASSIFIED))
     ]
 
 
@@ -129,9 +129,9 @@ def test_a_rerun_that_is_ended_early_loses_no_result(
     batches.complete(db, first, rows_of(first))
     in_hand = claim_one(db)
     if end == "cancel":
-        jobs.cancel(db, done.id)
+        cancellation.cancel(db, done.id)
     else:
-        jobs.fail(db, done.id, PickleError("The model isn't on this host."))
+        cancellation.fail(db, done.id, PickleError("The model isn't on this host."))
     check(db, done.id)
     assert not batches.complete(db, in_hand, rows_of(in_hand))
     ended = jobs.get(db, done.id)
@@ -163,7 +163,7 @@ def test_an_image_that_kills_its_worker_keeps_its_old_result(
     while (claim := batches.claim(db, None, "worker", LEASE_S)) is not None:
         if 5 in [number for number, _ in claim.items]:
             lose_leases(db)
-            batches.sweep(db)
+            recovery.requeue_expired(db)
         else:
             batches.complete(db, claim, rows_of(claim))
         check(db, done.id)

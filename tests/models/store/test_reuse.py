@@ -52,7 +52,7 @@ def run(db: Database, release_id: int, folder: Path, tiny_model: Path) -> Run:
 
 def found(db: Database, job: JobView) -> dict[str, Record]:
     """The job's results by path, apart from whose they are."""
-    return {r.path: replace(r, job_id=0, cursor="") for r in results.every(db, Filter(job.id))}
+    return {r.path: replace(r, job_id=0, cursor="") for r in results.stream(db, Filter(job.id))}
 
 
 def make_as_long(*paths: Path) -> None:
@@ -179,9 +179,9 @@ def test_the_first_job_of_a_release_looks_nothing_up(
     db: Database, run: Run, release_id: int
 ) -> None:
     first = run()
-    assert not reuse.sources(db, first.id, release_id).lookup
+    assert not reuse.find_scope(db, first.id, release_id).lookup
     second = run()
-    assert reuse.sources(db, second.id, release_id).lookup
+    assert reuse.find_scope(db, second.id, release_id).lookup
 
 
 def test_as_many_fingerprints_as_a_batch_can_have_are_looked_up_at_once(
@@ -193,6 +193,6 @@ def test_as_many_fingerprints_as_a_batch_can_have_are_looked_up_at_once(
         known = [fingerprint for fingerprint in found if fingerprint is not None]
     assert len(known) == 10
     unknown = [i.to_bytes(reuse.DIGEST_BYTES, "big") for i in range(1024)]
-    assert set(reuse.by_fingerprint(db, first.id + 1, [*unknown, *known])) == set(known)
-    assert reuse.by_fingerprint(db, first.id, known) == {}
-    assert reuse.by_fingerprint(db, first.id + 1, []) == {}
+    assert set(reuse.find_by_fingerprint(db, first.id + 1, [*unknown, *known])) == set(known)
+    assert reuse.find_by_fingerprint(db, first.id, known) == {}
+    assert reuse.find_by_fingerprint(db, first.id + 1, []) == {}

@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 
 from models.errors import FolderError
 from models.settings import Settings
-from models.store import batches, deletion, jobs, retries, scans
+from models.store import batches, cancellation, deletion, hints, jobs, recovery, retries, scans
 from models.store.batches import Claim
 from models.store.database import Database
 from models.store.jobs import Submission
@@ -141,7 +141,7 @@ class Moves(RuleBasedStateMachine):
                 assert scans.finish(self.db, claim) is holds
                 holds = False
             else:
-                jobs.fail(self.db, claim.job_id, FolderError("/photos holds no image."))
+                cancellation.fail(self.db, claim.job_id, FolderError("/photos holds no image."))
                 holds = False
 
     @rule(target=claims, hint=st.none() | claims, worker=WORKERS)
@@ -181,11 +181,11 @@ class Moves(RuleBasedStateMachine):
                 sa.update(Job).where(Job.scan_lease_until.is_not(None)).values(scan_lease_until=0.0)
             )
         if swept:
-            batches.sweep(self.db)
+            recovery.requeue_expired(self.db)
 
     @rule(worker=WORKERS)
     def worker_dies(self, worker: str) -> None:
-        batches.release(self.db, worker)
+        recovery.requeue_worker(self.db, worker)
 
     @rule(taken=st.integers(0, 3), hints_are_old=st.booleans())
     def dispatch(self, taken: int, hints_are_old: bool) -> None:
@@ -206,7 +206,7 @@ class Moves(RuleBasedStateMachine):
                 return True
             return False
 
-        assert batches.dispatch(self.db, send, HINTS) == len(sent)
+        assert hints.send_due(self.db, send, HINTS) == len(sent)
         for task, identity in sent:
             if task == "cuemill.classify":
                 assert self.before.batches[identity].state == "queued"
@@ -218,9 +218,9 @@ class Moves(RuleBasedStateMachine):
         if job not in self.before.jobs:
             return
         if what == "cancel":
-            jobs.cancel(self.db, job)
+            cancellation.cancel(self.db, job)
         elif what == "fail":
-            jobs.fail(self.db, job, FolderError("/photos doesn't exist."))
+            cancellation.fail(self.db, job, FolderError("/photos doesn't exist."))
         elif what == "delete":
             self.asked = job
             deletion.delete(self.db, job)

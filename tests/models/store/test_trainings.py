@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from models.errors import DataError, NotFoundError
 from models.release.files import save_release
-from models.store import releases, trainings
+from models.store import hints, releases, trainings
 from models.store.database import Database
 from models.store.states import JobStatus
 from models.store.tables import Training
@@ -108,9 +108,9 @@ def test_a_lost_worker_s_training_is_claimed_again_and_the_lost_one_can_do_no_ha
 ) -> None:
     trainings.submit(db, PLAN)
     lost = claim_one(db)
-    assert trainings.sweep(db) == 0
+    assert trainings.requeue_expired(db) == 0
     lose_lease(db)
-    assert trainings.sweep(db) == 1
+    assert trainings.requeue_expired(db) == 1
     again = claim_one(db)
     assert again.attempt == lost.attempt + 1
     assert not trainings.renew(db, lost, LEASE_S)
@@ -123,7 +123,7 @@ def test_a_training_that_kills_its_workers_fails_with_its_reason(db: Database) -
     for _ in range(3):
         claim_one(db)
         lose_lease(db)
-        assert trainings.sweep(db) == 1
+        assert trainings.requeue_expired(db) == 1
     ended = trainings.get(db, made.id)
     assert ended.status is JobStatus.FAILED
     assert ended.error is not None
@@ -145,17 +145,17 @@ def test_a_queued_training_is_announced_once_and_again_when_nobody_answers(db: D
         return True
 
     made = trainings.submit(db, PLAN)
-    assert trainings.dispatch(db, lambda *_: False, 30.0) == 0
-    assert [trainings.dispatch(db, send, 30.0) for _ in range(3)] == [1, 0, 0]
-    assert trainings.dispatch(db, send, -1.0) == 1
+    assert hints.send_due_trainings(db, lambda *_: False, 30.0) == 0
+    assert [hints.send_due_trainings(db, send, 30.0) for _ in range(3)] == [1, 0, 0]
+    assert hints.send_due_trainings(db, send, -1.0) == 1
     assert sent == [("cuemill.train", made.id)] * 2
 
 
 def test_trainings_are_listed_newest_first_in_pages(db: Database) -> None:
     ids = [trainings.submit(db, PLAN).id for _ in range(5)]
-    first = trainings.newest(db, limit=2)
+    first = trainings.list_newest(db, limit=2)
     assert [view.id for view in first] == ids[:2:-1]
-    assert [view.id for view in trainings.newest(db, before=first[-1].id)] == ids[2::-1]
+    assert [view.id for view in trainings.list_newest(db, before=first[-1].id)] == ids[2::-1]
 
 
 def test_an_unknown_training_is_named(db: Database) -> None:
@@ -176,14 +176,14 @@ def test_the_promoted_release_is_the_default_until_another_is(
     db: Database, tiny_model: Path, other_model: Path
 ) -> None:
     first, second = releases.resolve(db, None, tiny_model), releases.register(db, other_model)
-    assert [(row.name, row.is_default) for row in releases.every(db, tiny_model)] == [
+    assert [(row.name, row.is_default) for row in releases.list_all(db, tiny_model)] == [
         ("tiny", True),
         ("other", False),
     ]
     for chosen in (second, first, second, second):
         assert releases.promote(db, chosen).is_default
         assert releases.resolve(db, None, tiny_model) == chosen
-        assert [row.id for row in releases.every(db, tiny_model) if row.is_default] == [chosen]
+        assert [row.id for row in releases.list_all(db, tiny_model) if row.is_default] == [chosen]
     assert releases.resolve(db, str(tiny_model), tiny_model) == first
 
 
@@ -200,4 +200,4 @@ def test_releases_are_listed_though_the_configured_pickle_is_gone(
     db: Database, other_model: Path
 ) -> None:
     releases.register(db, other_model)
-    assert [row.is_default for row in releases.every(db, Path("absent.pkl"))] == [False]
+    assert [row.is_default for row in releases.list_all(db, Path("absent.pkl"))] == [False]

@@ -1,0 +1,52 @@
+"""Cancellation: a job ends before its images do, because a user says so or because it cannot run.
+
+Results stay. Unfinished images count as cancelled, and a retry queues them again.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from models.errors import CuemillError
+from models.store import batches, jobs
+from models.store.database import Database
+from models.store.jobs import JobView
+from models.store.states import JobStatus
+
+
+def cancel(db: Database, job_id: int) -> JobView:
+    """Cancels a job; does nothing if it has ended.
+
+    Raises:
+        NotFoundError: no such job.
+    """
+    with db.write() as connection:
+        cancel_live(connection, job_id)
+        return jobs.view(connection, job_id)
+
+
+def cancel_live(connection: Connection, job_id: int) -> None:
+    """Cancels a job within your transaction; does nothing if it has ended."""
+    _end_early(connection, job_id, status=JobStatus.CANCELLED, cancelled_at=datetime.now(UTC))
+
+
+def fail(db: Database, job_id: int, error: CuemillError) -> bool:
+    """Ends a job that cannot run, with the reason. Returns False if it has ended already."""
+    with db.write() as connection:
+        return _end_early(
+            connection,
+            job_id,
+            status=JobStatus.FAILED,
+            failed_at=datetime.now(UTC),
+            error_code=error.code,
+            error_message=str(error),
+        )
+
+
+def _end_early(connection: Connection, job_id: int, **values: Any) -> bool:
+    # Every transaction locks a job before its batches, or two of them could deadlock.
+    if not jobs.end(connection, job_id, **values):
+        return False
+    batches.cancel_unfinished(connection, job_id)
+    return True

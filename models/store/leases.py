@@ -1,0 +1,100 @@
+"""Leases: how workers claim scans, batches and trainings.
+
+A claim raises the row's `attempt` and sets when its lease expires, on the database's clock. The
+attempt is the fencing token: a worker that lost its lease and wakes up later still holds the old
+attempt, so none of its writes matches a row.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+from sqlalchemy.orm import InstrumentedAttribute
+
+from models.store.database import Database, now_s
+from models.store.tables import Batch, Job, Training
+
+Conditions = tuple[sa.ColumnElement[bool], ...]
+
+
+@dataclass(frozen=True)
+class Leases:
+    """The leases on the rows of one table.
+
+    Args:
+        due: what holds for a row that a worker may claim.
+        claimed: what holds for a row while its claim is valid.
+        attempt, until, worker: the columns that hold the claim.
+    """
+
+    table: type[Job] | type[Batch] | type[Training]
+    due: Conditions
+    claimed: Conditions
+    attempt: InstrumentedAttribute[int]
+    until: InstrumentedAttribute[float | None]
+    worker: InstrumentedAttribute[str | None]
+
+    @property
+    def expired(self) -> Conditions:
+        """What holds for a claimed row whose worker has not renewed its lease in time."""
+        return (*self.claimed, self.until < now_s())
+
+    def oldest_due(self, *conditions: sa.ColumnElement[bool]) -> sa.Select[int]:
+        """The id of the oldest row that is due and meets the conditions."""
+        return (
+            sa.select(self.table.id).where(*self.due, *conditions).order_by(self.table.id).limit(1)
+        )
+
+    def claim(
+        self,
+        connection: Connection,
+        target: int | sa.Select[int],
+        worker: str,
+        lease_s: float,
+        *,
+        returning: Sequence[InstrumentedAttribute[Any]],
+        **values: Any,
+    ) -> Row[*tuple[Any, ...]] | None:
+        """Claims a row, or returns None if it is no longer due.
+
+        Args:
+            target: an id, or `oldest_due`, which skips rows that another transaction has locked.
+            values: further columns to set.
+        """
+        if isinstance(target, sa.Select):
+            is_target = self.table.id == target.with_for_update(skip_locked=True).scalar_subquery()
+        else:
+            is_target = self.table.id == target
+
+        lease = {
+            self.attempt: self.attempt + 1,
+            self.until: now_s() + lease_s,
+            self.worker: worker,
+        }
+        return connection.execute(
+            sa.update(self.table)
+            .where(is_target, *self.due)
+            .values({**lease, **values})
+            .returning(*returning)
+        ).one_or_none()
+
+    def update(self, connection: Connection, row_id: int, attempt: int, /, **values: Any) -> bool:
+        """Changes a claimed row. If the claim is lost, this matches no row and returns False."""
+        result = connection.execute(
+            sa.update(self.table)
+            .where(self.table.id == row_id, self.attempt == attempt, *self.claimed)
+            .values(**values)
+        )
+        return bool(result.rowcount)
+
+    def renew(self, connection: Connection, row_id: int, attempt: int, lease_s: float) -> bool:
+        """Extends a lease. Returns False if the claim is lost."""
+        return self.update(connection, row_id, attempt, **{self.until.key: now_s() + lease_s})
+
+
+def is_any(db: Database, query: sa.Select[int]) -> bool:
+    """Whether a query finds a row. Idle workers ask this often, so it takes no write lock."""
+    with db.read() as connection:
+        return connection.scalar(query) is not None
