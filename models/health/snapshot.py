@@ -116,8 +116,7 @@ def _read_programs(connection: Connection, now: float) -> list[Program]:
 
 
 def _read_backlog(connection: Connection, now: float, condition: sa.ColumnElement[bool]) -> Backlog:
-    ended = Job.classified + Job.no_face + Job.unreadable + Job.failed + Job.cancelled
-    left = sa.func.coalesce(sa.func.sum(Job.total - ended), 0)
+    left = sa.func.coalesce(sa.func.sum(Job.pending), 0)
     since = sa.func.min(sa.func.coalesce(Job.running_at, Job.queued_at))
 
     jobs, images, oldest = connection.execute(

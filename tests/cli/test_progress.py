@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from cli.progress import TrainingBars, report_end, watch_job
-from models.store import jobs, results
+from models.store import cancellation, jobs, results
 from models.store.database import Database
 from models.store.jobs import Submission
 from models.store.states import JobStatus
@@ -61,7 +61,7 @@ def job_id(db: Database, release_id: int) -> int:
 
 
 def test_a_job_is_watched_to_its_end(db: Database, job_id: int) -> None:
-    jobs.cancel(db, job_id)
+    cancellation.cancel(db, job_id)
     assert watch_job(db, job_id).status is JobStatus.CANCELLED
 
 
@@ -69,7 +69,7 @@ def test_a_job_that_did_not_complete_ends_with_exit_code_1(
     db: Database, job_id: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(typer.Exit) as ended:
-        report_end(db, jobs.cancel(db, job_id))
+        report_end(db, cancellation.cancel(db, job_id))
     assert ended.value.exit_code == 1
     assert capsys.readouterr().err == "Job 1 cancelled: 0 images, 0 classified.\n"
 
