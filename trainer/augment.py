@@ -1,4 +1,4 @@
-"""Training images made different each time they are seen, so that a network learns faces and not files."""
+"""Random changes to training images, so that a network learns faces and not files."""
 
 from dataclasses import dataclass, replace
 from typing import Final, Self
@@ -7,26 +7,29 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-_MARGIN: Final = 8  # Pixels repeated at the edge, so that turning and shifting show no black.
+_MARGIN: Final = 8
+"""Pixels by which the edge is repeated, so that rotating and shifting show no black."""
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What may be done to an image, each time by chance: mirrored in half of the cases, and the rest up to these.
+    """The limits of the random changes to each image. Half of the images are also mirrored.
 
     Attributes:
-        degrees: turned to either side.
-        zoom: magnified or shrunk, as a share.
-        shift: moved, in whole pixels along each axis; what is neither turned nor zoomed stays as sharp as it was.
-        contrast: made stronger or weaker, as a share.
-        brightness: made lighter or darker, in grey levels of 255.
-        erase: the share of images of which a rectangle of 2 to 15 % is filled with one random grey.
-        mixup: the alpha of the beta distribution that says how far each image is blended with another (Zhang et al.
-            2018, arXiv:1710.09412); 0 = never.
-        sizes: up to which share of the epochs faces are shrunk to how many pixels, which costs less; after, they are
-            whole.
-        sharp: the share of the epochs, at the end, in which images are neither turned, zoomed nor blended. These blur,
-            and a network that ends on blurred images reads sharp ones worse (EXPERIMENTS.md).
+        degrees: rotation to either side.
+        zoom: enlargement or reduction, as a share of the size.
+        shift: movement along each axis, in whole pixels, so that images that are neither rotated
+            nor zoomed stay sharp.
+        contrast: change of contrast, as a share.
+        brightness: change of brightness, in grey levels of 255.
+        erase: share of the images in which a rectangle of 2 to 15 % of the area is filled with a
+            random grey.
+        mixup: alpha of the beta distribution that decides how far each image is blended with
+            another (Zhang et al. 2018, arXiv:1710.09412); 0 turns it off.
+        sizes: (share of the epochs, pixels): until that share is done, images are reduced to that
+            size, which costs less. After the last entry they have their full size.
+        sharp: share of the epochs, at the end, without rotation, zoom and mixup. These blur, and a
+            network that ends on blurred images reads sharp ones less well (EXPERIMENTS.md).
     """
 
     degrees: float = 12.0
@@ -40,60 +43,68 @@ class Augmentation:
     sharp: float = 0.0
 
     def at(self, epoch: int, epochs: int) -> Self:
-        """What is done in an epoch (counted from 1) of so many."""
+        """The changes in one epoch, counted from 1."""
         if epoch > (1 - self.sharp) * epochs:
             return replace(self, degrees=0.0, zoom=0.0, mixup=0.0)
         return self
 
-    def size(self, whole: int, epoch: int, epochs: int) -> int:
-        """The side, in pixels, of what is fitted in an epoch (counted from 1) of so many."""
-        return next((size for share, size in self.sizes if epoch <= share * epochs), whole)
+    def size(self, full: int, epoch: int, epochs: int) -> int:
+        """The side of the images in one epoch, in pixels."""
+        for share, size in self.sizes:
+            if epoch <= share * epochs:
+                return size
+        return full
 
     def apply(
         self, images: NDArray[np.uint8], size: int, random: np.random.Generator
     ) -> NDArray[np.uint8]:
-        """uint8 (n, height, width, 3) to uint8 (n, size, size, 3), each image changed by itself."""
+        """Changes each image at random: uint8 (n, height, width, 3) to (n, size, size, 3)."""
         padded = np.pad(images, ((0, 0), (_MARGIN, _MARGIN), (_MARGIN, _MARGIN), (0, 0)), "edge")
-        changed = np.stack([self._move(image, size, random) for image in padded])
-        column = (len(images), 1, 1, 1)
-        contrast = random.uniform(1 - self.contrast, 1 + self.contrast, column).astype(np.float32)
-        lift = random.uniform(-self.brightness, self.brightness, column).astype(np.float32)
-        mean = changed.mean(axis=(1, 2, 3), keepdims=True, dtype=np.float32)
-        toned: NDArray[np.uint8] = np.clip(
-            (changed - mean) * contrast + mean + lift, 0, 255
-        ).astype(np.uint8)
-        for i in np.flatnonzero(random.random(len(images)) < self.erase):
-            _erase(toned[i], random)
-        return toned
+        moved = np.stack([self._move(image, size, random) for image in padded])
+
+        per_image = (len(images), 1, 1, 1)
+        contrast = random.uniform(1 - self.contrast, 1 + self.contrast, per_image)
+        brightness = random.uniform(-self.brightness, self.brightness, per_image)
+        mean = moved.mean(axis=(1, 2, 3), keepdims=True, dtype=np.float32)
+        toned = (moved - mean) * contrast.astype(np.float32) + mean + brightness.astype(np.float32)
+        changed: NDArray[np.uint8] = np.clip(toned, 0, 255).astype(np.uint8)
+
+        for index in np.flatnonzero(random.random(len(images)) < self.erase):
+            _erase(changed[index], random)
+        return changed
 
     def _move(
         self, image: NDArray[np.uint8], size: int, random: np.random.Generator
     ) -> NDArray[np.uint8]:
-        """One affine transform: mirror, turn, zoom and shift."""
+        """Mirrors, rotates, zooms and shifts in one affine transform, so it resamples only once."""
+        height, width = image.shape[:2]
         angle = np.radians(random.uniform(-self.degrees, self.degrees))
-        scale = (len(image) - 2 * _MARGIN) / size / random.uniform(1 - self.zoom, 1 + self.zoom)
+        scale = (height - 2 * _MARGIN) / size / random.uniform(1 - self.zoom, 1 + self.zoom)
         mirror = random.choice((-1.0, 1.0))
+        center_x = width / 2 + random.integers(-self.shift, self.shift, endpoint=True)
+        center_y = height / 2 + random.integers(-self.shift, self.shift, endpoint=True)
+
+        # The result's pixel (x, y) is the image's (a * x + b * y + c, d * x + e * y + f).
         a, b = scale * mirror * np.cos(angle), scale * np.sin(angle)
         d, e = -scale * mirror * np.sin(angle), scale * np.cos(angle)
-        x, y = (
-            side / 2 + random.integers(-self.shift, self.shift, endpoint=True)
-            for side in image.shape[1::-1]
-        )
-        coefficients = (a, b, x - (a + b) * size / 2, d, e, y - (d + e) * size / 2)
+        c = center_x - (a + b) * size / 2
+        f = center_y - (d + e) * size / 2
         moved = Image.fromarray(image).transform(
-            (size, size), Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR
+            (size, size), Image.Transform.AFFINE, (a, b, c, d, e, f), Image.Resampling.BILINEAR
         )
         return np.asarray(moved)
 
 
 def _erase(image: NDArray[np.uint8], random: np.random.Generator) -> None:
-    """Random erasing, in place (Zhong et al. 2020, arXiv:1708.04896)."""
+    """Fills a random rectangle, in place (Zhong et al. 2020, arXiv:1708.04896)."""
     side = len(image)
-    area, ratio = random.uniform(0.02, 0.15) * side * side, random.uniform(0.5, 2.0)
-    height, width = (
-        min(side - 1, max(1, round(n))) for n in ((area * ratio) ** 0.5, (area / ratio) ** 0.5)
-    )
-    top, left = random.integers(0, side - height), random.integers(0, side - width)
+    area = random.uniform(0.02, 0.15) * side * side
+    ratio = random.uniform(0.5, 2.0)
+    height = min(side - 1, max(1, round((area * ratio) ** 0.5)))
+    width = min(side - 1, max(1, round((area / ratio) ** 0.5)))
+
+    top = random.integers(0, side - height)
+    left = random.integers(0, side - width)
     image[top : top + height, left : left + width] = random.integers(0, 256)
 
 
@@ -103,13 +114,15 @@ def mix(
     alpha: float,
     random: np.random.Generator,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mixup: each input (n, ...) and its target (n, labels) blended with another of the batch."""
+    """Mixup: blends each input (n, ...) and its target (n, labels) with another of the batch."""
     share = random.beta(alpha, alpha, len(inputs)).astype(np.float32)
     other = random.permutation(len(inputs))
+    return _blend(inputs, other, share), _blend(targets, other, share)
 
-    def blend(values: NDArray[np.float32]) -> NDArray[np.float32]:
-        weight = share.reshape(-1, *[1] * (values.ndim - 1))
-        blended: NDArray[np.float32] = values * weight + values[other] * (1 - weight)
-        return blended
 
-    return blend(inputs), blend(targets)
+def _blend(
+    values: NDArray[np.float32], other: NDArray[np.int64], share: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    weight = share.reshape(-1, *[1] * (values.ndim - 1))
+    blended: NDArray[np.float32] = values * weight + values[other] * (1 - weight)
+    return blended

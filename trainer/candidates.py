@@ -1,4 +1,9 @@
-"""The candidate networks, by name: functions whose docstrings give parameters and source; EXPERIMENTS.md has scores."""
+"""The candidate networks and the recipes they are fitted by.
+
+Each network is a function whose docstring gives its parameters, source and measured accuracy.
+Accuracies "here" are on FER-2013's validation images, from EXPERIMENTS.md. The reference's
+(Cue-Cetera 2023) are on EMOTIC and FER-2013 together, so the two do not compare.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,14 +26,17 @@ class Candidate:
     """A network and the recipe it is fitted by.
 
     Attributes:
-        build: makes the network for an input's shape and a number of classes.
-        optimizer: makes it for a number of batches an epoch, which its schedule may follow.
-        patience: fitting stops after so many epochs without a better one.
-        pretrained: whether it begins with MobileNetV2's layers, which have weights for ImageNet to start from.
-        head_epochs: so many epochs at first fit the last layer alone, if the others are pretrained.
-        label_smoothing: the share of each target that is spread over the labels that the training data has, where
-            targets are not soft already.
-        averaging: the decay, by batch, of the moving average of the weights that is validated and kept; 0 = none.
+        build: builds the network for an input shape and a number of classes.
+        optimizer: makes the optimizer for a number of batches per epoch, which its learning rate
+            schedule may need.
+        patience: fitting stops after this many epochs without a better one.
+        pretrained: whether the network starts with MobileNetV2's layers, for which there are
+            weights from ImageNet.
+        head_epochs: if the layers are pretrained, the first epochs that fit only the last layer.
+        label_smoothing: share of each target that is spread over the labels in the training data;
+            soft targets are not smoothed.
+        averaging: decay per batch of the moving average of the weights, which is then validated and
+            released in their place; 0 turns it off.
     """
 
     name: str
@@ -44,16 +52,12 @@ class Candidate:
     averaging: float = 0.0
 
 
-def _scores(num_classes: int, **options: Any) -> keras.Layer:
-    """The softmax stays in float32 when the rest runs in mixed precision, or small scores round to nothing."""
-    return layers.Dense(num_classes, activation="softmax", dtype="float32", **options)
-
-
 def model1(input_shape: Shape, num_classes: int) -> keras.Model:
-    """Three dense layers: what can be had without looking for shapes.
+    """Three dense layers: the baseline without convolutions.
 
-    334,162 parameters at (48, 48, 3) and 28 classes. Source: Cue-Cetera (2023), 35.0 % at best. The MobileNetV2 that
-    was built beside it, and not used, is left out.
+    Parameters: 334,162 at (48, 48, 3) and 28 classes.
+    Source: Cue-Cetera (2023), without the MobileNetV2 that it built beside them and never used.
+    Accuracy: 35.0 % in the reference, 39.7 % here.
     """
     return keras.Sequential(
         [
@@ -68,109 +72,130 @@ def model1(input_shape: Shape, num_classes: int) -> keras.Model:
 
 
 def model2(input_shape: Shape, num_classes: int) -> keras.Model:
-    """MobileNetV2 as it is, and one dense layer on the mean of its features.
+    """A frozen MobileNetV2, and one dense layer on the mean of its features.
 
-    2,293,852 parameters at 28 classes, of which 35,868 are trained. Source: Cue-Cetera (2023), 8.2 %; its last layer
-    had no softmax, a mistake that is mended here.
+    Parameters: 2,293,852 at 28 classes, of which 35,868 are trained.
+    Source: Cue-Cetera (2023), which had no softmax after the last layer; it is added here.
+    Accuracy: 8.2 % in the reference; 24.9 % here with random instead of ImageNet's weights.
     """
     inputs, features = _mobilenetv2(input_shape)
-    network = keras.Model(inputs, features)
-    network.trainable = False
-    outputs = _scores(num_classes)(layers.GlobalAveragePooling2D()(features))
-    return keras.Model(inputs, outputs, name="model2")
+    backbone = keras.Model(inputs, features)
+    backbone.trainable = False
+
+    x = layers.GlobalAveragePooling2D()(features)
+    return keras.Model(inputs, _scores(num_classes)(x), name="model2")
 
 
 def model3(input_shape: Shape, num_classes: int) -> keras.Model:
-    """The winner of the reference's experiment: eight 3x3 convolutions and three dense layers.
+    """Eight 3x3 convolutions and three dense layers: the reference's best network.
 
-    3,265,372 parameters at (48, 48, 3) and 28 classes, of which 2,816 are not trainable; 334 million multiply-adds an
-    image. Source: Cue-Cetera (2023), whose validation accuracy on EMOTIC and FER-2013 together was 50.14 %.
+    Parameters: 3,265,372 at (48, 48, 3) and 28 classes, of which 2,816 are not trainable; 334
+    million multiply-adds per image.
+    Source: Cue-Cetera (2023).
+    Accuracy: 50.14 % in the reference, 61.8 % here.
     """
     return keras.Sequential(
-        [keras.Input(input_shape), *_model3_trunk(), _scores(num_classes)], name="model3"
+        [keras.Input(input_shape), *_model3_layers(), _scores(num_classes)], name="model3"
     )
 
 
 def model3_long(input_shape: Shape, num_classes: int) -> keras.Model:
-    """Model 3 fitted at a higher rate for more epochs, as its authors meant to do next (Cue-Cetera 2023)."""
+    """Model 3, fitted at a higher learning rate for more epochs.
+
+    Parameters: as Model 3.
+    Source: Cue-Cetera (2023), as its authors planned to continue.
+    Accuracy: 64.2 % here.
+    """
     return keras.Sequential(
-        [keras.Input(input_shape), *_model3_trunk(), _scores(num_classes)], name="model3_long"
+        [keras.Input(input_shape), *_model3_layers(), _scores(num_classes)], name="model3_long"
     )
 
 
 def model4(input_shape: Shape, num_classes: int) -> keras.Model:
-    """MobileNetV2 with all its layers trained, and one dense layer on the highest of its features.
+    """MobileNetV2, trained in full, and one dense layer on the maximum of its features.
 
-    2,293,852 parameters at 28 classes. Source: Cue-Cetera (2023), 12 %.
+    Parameters: 2,293,852 at 28 classes.
+    Source: Cue-Cetera (2023).
+    Accuracy: 12 % in the reference; 48.5 % here with random instead of ImageNet's weights.
     """
     inputs, features = _mobilenetv2(input_shape)
     x = layers.GlobalMaxPooling2D()(features)
-    outputs = _scores(
-        num_classes, kernel_initializer="he_normal", kernel_regularizer=keras.regularizers.L2(0.01)
-    )(x)
-    return keras.Model(inputs, outputs, name="model4")
+    scores = _scores(
+        num_classes,
+        kernel_initializer="he_normal",
+        kernel_regularizer=keras.regularizers.L2(0.01),
+    )
+    return keras.Model(inputs, scores(x), name="model4")
 
 
 def model5(input_shape: Shape, num_classes: int) -> keras.Model:
     """Model 3 with two more dense layers.
 
-    3,790,940 parameters at (48, 48, 3) and 28 classes. Source: Cue-Cetera (2023), 16.9 %.
+    Parameters: 3,790,940 at (48, 48, 3) and 28 classes.
+    Source: Cue-Cetera (2023).
+    Accuracy: 16.9 % in the reference, 24.9 % here; its learning rate makes it diverge.
     """
-    more = [layers.Dense(1024, activation="relu"), layers.Dense(256, activation="relu")]
+    head = [layers.Dense(1024, activation="relu"), layers.Dense(256, activation="relu")]
     return keras.Sequential(
-        [keras.Input(input_shape), *_model3_trunk(), *more, _scores(num_classes)], name="model5"
+        [keras.Input(input_shape), *_model3_layers(), *head, _scores(num_classes)], name="model5"
     )
 
 
 def mobilenetv2(input_shape: Shape, num_classes: int) -> keras.Model:
-    """MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381), its last layer fitted first, then all of them at a low rate.
+    """MobileNetV2: first only its last layer is fitted, then all of them at a low learning rate.
 
-    2,293,852 parameters at 28 classes; 17 million multiply-adds an image of 48x48. The reference's authors meant to.
+    Parameters: 2,293,852 at 28 classes; 17 million multiply-adds per image of 48x48.
+    Source: Sandler et al. 2018, arXiv:1801.04381; the reference's authors planned to fit it so.
+    Accuracy: 49.3 % here with random instead of ImageNet's weights.
     """
     inputs, features = _mobilenetv2(input_shape)
-    outputs = _scores(num_classes)(layers.GlobalAveragePooling2D()(features))
-    model = keras.Model(inputs, outputs, name="mobilenetv2")
+    x = layers.GlobalAveragePooling2D()(features)
+    model = keras.Model(inputs, _scores(num_classes)(x), name="mobilenetv2")
+
+    # With Keras' momentum of 0.999, the statistics lag epochs behind weights that change this fast.
     for layer in model.layers:
         if isinstance(layer, layers.BatchNormalization):
-            layer.momentum = (
-                0.99  # Keras' 0.999 for it lags epochs behind weights that change as fast as these.
-            )
+            layer.momentum = 0.99
     return model
 
 
-def _mobilenetv2(input_shape: Shape) -> tuple[Any, Any]:
-    """Its input and its features, without any weights: building never reaches for the network."""
+def cuemill1(input_shape: Shape, num_classes: int) -> keras.Model:
+    """A residual network of five blocks for small faces: Cuemill's own.
+
+    Parameters: 2,695,420 at 28 classes; 186 million multiply-adds per image of 48x48.
+    Source: blocks as in He et al. 2016, arXiv:1512.03385.
+    Accuracy: 65.8 % here; 67.6 % after continuing with the recipe `cuemill1_tune`.
+    """
     inputs = keras.Input(input_shape)
-    return inputs, keras.applications.MobileNetV2(
-        input_tensor=inputs, include_top=False, weights=None
-    ).output
+    x = layers.ReLU()(_convolve(inputs, 32, 3))
+    for filters, strides in ((64, 2), (128, 2), (128, 1), (256, 2), (256, 1)):
+        x = _add_residual_block(x, filters, strides)
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, _scores(num_classes)(x), name="cuemill1")
 
 
-def _model3_trunk() -> list[keras.Layer]:
-    """All of Model 3 but its input and its scores."""
+# --- Parts of the networks ---
 
-    def convolution(filters: int, l2: bool) -> list[Any]:
-        regularizer = keras.regularizers.L2(0.01) if l2 else None
-        return [
-            layers.Conv2D(
-                filters, 3, padding="same", activation="relu", kernel_regularizer=regularizer
-            ),
-            layers.BatchNormalization(),
-        ]
 
-    def block(first: int, second: int, dropout: float, l2: bool = True) -> list[Any]:
-        return [
-            *convolution(first, l2),
-            *convolution(second, l2),
-            layers.MaxPooling2D(2),
-            layers.Dropout(dropout),
-        ]
+def _scores(num_classes: int, **options: Any) -> keras.Layer:
+    """The last layer. In mixed precision it stays float32, or small scores would round to 0."""
+    return layers.Dense(num_classes, activation="softmax", dtype="float32", **options)
 
+
+def _mobilenetv2(input_shape: Shape) -> tuple[Any, Any]:
+    """MobileNetV2's input and features. Without weights, so that building downloads nothing."""
+    inputs = keras.Input(input_shape)
+    backbone = keras.applications.MobileNetV2(input_tensor=inputs, include_top=False, weights=None)
+    return inputs, backbone.output
+
+
+def _model3_layers() -> list[keras.Layer]:
+    """Model 3 between its input and its scores."""
     return [
-        *block(64, 64, 0.3, l2=False),
-        *block(128, 64, 0.4),
-        *block(256, 256, 0.5),
-        *block(512, 64, 0.3),
+        *_model3_block(64, 64, dropout=0.3, l2=0.0),
+        *_model3_block(128, 64, dropout=0.4),
+        *_model3_block(256, 256, dropout=0.5),
+        *_model3_block(512, 64, dropout=0.3),
         layers.Flatten(),
         layers.Dense(1024, activation="relu"),
         layers.Dropout(0.4),
@@ -178,51 +203,60 @@ def _model3_trunk() -> list[keras.Layer]:
     ]
 
 
-def cuemill1(input_shape: Shape, num_classes: int) -> keras.Model:
-    """Our own: a residual network (He et al. 2016, arXiv:1512.03385) with five blocks, for small faces.
+def _model3_block(first: int, second: int, dropout: float, l2: float = 0.01) -> list[keras.Layer]:
+    """Two convolutions with these numbers of filters, pooling and dropout."""
+    block: list[keras.Layer] = []
+    for filters in (first, second):
+        penalty = keras.regularizers.L2(l2) if l2 else None
+        convolution = layers.Conv2D(
+            filters, 3, padding="same", activation="relu", kernel_regularizer=penalty
+        )
+        block += [convolution, layers.BatchNormalization()]
+    return [*block, layers.MaxPooling2D(2), layers.Dropout(dropout)]
 
-    2,695,420 parameters at 28 classes; 186 million multiply-adds an image of 48x48.
-    """
 
-    def convolution(x: Any, filters: int, size: int, strides: int = 1) -> Any:
-        x = layers.Conv2D(
-            filters, size, strides, padding="same", use_bias=False, kernel_initializer="he_normal"
-        )(x)
-        return layers.BatchNormalization()(x)
+def _convolve(x: Any, filters: int, size: int, strides: int = 1) -> Any:
+    """Convolution and batch normalization."""
+    convolution = layers.Conv2D(
+        filters, size, strides, padding="same", use_bias=False, kernel_initializer="he_normal"
+    )
+    return layers.BatchNormalization()(convolution(x))
 
-    def block(x: Any, filters: int, strides: int) -> Any:
-        y = layers.ReLU()(convolution(x, filters, 3, strides))
-        y = convolution(y, filters, 3)
-        if strides != 1 or x.shape[-1] != filters:
-            x = convolution(x, filters, 1, strides)
-        return layers.ReLU()(layers.Add()([x, y]))
 
-    inputs = keras.Input(input_shape)
-    x = layers.ReLU()(convolution(inputs, 32, 3))
-    for filters, strides in ((64, 2), (128, 2), (128, 1), (256, 2), (256, 1)):
-        x = block(x, filters, strides)
-    x = layers.GlobalAveragePooling2D()(x)
-    return keras.Model(inputs, _scores(num_classes)(x), name="cuemill1")
+def _add_residual_block(x: Any, filters: int, strides: int) -> Any:
+    """Two convolutions, whose result is added to the block's input."""
+    y = layers.ReLU()(_convolve(x, filters, 3, strides))
+    y = _convolve(y, filters, 3)
+
+    # Where the shape changes, the input needs a projection to be added.
+    if strides != 1 or x.shape[-1] != filters:
+        x = _convolve(x, filters, 1, strides)
+    return layers.ReLU()(layers.Add()([x, y]))
+
+
+# --- Initial weights ---
 
 
 def load_pretrained(model: keras.Model, weights: str) -> None:
-    """Gives MobileNetV2's layers in a candidate's network their weights, as `pretrained` has them.
+    """Gives MobileNetV2's layers in a candidate's network their pretrained weights.
 
     Raises:
-        DataError: as there.
+        DataError: as `pretrained`.
     """
     for layer in pretrained(weights):
         model.get_layer(layer.name).set_weights(layer.get_weights())
 
 
 def pretrained(weights: str) -> list[keras.Layer]:
-    """MobileNetV2's layers with weights: `imagenet`, a file of Keras', or `none`, and then no layers.
+    """MobileNetV2's layers with weights: `imagenet`, a weights file of Keras, or `none`: no layers.
 
     Raises:
-        DataError: they can't be fetched here, or the file is not of MobileNetV2 without its top.
+        DataError: the weights cannot be downloaded, or the file is not of MobileNetV2 without its
+            top.
     """
     if weights == "none":
         return []
+
     try:
         source = keras.applications.MobileNetV2(
             input_shape=(224, 224, 3),
@@ -231,53 +265,56 @@ def pretrained(weights: str) -> list[keras.Layer]:
         )
         if weights != "imagenet":
             source.load_weights(weights)
-    except (
-        Exception
-    ) as error:  # Keras raises a bare Exception for a failed download, and others for a wrong file.
+    # Keras raises a bare Exception if the download fails, and various others for a wrong file.
+    except Exception as error:
         raise DataError(
-            f"MobileNetV2's weights ({weights}) can't be had: {str(error).rstrip('.')}. Fetch Keras' file for it "
-            "without the top on another machine, give it with --weights FILE, or start from none with --weights none."
+            f"Cannot load MobileNetV2's weights ({weights}): {str(error).rstrip('.')}. Download "
+            "Keras' file for it without the top on another machine and pass it as --weights FILE, "
+            "or train without pretrained weights: --weights none."
         ) from error
-    layers_with_weights: list[keras.Layer] = source.layers[1:]
-    return layers_with_weights
+
+    pretrained_layers: list[keras.Layer] = source.layers[1:]
+    return pretrained_layers
 
 
 def start_from(model: keras.Model, release: Release) -> None:
-    """Gives a network the weights of a release of the same network, to fit on from.
+    """Gives a network the weights of a release of the same network.
 
     Raises:
-        DataError: it is of another network.
+        DataError: the release is of a different network.
     """
-    # In the order of the layers, as `export` takes them: their names count on with every network a process builds.
+    # By the order of the layers, as in `export`. Names do not match: Keras numbers layers on with
+    # every network that a process builds.
     variables = [variable for layer in model.layers for variable in layer.weights]
-    if [tuple(variable.shape) for variable in variables] != [
-        array.shape for array in release.weights.values()
-    ]:
+    arrays = list(release.weights.values())
+    if [tuple(variable.shape) for variable in variables] != [array.shape for array in arrays]:
         raise DataError(
-            f"{release.name} is another network than {model.name}: it has no weights for it to begin with."
+            f"{release.name} is not a {model.name} network, so {model.name} cannot start from its "
+            "weights."
         )
-    for variable, array in zip(variables, release.weights.values(), strict=True):
+    for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)
 
 
 def multiply_adds(model: keras.Model) -> int:
-    """Multiplications by the kernels, for one image of the size that the network takes."""
+    """The number of multiplications by kernels for one image of the network's input size."""
     total = 0
     for layer in model.layers:
-        if isinstance(layer, layers.Dense | layers.Conv2D | layers.DepthwiseConv2D):
-            positions = (
-                1
-                if isinstance(layer, layers.Dense)
-                else layer.output.shape[1] * layer.output.shape[2]
-            )
-            total += positions * int(np.prod(layer.kernel.shape))
+        if isinstance(layer, layers.Dense):
+            total += int(np.prod(layer.kernel.shape))
+        elif isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D):
+            _, height, width, _ = layer.output.shape
+            total += height * width * int(np.prod(layer.kernel.shape))
     return total
+
+
+# --- Optimizers ---
 
 
 def _cosine(
     epochs: int, steps: int, peak: float
 ) -> keras.optimizers.schedules.LearningRateSchedule:
-    """A rate that rises to its peak for a twentieth of the epochs, then falls as a cosine to zero."""
+    """A rate that rises to its peak in a twentieth of the steps, then falls as a cosine to zero."""
     warmup = max(1, epochs * steps // 20)
     return keras.optimizers.schedules.CosineDecay(
         peak / 100, epochs * steps - warmup, alpha=0.0, warmup_target=peak, warmup_steps=warmup
@@ -287,7 +324,7 @@ def _cosine(
 def _constant(
     optimizer: type[keras.Optimizer], rate: float = 1e-3
 ) -> Callable[[int], keras.Optimizer]:
-    """The reference's way: one rate throughout."""
+    """A constant rate, as in the reference."""
     return lambda _steps: optimizer(rate)
 
 
@@ -296,7 +333,11 @@ def _adam(epochs: int, peak: float) -> Callable[[int], keras.Optimizer]:
 
 
 def _sgd(epochs: int, peak: float, weight_decay: float) -> Callable[[int], keras.Optimizer]:
-    """Nesterov's momentum. Keras decays weights by themselves, outside the momentum: 5e-3 here is 5e-4 elsewhere."""
+    """SGD with Nesterov momentum.
+
+    Keras applies weight decay outside the momentum: 5e-3 here corresponds to 5e-4 in other
+    frameworks.
+    """
     return lambda steps: keras.optimizers.SGD(
         _cosine(epochs, steps, peak), momentum=0.9, nesterov=True, weight_decay=weight_decay
     )
@@ -356,7 +397,8 @@ CANDIDATES = {
             averaging=0.998,
         ),
         Candidate(
-            "cuemill1_tune",  # To go on from a fitted cuemill1 (--start): a low rate, sharp images.
+            # Continues from a fitted cuemill1 (--start), at a low rate and with sharp images.
+            "cuemill1_tune",
             cuemill1,
             _sgd(epochs=8, peak=0.02, weight_decay=5e-3),
             epochs=8,

@@ -1,6 +1,7 @@
-"""From a fitted Keras model to a release: the network as plain nodes, and each weight once.
+"""Exporting a fitted Keras model as a release: the network as plain nodes, and each weight once.
 
-The nodes' form is told in `worker/engines/graph.py`, which runs them. Keras' own JSON goes along, to train on from.
+`worker/engines/graph.py` runs the nodes and documents their format. The release also keeps Keras'
+own config, so that training can continue from it.
 """
 
 import json
@@ -25,7 +26,7 @@ ACTIVATIONS: Final = ("relu", "relu6", "softmax")
 
 @dataclass(frozen=True)
 class _Step:
-    """One op of a layer; `weights` maps the op's word for a weight to Keras' name of the variable."""
+    """One op of a layer; `weights` maps each role in the op to the name of Keras' variable."""
 
     op: str
     weights: Mapping[str, str] = field(default_factory=dict)
@@ -42,18 +43,19 @@ def export(
     training: Mapping[str, Any],
     calibration: Mapping[str, float] | None = None,
 ) -> Release:
-    """Converts a network of the 28 emotions' scores for the pickle.
+    """Converts a network with the 28 emotions' scores as its output.
 
     Raises:
-        EngineError: a layer, one of its options or an activation has no counterpart in the engines; names it.
+        EngineError: a layer, option or activation has no counterpart in the engines.
     """
     network = to_nodes(model)
     if not network or network[-1]["op"] != "softmax":
         raise EngineError(
-            f"{model.name} ends without a softmax; its last layer needs activation='softmax'."
+            f"{model.name} does not end in a softmax. Give its last layer activation='softmax'."
         )
+
     config = json.loads(model.to_json())
-    config.pop("compile_config", None)
+    config.pop("compile_config", None)  # How it was fitted does not matter for running it.
     return Release(
         name=name,
         labels=EMOTIONS,
@@ -71,39 +73,45 @@ def export(
 
 
 def to_nodes(model: keras.Model) -> list[Node]:
-    """The layers of a network of one input and one output as nodes, in an order that runs; dropout vanishes.
+    """The layers as nodes, each after its inputs. Layers that only act in training are left out.
+
+    Args:
+        model: a network with one input and one output.
 
     Raises:
         EngineError: as `export`.
     """
     nodes: list[Node] = []
-    ends: dict[str, str] = {}  # Layer -> the node that gives what it gives.
+    outputs: dict[str, str] = {}  # Each layer's name, and the node that gives its output.
     for layer in model.layers:
-        inputs = [ends.get(parent.name, INPUT) for parent in _parents(layer)]
-        for i, step in enumerate(_steps(layer)):
+        inputs = [outputs.get(parent.name, INPUT) for parent in _parents(layer)]
+
+        for index, step in enumerate(_steps(layer)):
+            name = layer.name if index == 0 else f"{layer.name}/{step.op}"
+            weights = {role: f"{layer.name}/{variable}" for role, variable in step.weights.items()}
             nodes.append(
                 {
                     "op": step.op,
-                    "name": layer.name if i == 0 else f"{layer.name}/{step.op}",
+                    "name": name,
                     "inputs": inputs,
-                    "weights": {
-                        role: f"{layer.name}/{variable}" for role, variable in step.weights.items()
-                    },
+                    "weights": weights,
                     "attributes": dict(step.attributes),
                 }
             )
-            inputs = [nodes[-1]["name"]]
-        ends[layer.name] = inputs[0] if inputs else INPUT
+            inputs = [name]
+
+        outputs[layer.name] = inputs[0] if inputs else INPUT
     return nodes
 
 
 def _parents(layer: keras.Layer) -> list[keras.Layer]:
-    """The layers whose outputs a layer takes. A sequence doesn't list its input layer among its own."""
-    if len(layer._inbound_nodes) != 1:
+    """The layers whose outputs a layer takes, including the input layer of a Sequential model."""
+    uses = layer._inbound_nodes
+    if len(uses) != 1:
         raise EngineError(
-            f"Layer {layer.name} is used {len(layer._inbound_nodes)} times; only 1 can be exported."
+            f"Layer {layer.name} is used {len(uses)} times. Only layers used once can be exported."
         )
-    return [tensor._keras_history.operation for tensor in layer._inbound_nodes[0].input_tensors]
+    return [tensor._keras_history.operation for tensor in uses[0].input_tensors]
 
 
 def _weights(model: keras.Model) -> dict[str, NDArray[np.float32]]:
@@ -127,18 +135,19 @@ def _steps(layer: keras.Layer) -> list[_Step]:
     if convert is None:
         known = ", ".join(kind.__name__ for kind in _CONVERTERS)
         raise EngineError(
-            f"Layer {layer.name} is a {type(layer).__name__}; layers that can be exported: {known}."
+            f"Layer {layer.name} is a {type(layer).__name__}, which cannot be exported. "
+            f"Supported: {known}."
         )
     return convert(layer)
 
 
 def _require(layer: keras.Layer, **options: Any) -> None:
-    """Refuses a layer with an option that its op doesn't have, which would otherwise be lost without a word."""
+    """Refuses a layer with an option that its op lacks and that would be lost silently."""
     for option, expected in options.items():
-        found = getattr(layer, option)
-        if found != expected:
+        value = getattr(layer, option)
+        if value != expected:
             raise EngineError(
-                f"Layer {layer.name} has {option} {found!r}; only {expected!r} can be exported."
+                f"Layer {layer.name} has {option} {value!r}; only {expected!r} can be exported."
             )
 
 
@@ -148,7 +157,8 @@ def _activation(layer: keras.Layer) -> list[_Step]:
         return []
     if name not in ACTIVATIONS:
         raise EngineError(
-            f"Layer {layer.name} has activation {name!r}; those that can be exported: {', '.join(ACTIVATIONS)}."
+            f"Layer {layer.name} has activation {name!r}, which cannot be exported. "
+            f"Supported: {', '.join(ACTIVATIONS)}."
         )
     return [_Step(name)]
 
@@ -232,12 +242,12 @@ def _add(layer: keras.Layer) -> list[_Step]:
     return [_Step("add")]
 
 
-def _nothing(_layer: keras.Layer) -> list[_Step]:
+def _no_steps(_layer: keras.Layer) -> list[_Step]:
     return []
 
 
 _CONVERTERS: Final[dict[type[Any], Callable[[Any], list[_Step]]]] = {
-    keras.layers.InputLayer: _nothing,
+    keras.layers.InputLayer: _no_steps,
     keras.layers.Conv2D: _conv2d,
     keras.layers.DepthwiseConv2D: _depthwise_conv2d,
     keras.layers.ZeroPadding2D: _zero_padding2d,
@@ -250,5 +260,5 @@ _CONVERTERS: Final[dict[type[Any], Callable[[Any], list[_Step]]]] = {
     keras.layers.Add: _add,
     keras.layers.Activation: _activation,
     keras.layers.ReLU: _relu,
-    keras.layers.Dropout: _nothing,
+    keras.layers.Dropout: _no_steps,
 }

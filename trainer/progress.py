@@ -1,33 +1,42 @@
-"""How far a training has come, for whoever shows it."""
+"""Notifications about the progress of a training."""
 
 from collections.abc import Mapping
 from typing import Protocol
 
 
 class Progress(Protocol):
-    """Told as training goes on; all numbers count from 1, and each call is quick.
+    """Receives progress; every number counts from 1, and every call returns quickly.
 
-    What a call raises ends the training; epochs done are kept.
+    An exception that a method raises ends the training; completed epochs are kept.
     """
 
     def read(self, done: int, total: int) -> None:
-        """So many images of one source are read."""
+        """Images of one data source were read."""
 
     def data(self, train: Mapping[str, int], validation: Mapping[str, int], dropped: int) -> None:
-        """Images by label, and how many were dropped from `train` because `validation` has them too."""
+        """The data is loaded.
+
+        Args:
+            train, validation: number of images by label.
+            dropped: images left out of `train` because `validation` has them too.
+        """
 
     def candidate(self, name: str, epochs: int) -> None:
-        """A candidate's turn has come; it takes so many epochs at most."""
+        """A candidate's training starts; it takes at most this many epochs."""
 
     def batch(self, epoch: int, done: int, total: int) -> None:
-        """So many of an epoch's batches are fitted."""
+        """A batch of an epoch was fitted."""
 
     def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """An epoch is done and kept; its `loss`, `accuracy`, `val_loss`, `val_accuracy` and `seconds`."""
+        """An epoch was committed.
+
+        Args:
+            metrics: `loss`, `accuracy`, `val_loss`, `val_accuracy` and `seconds`.
+        """
 
 
 class Silent:
-    """Shows nothing."""
+    """Ignores all progress."""
 
     def read(self, done: int, total: int) -> None: ...
 

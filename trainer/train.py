@@ -1,4 +1,4 @@
-"""From sources of labelled images to a pickle: read, fit each candidate, compare, calibrate, export, report."""
+"""From labelled images to a released model: load, fit, compare, calibrate, export, report."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -26,19 +26,22 @@ from trainer.quality.evaluation import Predict, evaluate, measure, predict_all
 from trainer.report.write import write_card, write_report
 from trainer.run import Run
 
-HELD_OUT: Final = 0.2  # The reference's split, as is its seed.
-TAUGHT: Final = 0.6  # The teachers' share of a target; labels have the rest.
+VALIDATION_SHARE: Final = 0.2
+"""Share of each label that is held out without a validation source, as in the reference."""
+
+TEACHER_SHARE: Final = 0.6
+"""Weight of the teachers' scores in a target; the label has the rest."""
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a training came to.
+    """The outcome of a training.
 
     Attributes:
-        comparison: for each candidate its parameters, multiply_adds, epochs, best_epoch, val_accuracy, val_macro_f1,
-            seconds, and whether it was chosen.
-        release: the chosen one, as written to `path`.
-        interrupted: whether it is the best so far only.
+        comparison: for each candidate its parameters, multiply_adds, epochs, best_epoch,
+            val_accuracy, val_macro_f1, seconds, and whether it was chosen.
+        release: the chosen candidate, as written to `path`.
+        interrupted: whether the training ended early; the release is then the best so far.
     """
 
     comparison: Sequence[Mapping[str, Any]]
@@ -46,6 +49,16 @@ class TrainingResult:
     path: Path
     report: Path
     interrupted: bool
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What to train on and what to choose by; `dropped` images were in both."""
+
+    train: Dataset
+    validation: Dataset
+    preprocessing: Preprocessing
+    dropped: int
 
 
 def train(
@@ -56,121 +69,132 @@ def train(
     teachers: Sequence[Predict] = (),
     start: Release | None = None,
 ) -> TrainingResult:
-    """Trains candidates and writes the best one's pickle; after an interruption, the same call goes on.
+    """Trains the candidates and writes the best one's pickle. The same call resumes after an end.
 
     Args:
-        folder: keeps each candidate's history and checkpoints, the comparison, the report, its figures and the card.
+        folder: receives each candidate's history and checkpoints, the comparison, the report with
+            its figures, and the card.
         output: the pickle; by default in `folder`.
-        progress: an exception that it raises ends the training; all epochs done are kept.
-        teachers: they predict with the releases that `plan.teachers` names.
+        progress: notified as the training proceeds. An exception that it raises ends the training;
+            completed epochs are kept.
+        teachers: the predictions of the releases that `plan.teachers` names.
         start: the release that `plan.start` names.
 
     Raises:
-        NotFoundError, DataError: as `Plan.check` and `pretrained` say; images that can't be trained on, a loss that
-            became NaN, or a folder that holds another run.
-        KeyboardInterrupt: before the first epoch was done. Later, the best epoch so far is written.
+        NotFoundError: a candidate does not exist.
+        DataError: the data cannot be trained on, pretrained weights are unavailable, a loss became
+            NaN, or the folder holds a different run.
+        KeyboardInterrupt: before the first epoch was complete. After that, an interrupt ends the
+            training, and the best epoch so far is released.
     """
     plan.check()
-    if any(
-        CANDIDATES[name].pretrained and not (folder / name).exists() for name in plan.candidates
-    ):
-        pretrained(
-            plan.weights
-        )  # What can't be had is told now, not after hours of fitting the others.
-    shown = progress or Silent()
-    train_data, validation, preprocessing, dropped = _read(plan, shown)
-    shown.data(train_data.balance(), validation.balance(), dropped)
-    taught = _teach(train_data, teachers, preprocessing) if teachers else train_data
-    runs, interrupted = _fit_all(plan, start, folder, preprocessing, taught, validation, shown)
-    scores = [
-        predict_all(run.load_best().predict_on_batch, validation, preprocessing) for run in runs
-    ]
+    _check_pretrained(plan, folder)
+
+    progress = progress or Silent()
+    data = _load_data(plan, progress)
+    progress.data(data.train.balance(), data.validation.balance(), data.dropped)
+
+    runs, interrupted = _fit_all(plan, start, folder, data, teachers, progress)
+    scores = [_predict_validation(run, data) for run in runs]
     comparison = [
-        _row(run, found, validation.labels) for run, found in zip(runs, scores, strict=True)
+        _summarise(run, run_scores, data.validation.labels)
+        for run, run_scores in zip(runs, scores, strict=True)
     ]
     chosen = int(np.argmax([row[f"val_{plan.select_by}"] for row in comparison]))
     comparison[chosen]["chosen"] = True
     (folder / "comparison.json").write_text(json.dumps(comparison, indent=1))
 
     run = runs[chosen]
-    calibration = calibrate(scores[chosen], validation.labels)
     model = run.load_best()
+    calibration = calibrate(scores[chosen], data.validation.labels)
     fold_temperature(model, calibration.temperature)
-    evaluation, calibrated = evaluate(model.predict_on_batch, validation, preprocessing)
-    metrics = ("accuracy", "loss", "macro_f1")
+
+    evaluation, calibrated_scores = evaluate(
+        model.predict_on_batch, data.validation, data.preprocessing
+    )
     release = export(
         model,
         run.candidate.name.capitalize(),
-        preprocessing,
-        trained_labels=train_data.seen(),
-        metrics={f"val_{name}": getattr(evaluation, name) for name in metrics},
-        data=_describe_data(train_data, validation, dropped),
-        training=_describe_training(run, plan, len(train_data)),
+        data.preprocessing,
+        trained_labels=data.train.seen(),
+        metrics={
+            "val_accuracy": evaluation.accuracy,
+            "val_loss": evaluation.loss,
+            "val_macro_f1": evaluation.macro_f1,
+        },
+        data=_describe_data(data),
+        training=_describe_training(run, plan, len(data.train)),
         calibration=calibration.to_plain(),
     )
-    release = replace(release, int8=measure_int8(release, validation))
+    release = replace(release, int8=measure_int8(release, data.validation))
+
     path = output or folder / f"{release.name}_trained.pkl"
     release = replace(release, sha256=save_release(release, path))
+
     histories = {run.candidate.name: run.history for run in runs}
     report = write_report(
-        folder, release, evaluation, validation, calibrated, histories, comparison
+        folder, release, evaluation, data.validation, calibrated_scores, histories, comparison
     )
     write_card(path.with_suffix(".md"), release, evaluation)
     return TrainingResult(comparison, release, path, report, interrupted)
 
 
-def _read(plan: Plan, progress: Progress) -> tuple[Dataset, Dataset, Preprocessing, int]:
-    """What to train on, what to choose by, how images are shown, and how many were dropped as shared."""
+def _check_pretrained(plan: Plan, folder: Path) -> None:
+    """Fails before hours of fitting, not after, if a candidate lacks its pretrained weights."""
+    needed = any(
+        CANDIDATES[name].pretrained and not (folder / name).exists() for name in plan.candidates
+    )
+    if needed:
+        pretrained(plan.weights)
+
+
+def _load_data(plan: Plan, progress: Progress) -> _Data:
     preprocessing = Preprocessing()
-    everything = load(plan.data, preprocessing, progress.read)
-    if (
-        everything.is_grey()
-    ):  # It will know no colour, so it must be shown none (docs/decisions/0005).
+    train = load(plan.data, preprocessing, progress.read)
+    if train.is_grey():
+        # A network that never saw colour must not be shown any (docs/decisions/0005).
         preprocessing = replace(preprocessing, channel_order="grey")
+
     if plan.validation:
-        first, second = everything, load(plan.validation, preprocessing, progress.read)
+        validation = load(plan.validation, preprocessing, progress.read)
     else:
-        first, second = split(everything, HELD_OUT, plan.seed)
-    kept = drop_shared(first, second)
-    return kept, second, preprocessing, len(first) - len(kept)
+        train, validation = split(train, VALIDATION_SHARE, plan.seed)
 
-
-def _teach(data: Dataset, teachers: Sequence[Predict], preprocessing: Preprocessing) -> Dataset:
-    """Targets that are partly the teachers' mean scores for an image and its mirror image (Hinton et al. 2015)."""
-    ways = [(teacher, mirror) for teacher in teachers for mirror in (False, True)]
-    scores = sum(
-        predict_all(teacher, data, preprocessing, mirror=mirror) for teacher, mirror in ways
-    ) / len(ways)
-    soft = (1 - TAUGHT) * data.targets(np.arange(len(data))) + TAUGHT * scores
-    return replace(data, soft=np.asarray(soft, np.float32))
+    kept = drop_shared(train, validation)
+    return _Data(kept, validation, preprocessing, dropped=len(train) - len(kept))
 
 
 def _fit_all(
     plan: Plan,
     start: Release | None,
     folder: Path,
-    preprocessing: Preprocessing,
-    train: Dataset,
-    validation: Dataset,
+    data: _Data,
+    teachers: Sequence[Predict],
     progress: Progress,
 ) -> tuple[list[Run], bool]:
-    """The runs that have an epoch at least, and whether they were interrupted."""
+    """The runs with at least one epoch, and whether fitting was interrupted."""
+    train = data.train
+    if teachers:
+        train = _add_teachers(train, teachers, data.preprocessing)
+
     runs: list[Run] = []
     for name in plan.candidates:
         run = Run(
             folder / name,
             CANDIDATES[name],
-            preprocessing,
+            data.preprocessing,
             plan.seed,
             plan.weights,
             start,
             plan.teachers,
         )
         progress.candidate(name, run.candidate.epochs)
+
         try:
-            fit(run, train, validation, progress)
+            fit(run, train, data.validation, progress)
         except KeyboardInterrupt:
-            runs += [run] if run.history else []
+            if run.history:
+                runs.append(run)
             if not runs:
                 raise
             return runs, True
@@ -178,7 +202,30 @@ def _fit_all(
     return runs, False
 
 
-def _row(run: Run, scores: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, Any]:
+def _add_teachers(
+    data: Dataset, teachers: Sequence[Predict], preprocessing: Preprocessing
+) -> Dataset:
+    """Blends the targets with the teachers' mean scores for each image and its mirror image.
+
+    Source: Hinton et al. 2015, "Distilling the Knowledge in a Neural Network", arXiv:1503.02531.
+    """
+    scores = [
+        predict_all(teacher, data, preprocessing, mirror=mirror)
+        for teacher in teachers
+        for mirror in (False, True)
+    ]
+    mean = sum(scores) / len(scores)
+    soft = (1 - TEACHER_SHARE) * data.targets() + TEACHER_SHARE * mean
+    return replace(data, soft=np.asarray(soft, np.float32))
+
+
+def _predict_validation(run: Run, data: _Data) -> NDArray[np.float32]:
+    predict = run.load_best().predict_on_batch
+    return predict_all(predict, data.validation, data.preprocessing)
+
+
+def _summarise(run: Run, scores: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, Any]:
+    """A candidate's row in the comparison."""
     model = run.load_best()
     measured = measure(scores, labels)
     return {
@@ -194,17 +241,21 @@ def _row(run: Run, scores: NDArray[np.float32], labels: NDArray[np.int64]) -> di
     }
 
 
-def _describe_data(train: Dataset, validation: Dataset, dropped: int) -> dict[str, Any]:
-    """Where the images came from, and how many of each label there were."""
-    parts = {"train": train, "validation": validation}
-    described = {
-        part: {"source": data.name, "images": data.balance()} for part, data in parts.items()
+def _describe_data(data: _Data) -> dict[str, Any]:
+    """The names of the data sets and their images by label, for the pickle."""
+    return {
+        "train": {
+            "source": data.train.name,
+            "images": data.train.balance(),
+            "dropped": data.dropped,
+        },
+        "validation": {"source": data.validation.name, "images": data.validation.balance()},
     }
-    return {**described, "train": {**described["train"], "dropped": dropped}}
 
 
 def _describe_training(run: Run, plan: Plan, images: int) -> dict[str, Any]:
-    steps = -(-images // run.candidate.batch_size)
+    """How the released candidate was trained, for the pickle."""
+    steps = -(-images // run.candidate.batch_size)  # Rounded up.
     return {
         "candidate": run.candidate.name,
         "optimizer": keras.optimizers.serialize(run.candidate.optimizer(steps)),

@@ -216,7 +216,7 @@ def test_a_cancelled_training_leaves_its_worker_free_for_the_next(
         (
             ["train", "--data", "FACES", "--candidates", "model9"],
             2,
-            "no candidate 'model9'; there are: model1, model2",
+            "Unknown candidate 'model9'. Candidates: model1, model2",
         ),
         (
             ["train", "--data", "FACES", "--candidates", "model2", "--weights", "absent.h5"],

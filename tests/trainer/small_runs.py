@@ -23,7 +23,7 @@ SIZE = Preprocessing(height=8, width=8)
 
 
 def build(input_shape: Shape, num_classes: int) -> keras.Model:
-    """Every kind of state that a checkpoint must keep: weights, moving statistics, optimizer, dropout's seed."""
+    """Has every kind of state that a checkpoint must keep, such as moving statistics."""
     return keras.Sequential(
         [
             keras.Input(input_shape),

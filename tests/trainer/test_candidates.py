@@ -99,9 +99,9 @@ def test_the_references_candidates_are_fitted_by_its_recipes(
     patience: int,
 ) -> None:
     candidate = CANDIDATES[name]
-    made = candidate.optimizer(100)
-    assert type(made) is optimizer
-    assert float(made.learning_rate) == pytest.approx(rate)
+    built = candidate.optimizer(100)
+    assert type(built) is optimizer
+    assert float(built.learning_rate) == pytest.approx(rate)
     assert (candidate.epochs, candidate.patience, candidate.batch_size) == (epochs, patience, 32)
     assert candidate.build((48, 48, 3), len(EMOTIONS)).count_params() == parameters
 
@@ -134,14 +134,14 @@ def test_cuemill1_costs_no_more_than_model3(model3: keras.Model) -> None:
 
 
 FETCHED = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
-"""The name that Keras gives the file of ImageNet's weights, and keeps it by, in `models` of its folder."""
+"""Keras' name for the file of ImageNet's weights, in the folder `models` of its cache."""
 
 
 @pytest.mark.parametrize("weights", [FETCHED, "mobilenetv2.weights.h5", "imagenet"])
-def test_pretrained_layers_take_the_weights_of_a_file_given_or_fetched(
+def test_pretrained_layers_take_the_weights_of_a_given_or_downloaded_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: str
 ) -> None:
-    """Of Keras' older form, as what it fetches is, or of its newer one."""
+    """In Keras' older format, as the download is, and in its newer one."""
     source = keras.applications.MobileNetV2(
         input_shape=(224, 224, 3), include_top=False, weights=None
     )
@@ -161,14 +161,12 @@ def test_pretrained_layers_take_the_weights_of_a_file_given_or_fetched(
 
 
 @pytest.mark.parametrize("content", [None, b"no weights"])
-def test_weights_that_cannot_be_had_are_named_with_a_way_out(
-    tmp_path: Path, content: bytes | None
-) -> None:
+def test_unavailable_weights_are_named_with_a_remedy(tmp_path: Path, content: bytes | None) -> None:
     file = tmp_path / "absent.weights.h5"
     if content:
         file.write_bytes(content)
     model = CANDIDATES["model2"].build((48, 48, 3), 28)
-    with pytest.raises(DataError, match=r"absent\.weights\.h5\) can't be had: .*--weights none"):
+    with pytest.raises(DataError, match=r"Cannot load .*absent\.weights\.h5\): .*--weights none"):
         load_pretrained(model, str(file))
 
 

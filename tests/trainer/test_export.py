@@ -1,4 +1,4 @@
-"""Exporting: the nodes, the weights and Keras' config; what can't be exported is refused by name."""
+"""Exporting: the nodes, the weights and Keras' config; other layers are refused by name."""
 
 import json
 from collections.abc import Callable
@@ -55,7 +55,7 @@ def test_nodes_form_a_chain_from_the_input(release: Release) -> None:
     assert len(set(names)) == len(names)
 
 
-def test_a_node_says_all_there_is_to_know_of_its_layer(release: Release) -> None:
+def test_a_node_describes_its_layer_in_full(release: Release) -> None:
     assert release.network[:3] == [
         {
             "op": "conv2d",
@@ -109,7 +109,7 @@ def test_a_pickle_of_model3_stays_under_20_mb(release: Release, tmp_path: Path) 
     assert (tmp_path / "model.pkl").stat().st_size < 20_000_000
 
 
-def test_what_is_said_about_the_network_goes_along(release: Release) -> None:
+def test_the_networks_description_is_exported_too(release: Release) -> None:
     assert (release.name, release.labels, release.trained_labels) == (
         "Model3",
         EMOTIONS,
@@ -123,21 +123,21 @@ def test_what_is_said_about_the_network_goes_along(release: Release) -> None:
     assert set(release.versions) == {"python", "keras", "tensorflow", "numpy"}
 
 
-def test_kerass_config_is_kept_without_how_it_was_compiled(network: keras.Model) -> None:
+def test_keras_config_is_kept_without_its_compilation(network: keras.Model) -> None:
     compiled = sequence(layers.Flatten(), layers.Dense(28, activation="softmax"))
     compiled.compile("adam", "sparse_categorical_crossentropy")
     assert "compile_config" not in json.loads(exported(compiled).keras_config)
     assert json.loads(exported(network).keras_config)["class_name"] == "Sequential"
 
 
-def test_what_was_saved_comes_back(release: Release, tmp_path: Path) -> None:
+def test_a_saved_release_is_loaded_unchanged(release: Release, tmp_path: Path) -> None:
     save_release(release, tmp_path / "model.pkl")
     loaded = load_release(tmp_path / "model.pkl")
     assert (loaded.network, loaded.keras_config) == (release.network, release.keras_config)
     assert all((loaded.weights[name] == array).all() for name, array in release.weights.items())
 
 
-def test_a_linear_activation_is_no_node() -> None:
+def test_a_linear_activation_becomes_no_node() -> None:
     model = sequence(layers.Flatten(), layers.Dense(4), layers.Activation("softmax"))
     assert [node["op"] for node in to_nodes(model)] == ["flatten", "dense", "softmax"]
 
@@ -152,7 +152,7 @@ def test_a_layer_without_bias_names_none() -> None:
     [
         (
             lambda: layers.Conv2DTranspose(2, 3, name="odd"),
-            "Layer odd is a Conv2DTranspose; layers that can be exported: InputLayer, Conv2D, ",
+            "Layer odd is a Conv2DTranspose, which cannot be exported. Supported: InputLayer, ",
         ),
         (
             lambda: layers.Dense(2, activation="gelu", name="odd"),
@@ -182,7 +182,7 @@ def test_a_layer_without_bias_names_none() -> None:
         (lambda: layers.BatchNormalization(axis=1, name="odd"), "odd has axis 1; only -1"),
     ],
 )
-def test_what_no_engine_could_run_is_refused_by_name(
+def test_a_layer_that_no_engine_runs_is_refused_by_name(
     make: Callable[[], keras.Layer], said: str
 ) -> None:
     with pytest.raises(EngineError, match=said):
@@ -201,7 +201,7 @@ def test_a_branch_names_both_its_inputs_and_dropout_passes_on_its_own() -> None:
 def test_a_layer_used_twice_is_refused() -> None:
     images = keras.Input((8, 8, 3))
     shared = layers.Conv2D(3, 3, padding="same", name="shared")
-    with pytest.raises(EngineError, match="Layer shared is used 2 times; only 1"):
+    with pytest.raises(EngineError, match=r"Layer shared is used 2 times\. Only layers used once"):
         to_nodes(keras.Model(images, shared(shared(images))))
 
 
@@ -212,5 +212,5 @@ def test_a_sum_of_three_is_refused() -> None:
 
 
 def test_a_network_that_ends_without_a_softmax_is_refused() -> None:
-    with pytest.raises(EngineError, match="ends without a softmax"):
+    with pytest.raises(EngineError, match="does not end in a softmax"):
         exported(sequence(layers.Flatten(), layers.Dense(28)))

@@ -72,13 +72,13 @@ def plan(data: Path, *validation: Path, **options: Any) -> Plan:
     return Plan((str(data),), tuple(map(str, validation)), **{"candidates": ("small",), **options})
 
 
-def test_training_writes_a_pickle_that_says_what_it_was_trained_on(
+def test_training_writes_a_pickle_that_describes_its_data(
     tmp_path: Path, faces: Path, others: Path
 ) -> None:
     output = tmp_path / "out" / "Small_trained.pkl"
-    made = train(plan(faces, others), tmp_path / "run", output)
-    loaded = load_release(output, made.release.sha256)
-    assert (made.path, made.interrupted) == (output, False)
+    result = train(plan(faces, others), tmp_path / "run", output)
+    loaded = load_release(output, result.release.sha256)
+    assert (result.path, result.interrupted) == (output, False)
     assert (loaded.name, loaded.trained_labels) == ("Small", ("happiness", "sadness"))
     assert loaded.data["train"]["images"] == {"happiness": 40, "sadness": 20}
     assert loaded.data["validation"]["images"] == {"happiness": 8, "sadness": 6}
@@ -108,38 +108,38 @@ def test_the_figures_in_the_pickle_are_those_an_engine_reaches(
     assert release.metrics["val_accuracy"] > 0.9
 
 
-def test_scores_are_calibrated_and_the_pickle_says_how(
+def test_scores_are_calibrated_and_the_pickle_records_it(
     tmp_path: Path, faces: Path, others: Path
 ) -> None:
-    made = train(plan(faces, others), tmp_path / "run")
+    result = train(plan(faces, others), tmp_path / "run")
     raw = json.loads((tmp_path / "run" / "small" / "history.json").read_text())["epochs"]
     best = max(raw, key=lambda epoch: epoch["val_accuracy"])
-    assert set(made.release.calibration) == {
+    assert set(result.release.calibration) == {
         "temperature",
         "ece_before",
         "ece_after",
         "uncertain_below",
         "coverage",
     }
-    assert made.release.calibration["temperature"] != pytest.approx(1, abs=0.01)
-    assert made.release.metrics["val_loss"] < best["val_loss"]
-    assert load_release(made.path).calibration == made.release.calibration
+    assert result.release.calibration["temperature"] != pytest.approx(1, abs=0.01)
+    assert result.release.metrics["val_loss"] < best["val_loss"]
+    assert load_release(result.path).calibration == result.release.calibration
 
 
 def test_several_candidates_are_compared_and_the_best_is_pickled(
     tmp_path: Path, faces: Path, others: Path
 ) -> None:
-    made = train(plan(faces, others, candidates=("lazy", "small")), tmp_path / "run")
-    assert [row["candidate"] for row in made.comparison] == ["lazy", "small"]
-    assert [row["chosen"] for row in made.comparison] == [False, True]
-    assert made.comparison[0]["val_accuracy"] < made.comparison[1]["val_accuracy"]
-    assert made.comparison[1]["parameters"] == 6 * 6 * 3 * 28 + 28
-    assert made.comparison[1]["multiply_adds"] == 6 * 6 * 3 * 28
-    assert made.path == tmp_path / "run" / "Small_trained.pkl"
-    assert json.loads((tmp_path / "run" / "comparison.json").read_text()) == made.comparison
+    result = train(plan(faces, others, candidates=("lazy", "small")), tmp_path / "run")
+    assert [row["candidate"] for row in result.comparison] == ["lazy", "small"]
+    assert [row["chosen"] for row in result.comparison] == [False, True]
+    assert result.comparison[0]["val_accuracy"] < result.comparison[1]["val_accuracy"]
+    assert result.comparison[1]["parameters"] == 6 * 6 * 3 * 28 + 28
+    assert result.comparison[1]["multiply_adds"] == 6 * 6 * 3 * 28
+    assert result.path == tmp_path / "run" / "Small_trained.pkl"
+    assert json.loads((tmp_path / "run" / "comparison.json").read_text()) == result.comparison
 
 
-def test_the_choice_follows_the_figure_asked_for(
+def test_the_chosen_candidate_follows_the_selected_metric(
     tmp_path: Path, faces: Path, others: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = iter([(0.9, 0.1), (0.5, 0.2)] * 2)
@@ -155,19 +155,19 @@ def test_the_choice_follows_the_figure_asked_for(
             **some,
         }
 
-    monkeypatch.setattr("trainer.train._row", row)
+    monkeypatch.setattr("trainer.train._summarise", row)
     both = plan(faces, others, candidates=("lazy", "small"))
-    made = [
+    names = [
         train(replace(both, select_by=by), tmp_path / "run").release.name
         for by in ("accuracy", "macro_f1")
     ]
-    assert made == ["Lazy", "Small"]
+    assert names == ["Lazy", "Small"]
 
 
-def test_report_figures_and_card_lie_beside_the_pickle(
+def test_report_figures_and_card_are_written_beside_the_pickle(
     tmp_path: Path, faces: Path, others: Path
 ) -> None:
-    made = train(plan(faces, others, candidates=("lazy", "small")), tmp_path / "run")
+    result = train(plan(faces, others, candidates=("lazy", "small")), tmp_path / "run")
     names = {path.name for path in (tmp_path / "run" / "figures").iterdir()}
     assert names == {
         "learning_curves.png",
@@ -175,14 +175,14 @@ def test_report_figures_and_card_lie_beside_the_pickle(
         "reliability.png",
         "examples.png",
     }
-    page = made.report.read_text()
+    page = result.report.read_text()
     assert page.count("data:image/png;base64,") == 4
     assert "http" not in page
     assert "<td>lazy</td>" in page
-    card = made.path.with_suffix(".md").read_text()
+    card = result.path.with_suffix(".md").read_text()
     assert "2 of 28: Happiness, Sadness" in card
     assert "Doubt/Confusion" in card
-    assert made.release.sha256 in card
+    assert result.release.sha256 in card
     assert "A predicted expression is not a felt emotion" in card
     assert "EU AI" in card
 
@@ -216,27 +216,25 @@ def test_training_again_in_the_same_folder_gives_the_same_network(
 
 class Recorder(Silent):
     def __init__(self) -> None:
-        self.told: dict[str, Any] = {}
+        self.calls: dict[str, Any] = {}
 
     def read(self, done: int, total: int) -> None:
-        self.told["read"] = (done, total)
+        self.calls["read"] = (done, total)
 
     def data(self, train: Mapping[str, int], validation: Mapping[str, int], dropped: int) -> None:
-        self.told["data"] = (train, validation, dropped)
+        self.calls["data"] = (train, validation, dropped)
 
     def candidate(self, name: str, epochs: int) -> None:
-        self.told["candidate"] = (name, epochs)
+        self.calls["candidate"] = (name, epochs)
 
     def batch(self, epoch: int, done: int, total: int) -> None:
-        self.told["batch"] = (epoch, done, total)
+        self.calls["batch"] = (epoch, done, total)
 
 
-def test_progress_is_told_of_data_candidates_batches_and_epochs(
-    tmp_path: Path, faces: Path
-) -> None:
+def test_progress_reports_data_candidates_and_batches(tmp_path: Path, faces: Path) -> None:
     recorder = Recorder()
     train(plan(faces), tmp_path / "run", progress=recorder)
-    assert recorder.told == {
+    assert recorder.calls == {
         "read": (60, 60),
         "data": ({"happiness": 32, "sadness": 16}, {"happiness": 8, "sadness": 4}, 0),
         "candidate": ("small", 3),
@@ -259,13 +257,16 @@ class Interrupt(Silent):
             raise KeyboardInterrupt
 
 
-def test_an_interruption_writes_the_best_so_far_and_can_be_gone_on_with(
+def test_an_interruption_writes_the_best_so_far_and_training_can_resume(
     tmp_path: Path, faces: Path, others: Path
 ) -> None:
     both = plan(faces, others, candidates=("small", "lazy"))
-    made = train(both, tmp_path / "run", progress=Interrupt("lazy", 1))
-    assert (made.interrupted, [row["candidate"] for row in made.comparison]) == (True, ["small"])
-    assert load_release(made.path).training["epochs"] == 3
+    result = train(both, tmp_path / "run", progress=Interrupt("lazy", 1))
+    assert (result.interrupted, [row["candidate"] for row in result.comparison]) == (
+        True,
+        ["small"],
+    )
+    assert load_release(result.path).training["epochs"] == 3
     again = train(both, tmp_path / "run")
     assert (again.interrupted, len(again.comparison)) == (False, 2)
 
@@ -273,8 +274,8 @@ def test_an_interruption_writes_the_best_so_far_and_can_be_gone_on_with(
 def test_an_interruption_within_a_run_keeps_its_best_epoch(
     tmp_path: Path, faces: Path, others: Path
 ) -> None:
-    made = train(plan(faces, others), tmp_path / "run", progress=Interrupt("small", 3))
-    assert (made.interrupted, made.release.training["epochs"]) == (True, 2)
+    result = train(plan(faces, others), tmp_path / "run", progress=Interrupt("small", 3))
+    assert (result.interrupted, result.release.training["epochs"]) == (True, 2)
 
 
 def test_an_interruption_before_the_first_epoch_leaves_nothing(
@@ -285,31 +286,29 @@ def test_an_interruption_before_the_first_epoch_leaves_nothing(
     assert not list(tmp_path.glob("run/*.pkl"))
 
 
-def test_pretrained_layers_that_cannot_be_had_are_told_before_anything_is_fitted(
+def test_unavailable_pretrained_weights_are_reported_before_anything_is_fitted(
     tmp_path: Path, faces: Path, others: Path
 ) -> None:
     both = replace(
         plan(faces, others, candidates=("small", "mobilenetv2")),
         weights=str(tmp_path / "missing.h5"),
     )
-    with pytest.raises(DataError, match="can't be had"):
+    with pytest.raises(DataError, match="Cannot load MobileNetV2"):
         train(both, tmp_path / "run")
     assert not (tmp_path / "run" / "small").exists()
 
 
-def test_a_teachers_scores_are_most_of_the_targets(
-    tmp_path: Path, faces: Path, others: Path
-) -> None:
-    """A teacher that calls everything fear teaches fear."""
+def test_teachers_scores_outweigh_the_labels(tmp_path: Path, faces: Path, others: Path) -> None:
+    """A teacher that predicts fear for every image teaches fear."""
     fear = np.eye(28, dtype=np.float32)[EMOTIONS.index("fear")]
-    made: TrainingResult = train(
+    result: TrainingResult = train(
         plan(faces, others, teachers=("ab12",)),
         tmp_path / "run",
         teachers=[lambda batch: np.tile(fear, (len(batch), 1))],
     )
-    scores = OpenVinoEngine(made.release, "f32").predict(np.zeros((1, 48, 48, 3), np.float32))
+    scores = OpenVinoEngine(result.release, "f32").predict(np.zeros((1, 48, 48, 3), np.float32))
     assert scores[0].argmax() == EMOTIONS.index("fear")
-    assert made.release.training["teachers"] == ["ab12"]
+    assert result.release.training["teachers"] == ["ab12"]
     with pytest.raises(DataError, match="holds a run with a different soft, teachers"):
         train(plan(faces, others), tmp_path / "run")
     with pytest.raises(DataError, match="holds a run with a different teachers"):
@@ -320,28 +319,28 @@ def test_a_teachers_scores_are_most_of_the_targets(
         )
 
 
-def test_a_training_begins_with_the_weights_of_a_release(
+def test_a_training_starts_from_the_weights_of_a_release(
     tmp_path: Path, faces: Path, others: Path
 ) -> None:
-    """One that learns nothing keeps them, so it scores as the release does."""
+    """With a learning rate of 0 the weights stay, so it scores as the release does."""
     first = train(plan(faces, others), tmp_path / "run").release
-    made = train(
+    result = train(
         plan(faces, others, candidates=("lazy",), start=first.sha256),
         tmp_path / "lazy",
         start=first,
     ).release
-    assert made.training["start"] == first.sha256
-    assert made.metrics["val_accuracy"] == first.metrics["val_accuracy"] > 0.9
+    assert result.training["start"] == first.sha256
+    assert result.metrics["val_accuracy"] == first.metrics["val_accuracy"] > 0.9
     with pytest.raises(DataError, match="holds a run with a different start"):
         train(plan(faces, others, candidates=("lazy",)), tmp_path / "lazy")
 
 
-def test_a_release_of_another_network_is_no_start(
+def test_a_release_of_another_network_cannot_be_started_from(
     tmp_path: Path, faces: Path, others: Path
 ) -> None:
     first = train(plan(faces, others), tmp_path / "run").release
     other = replace(first, weights={**first.weights, "more/kernel": np.zeros(3, np.float32)})
-    with pytest.raises(DataError, match="Small is another network than small"):
+    with pytest.raises(DataError, match="Small is not a small network"):
         train(plan(faces, others), tmp_path / "other", start=other)
 
 
@@ -363,27 +362,19 @@ def test_a_network_trained_on_grey_images_alone_is_shown_no_colour(
 
 
 @pytest.mark.parametrize(
-    ("options", "error", "said"),
+    ("options", "error"),
     [
-        (
-            {"candidates": ("small", "model9")},
-            NotFoundError,
-            "Unknown candidate 'model9'. Candidates: model1",
-        ),
-        ({"candidates": ()}, DataError, "at least one candidate and one data source"),
-        ({"data": ()}, DataError, "at least one candidate and one data source"),
+        ({"candidates": ("small", "model9")}, NotFoundError),
+        ({"candidates": ()}, DataError),
+        ({"data": ()}, DataError),
     ],
 )
-def test_a_plan_that_makes_no_sense_is_refused(
-    tmp_path: Path, faces: Path, options: dict[str, Any], error: type[Exception], said: str
+def test_an_impossible_plan_is_refused_before_anything_is_written(
+    tmp_path: Path, faces: Path, options: dict[str, Any], error: type[Exception]
 ) -> None:
-    with pytest.raises(error, match=said):
+    with pytest.raises(error):
         train(replace(plan(faces), **options), tmp_path / "run")
-
-
-def test_a_plan_survives_json(faces: Path) -> None:
-    made = plan(faces, candidates=("small", "lazy"), select_by="macro_f1")
-    assert Plan.from_plain(json.loads(json.dumps(made.to_plain()))) == made
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_folder_of_other_images_is_refused(tmp_path: Path, faces: Path, others: Path) -> None:

@@ -1,4 +1,4 @@
-"""Making scores mean what they say: of the predictions scored 0.7, seven in ten should be right.
+"""Calibrating scores, so that of the predictions with a score of 0.7, seven in ten are right.
 
 Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", arXiv:1706.04599.
 """
@@ -12,23 +12,27 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 BINS: Final = 15
-SURE: Final = (
-    0.8  # The share of predictions that are to be right at or above the `uncertain` threshold.
-)
-_SMALLEST: Final = 1e-12
-_RANGE: Final = (-3.0, 3.0)  # ln(temperature): from a twentieth to twenty.
+
+TARGET_ACCURACY: Final = 0.8
+"""Accuracy of the predictions whose score is at or above the `uncertain_below` threshold."""
+
+_MIN_SCORE: Final = 1e-12
+"""Lower scores count as this, so that their logarithm is finite."""
+
+_LOG_TEMPERATURES: Final = (-3.0, 3.0)
+"""The search range of ln(temperature): temperatures from 1/20 to 20."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Fitted on validation images; kept in the pickle.
+    """Fitted on validation images; stored in the pickle.
 
     Attributes:
-        temperature: what the logits are divided by; above 1 the network was too sure of itself.
-        ece_before, ece_after: expected calibration error without and with it.
-        uncertain_below: scores below it are called uncertain: from it on upwards, 80 % of predictions were right. 1 if
-            that can't be reached.
-        coverage: the share of predictions at or above it.
+        temperature: the divisor of the logits. Above 1, the network was overconfident.
+        ece_before, ece_after: expected calibration error without and with the temperature.
+        uncertain_below: the lowest score at or above which 80 % of the predictions are right;
+            1 if there is none. Predictions with lower scores are called uncertain.
+        coverage: share of the predictions with a score of at least `uncertain_below`.
     """
 
     temperature: float
@@ -38,37 +42,43 @@ class Calibration:
     coverage: float
 
     def to_plain(self) -> dict[str, float]:
-        """For the pickle."""
+        """Plain values for the pickle."""
         return asdict(self)
 
 
 def calibrate(scores: NDArray[np.float32], labels: NDArray[np.int64]) -> Calibration:
-    """Finds the temperature with the least mean of -ln(score of the true label), and the threshold after it.
+    """Finds the temperature that minimises the cross-entropy, and the threshold that follows.
 
     Args:
-        scores: (n, labels), as a network gives them.
-        labels: (n,), the true ones.
+        scores: (n, labels), the network's softmax outputs.
+        labels: (n,), the true labels.
     """
 
-    def loss(log_temperature: float) -> float:
-        truth = with_temperature(scores, np.exp(log_temperature))[np.arange(len(labels)), labels]
-        return float(-np.log(np.clip(truth, _SMALLEST, 1)).mean())
+    def cross_entropy(log_temperature: float) -> float:
+        scaled = with_temperature(scores, np.exp(log_temperature))
+        true_scores = scaled[np.arange(len(labels)), labels]
+        return float(-np.log(np.clip(true_scores, _MIN_SCORE, 1)).mean())
 
-    temperature = float(np.exp(minimize_scalar(loss, bounds=_RANGE, method="bounded").x))
-    after = with_temperature(scores, temperature)
-    threshold, coverage = _threshold(after, labels)
+    optimum = minimize_scalar(cross_entropy, bounds=_LOG_TEMPERATURES, method="bounded")
+    temperature = float(np.exp(optimum.x))
+    calibrated = with_temperature(scores, temperature)
+    threshold, coverage = _find_threshold(calibrated, labels)
     return Calibration(
         temperature,
         expected_calibration_error(scores, labels),
-        expected_calibration_error(after, labels),
+        expected_calibration_error(calibrated, labels),
         threshold,
         coverage,
     )
 
 
 def with_temperature(scores: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
-    """What the softmax would have given for the logits divided by the temperature; (n, labels) to the same."""
-    logits = np.log(np.clip(scores, _SMALLEST, 1)) / temperature
+    """The softmax of the logits divided by a temperature.
+
+    Args:
+        scores: (n, labels), the softmax of the logits themselves.
+    """
+    logits = np.log(np.clip(scores, _MIN_SCORE, 1)) / temperature
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     scaled: NDArray[np.float32] = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
     return scaled
@@ -77,34 +87,44 @@ def with_temperature(scores: NDArray[np.float32], temperature: float) -> NDArray
 def reliability(
     scores: NDArray[np.float32], labels: NDArray[np.int64]
 ) -> list[tuple[float, float, int]]:
-    """Mean highest score, share of right predictions and number of images, for each bin of equal width that has any."""
-    highest, right = scores.max(axis=1), scores.argmax(axis=1) == labels
-    bins = np.minimum((highest * BINS).astype(int), BINS - 1)
-    members = [bins == number for number in np.unique(bins)]
-    return [(float(highest[m].mean()), float(right[m].mean()), int(m.sum())) for m in members]
+    """Mean top score, accuracy and number of images of each non-empty bin of equal width."""
+    top_scores = scores.max(axis=1)
+    correct = scores.argmax(axis=1) == labels
+    bins = np.minimum((top_scores * BINS).astype(int), BINS - 1)
+
+    rows: list[tuple[float, float, int]] = []
+    for number in np.unique(bins):
+        members = bins == number
+        mean_score = float(top_scores[members].mean())
+        accuracy = float(correct[members].mean())
+        rows.append((mean_score, accuracy, int(members.sum())))
+    return rows
 
 
 def expected_calibration_error(scores: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """The mean distance, over images, between a bin's mean score and its share of right predictions; 15 bins."""
-    return sum(
-        abs(score - right) * count for score, right, count in reliability(scores, labels)
-    ) / len(labels)
+    """The distance between mean top score and accuracy, averaged over 15 bins by their images."""
+    bins = reliability(scores, labels)
+    return sum(abs(score - accuracy) * count for score, accuracy, count in bins) / len(labels)
 
 
-def _threshold(scores: NDArray[np.float32], labels: NDArray[np.int64]) -> tuple[float, float]:
-    """The lowest score from which on upwards `SURE` of the predictions are right, and the share of them."""
-    highest = scores.max(axis=1)
-    order = np.argsort(-highest, kind="stable")
-    right = (scores.argmax(axis=1) == labels)[order].cumsum() / np.arange(1, len(labels) + 1)
-    # Only where the score changes: predictions with one score are all above a threshold, or none is.
-    ends = np.append(np.diff(highest[order]) < 0, True)
-    reached = np.flatnonzero((right >= SURE) & ends)
+def _find_threshold(scores: NDArray[np.float32], labels: NDArray[np.int64]) -> tuple[float, float]:
+    """The lowest score at or above which the target accuracy holds, and the share above it."""
+    top_scores = scores.max(axis=1)
+    order = np.argsort(-top_scores, kind="stable")
+    correct = (scores.argmax(axis=1) == labels)[order]
+    accuracy = correct.cumsum() / np.arange(1, len(labels) + 1)
+
+    # A threshold cannot separate equal scores, so it can only be where the score changes.
+    changes = np.append(np.diff(top_scores[order]) < 0, True)
+    reached = np.flatnonzero((accuracy >= TARGET_ACCURACY) & changes)
     if not len(reached):
         return 1.0, 0.0
-    return float(highest[order][reached[-1]]), float((reached[-1] + 1) / len(labels))
+
+    last = reached[-1]
+    return float(top_scores[order][last]), float((last + 1) / len(labels))
 
 
 def fold_temperature(model: keras.Model, temperature: float) -> None:
-    """Divides the last dense layer's weights, so that the network's own softmax gives the calibrated scores."""
+    """Divides the last dense layer's weights, so that its softmax gives the calibrated scores."""
     layer = model.layers[-1]
     layer.set_weights([weight / temperature for weight in layer.get_weights()])

@@ -1,4 +1,4 @@
-"""How good a network is on labelled images it was not fitted to, and how far its scores can be believed."""
+"""Measuring a network on labelled images that it was not fitted to."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -13,15 +13,17 @@ from trainer.datasets.dataset import Dataset
 from trainer.quality.calibration import expected_calibration_error
 
 Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""Inputs (n, height, width, 3) to scores (n, labels): an engine's `predict`, or Keras' `predict_on_batch`."""
+"""Inputs (n, height, width, 3) to scores (n, labels): an engine's `predict`, or Keras'."""
 
 BATCH_SIZE: Final = 256
-_SMALLEST: Final = 1e-7  # A score below it counts as it, as in Keras, so that one sure mistake isn't an infinite loss.
+
+_MIN_SCORE: Final = 1e-7
+"""Lower scores count as this, as in Keras, so that no mistake costs an infinite loss."""
 
 
 @dataclass(frozen=True)
 class LabelFigures:
-    """One label's row in the table: all in [0, 1], but `support`, the images that have it."""
+    """The figures of one label: `support` counts its images, the others are in [0, 1]."""
 
     precision: float
     recall: float
@@ -31,17 +33,21 @@ class LabelFigures:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured on a data set, on each image as it is; figures are shares in [0, 1].
+    """The figures for a data set; all but counts and loss are shares in [0, 1].
+
+    Each image is shown once, as it is, except for `flip_accuracy`.
 
     Attributes:
-        source, images: the data set, and how many images it has.
-        top3: the share of images whose label is among the three highest scores.
-        loss: the mean of -ln(score of the true label).
-        macro_f1, weighted_f1: the mean of the labels' F1, each alike or by its support.
-        ece: the expected calibration error.
-        flip_accuracy: the accuracy when an image's scores are averaged with its mirror image's; costs twice as much.
-        by_label: for each label that the images have or that was predicted, in label order.
-        confusion: images by true label (row) and predicted label (column), over the labels of `by_label`.
+        source, images: the data set's name, and how many images it has.
+        top3: share of the images whose label is among the three highest scores.
+        loss: mean of -ln(score of the true label).
+        macro_f1, weighted_f1: mean F1 of the labels, unweighted or weighted by support.
+        ece: expected calibration error.
+        flip_accuracy: accuracy when the scores of each image and its mirror image are averaged,
+            which takes twice as long.
+        by_label: for each label that occurs or was predicted, in label order.
+        confusion: number of images by true label (row) and predicted label (column), for the labels
+            of `by_label`.
     """
 
     source: str
@@ -57,83 +63,91 @@ class Evaluation:
     confusion: list[list[int]]
 
     def to_plain(self) -> dict[str, Any]:
-        """As `--json` prints it."""
+        """Plain values, as `cuemill evaluate --json` prints them."""
         return asdict(self)
 
 
 def evaluate(
     predict: Predict, data: Dataset, preprocessing: Preprocessing
 ) -> tuple[Evaluation, NDArray[np.float32]]:
-    """Measures a network; also returns the scores (n, labels) of the images as they are."""
+    """Measures a network.
+
+    Returns:
+        The figures, and the scores (n, labels) of the images as they are.
+    """
     scores = predict_all(predict, data, preprocessing)
-    mirrored = predict_all(predict, data, preprocessing, mirror=True)
+    mirrored_scores = predict_all(predict, data, preprocessing, mirror=True)
     predicted = scores.argmax(axis=1)
-    shown = np.union1d(data.labels, predicted)
+    top3 = np.argsort(scores, axis=1)[:, -3:]
+
+    labels = np.union1d(data.labels, predicted)
     by_label = {
-        EMOTIONS[label]: _figures(predicted == label, data.labels == label) for label in shown
+        EMOTIONS[label]: _label_figures(predicted == label, data.labels == label)
+        for label in labels
     }
+    f1 = [figures.f1 for figures in by_label.values()]
     supports = [figures.support for figures in by_label.values()]
+    confusion = [
+        [int(((data.labels == row) & (predicted == column)).sum()) for column in labels]
+        for row in labels
+    ]
+
     measured = measure(scores, data.labels)
-    found = Evaluation(
+    evaluation = Evaluation(
         source=data.name,
         images=len(data),
         accuracy=measured["accuracy"],
-        top3=float((np.argsort(scores, axis=1)[:, -3:] == data.labels[:, None]).any(axis=1).mean()),
+        top3=float((top3 == data.labels[:, None]).any(axis=1).mean()),
         loss=measured["loss"],
         macro_f1=measured["macro_f1"],
-        weighted_f1=float(
-            np.average([figures.f1 for figures in by_label.values()], weights=supports)
-        ),
+        weighted_f1=float(np.average(f1, weights=supports)),
         ece=expected_calibration_error(scores, data.labels),
-        flip_accuracy=float(((scores + mirrored).argmax(axis=1) == data.labels).mean()),
+        flip_accuracy=float(((scores + mirrored_scores).argmax(axis=1) == data.labels).mean()),
         by_label=by_label,
-        confusion=[
-            [int(((data.labels == row) & (predicted == column)).sum()) for column in shown]
-            for row in shown
-        ],
+        confusion=confusion,
     )
-    return found, scores
+    return evaluation, scores
 
 
 def predict_all(
     predict: Predict, data: Dataset, preprocessing: Preprocessing, *, mirror: bool = False
 ) -> NDArray[np.float32]:
     """Scores (n, labels) of every image, or of its mirror image, in the data's order."""
-    starts = range(0, len(data), BATCH_SIZE)
     images = data.images[:, :, ::-1] if mirror else data.images
+    starts = range(0, len(data), BATCH_SIZE)
     return np.concatenate(
         [predict(preprocessing.to_input(images[start : start + BATCH_SIZE])) for start in starts]
     )
 
 
 def measure(scores: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, float]:
-    """Three figures for scores (n, labels) against the true labels (n,).
+    """The main figures for scores (n, labels) against the true labels (n,).
 
     Returns:
-        `accuracy`: the share of images whose highest score is the true label's, in [0, 1].
-        `loss`: the mean of -ln(score of the true label); the penalty on weights that fitting adds is not in it.
-        `macro_f1`: the mean, over the labels that `labels` has, of F1 = 2 * hits / (predicted + true), in [0, 1]; small
-        classes count as much as large ones.
+        `accuracy`: share of the images whose true label has the highest score, in [0, 1].
+        `loss`: mean of -ln(score of the true label), without the penalties on weights that Keras
+        adds while fitting.
+        `macro_f1`: mean F1 = 2 * hits / (predicted + true) of the labels that occur, in [0, 1];
+        rare labels count as much as frequent ones.
     """
     predicted = scores.argmax(axis=1)
-    truth = scores[np.arange(len(labels)), labels]
+    true_scores = scores[np.arange(len(labels)), labels]
+    f1 = [_label_figures(predicted == label, labels == label).f1 for label in np.unique(labels)]
     return {
         "accuracy": float((predicted == labels).mean()),
-        "loss": float(-np.log(np.clip(truth, _SMALLEST, 1.0)).mean()),
-        "macro_f1": float(
-            np.mean(
-                [_figures(predicted == label, labels == label).f1 for label in np.unique(labels)]
-            )
-        ),
+        "loss": float(-np.log(np.clip(true_scores, _MIN_SCORE, 1.0)).mean()),
+        "macro_f1": float(np.mean(f1)),
     }
 
 
-def _figures(predicted: NDArray[np.bool_], true: NDArray[np.bool_]) -> LabelFigures:
-    """Where nothing was predicted, precision counts as 0; where nothing is true, so does recall."""
-    hits, support = int((predicted & true).sum()), int(true.sum())
+def _label_figures(predicted: NDArray[np.bool_], true: NDArray[np.bool_]) -> LabelFigures:
+    """One label's figures. A ratio whose denominator is 0 counts as 0."""
+    hits = int((predicted & true).sum())
+    predictions = int(predicted.sum())
+    support = int(true.sum())
     return LabelFigures(
-        precision=hits / max(1, int(predicted.sum())),
+        precision=hits / max(1, predictions),
         recall=hits / max(1, support),
-        f1=2 * hits / int(predicted.sum() + support),
+        f1=2 * hits / (predictions + support),
         support=support,
     )

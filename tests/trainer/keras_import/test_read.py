@@ -80,7 +80,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
             config(lambda c: c["config"]["layers"].pop()),
             r"has outputs of shape \(None, 12\); expected 28",
         ),
-        (option(-1, activation="relu"), "ends without a softmax"),
+        (option(-1, activation="relu"), "does not end in a softmax"),
     ],
 )
 def test_a_network_without_28_scores_is_refused(

@@ -28,7 +28,7 @@ def test_a_true_label_scored_zero_is_a_large_loss_not_an_infinite_one() -> None:
 
 
 def test_macro_f1_is_the_mean_over_the_labels_there_are() -> None:
-    # Label 0: 2 hits, 3 predicted, 2 true. Label 1: 1 hit, 1 predicted, 2 true. Label 2 is never true.
+    # Label 0: 2 hits, 3 predicted, 2 true. Label 1: 1 hit, 1 predicted, 2 true. Label 2: 0 true.
     assert measure(SCORES, np.array([0, 1, 1, 0]))["macro_f1"] == pytest.approx((4 / 5 + 2 / 3) / 2)
 
 
@@ -51,7 +51,7 @@ def test_predictions_come_in_the_datas_order_over_many_batches() -> None:
 
 
 def test_an_evaluation_holds_every_figure_of_the_table() -> None:
-    """Three labels; an image's brightness says which score is highest, and its mirror image's is another's."""
+    """Three labels. An image's brightness decides which of them scores highest."""
     images = np.zeros((4, 8, 8, 3), np.uint8)
     images[:, 0, 0, 0] = [0, 1, 1, 2]
     data = Dataset(images, np.array([0, 1, 2, 2]), "made up")
@@ -63,35 +63,40 @@ def test_an_evaluation_holds_every_figure_of_the_table() -> None:
         scores: NDArray[np.float32] = table[seen.max(axis=1)]
         return scores
 
-    found, scores = evaluate(predict, data, Preprocessing(height=8, width=8))
+    evaluation, scores = evaluate(predict, data, Preprocessing(height=8, width=8))
     assert scores.shape == (4, 28)
-    assert (found.images, found.source, found.accuracy, found.flip_accuracy) == (
+    assert (
+        evaluation.images,
+        evaluation.source,
+        evaluation.accuracy,
+        evaluation.flip_accuracy,
+    ) == (
         4,
         "made up",
         0.75,
         0.75,
     )
-    assert found.top3 == 0.75  # The third image's label is fourth.
-    assert found.by_label == {
+    assert evaluation.top3 == 0.75  # The third image's label is fourth.
+    assert evaluation.by_label == {
         "affection": LabelFigures(1.0, 1.0, 1.0, 1),
         "anger": LabelFigures(0.5, 1.0, 2 / 3, 1),
         "annoyance": LabelFigures(1.0, 0.5, 2 / 3, 2),
     }
-    assert found.macro_f1 == pytest.approx((1 + 2 / 3 + 2 / 3) / 3)
-    assert found.weighted_f1 == pytest.approx((1 + 2 / 3 + 2 * 2 / 3) / 4)
-    assert found.confusion == [[1, 0, 0], [0, 1, 0], [0, 1, 1]]
+    assert evaluation.macro_f1 == pytest.approx((1 + 2 / 3 + 2 / 3) / 3)
+    assert evaluation.weighted_f1 == pytest.approx((1 + 2 / 3 + 2 * 2 / 3) / 4)
+    assert evaluation.confusion == [[1, 0, 0], [0, 1, 0], [0, 1, 1]]
 
 
 def test_a_label_that_is_predicted_but_never_true_has_its_row() -> None:
     data = Dataset(np.zeros((2, 8, 8, 3), np.uint8), np.array([0, 0]), "made up")
-    found, _ = evaluate(
+    evaluation, _ = evaluate(
         lambda batch: np.eye(28, dtype=np.float32)[[5] * len(batch)], data, Preprocessing(8, 8)
     )
-    assert found.by_label == {
+    assert evaluation.by_label == {
         "affection": LabelFigures(0, 0, 0, 1 * 2),
         "confidence": LabelFigures(0, 0, 0, 0),
     }
-    assert found.confusion == [[0, 2], [0, 0]]
+    assert evaluation.confusion == [[0, 2], [0, 0]]
 
 
 def test_mirror_images_are_averaged_with_the_images_themselves() -> None:
@@ -102,5 +107,5 @@ def test_mirror_images_are_averaged_with_the_images_themselves() -> None:
         left = batch[:, 0, :1, 0] > 0
         return np.where(left, [[0.55, 0.45]], [[0.2, 0.8]]).astype(np.float32)
 
-    found, _ = evaluate(predict, data, Preprocessing(8, 8))
-    assert (found.accuracy, found.flip_accuracy) == (0.0, 1.0)
+    evaluation, _ = evaluate(predict, data, Preprocessing(8, 8))
+    assert (evaluation.accuracy, evaluation.flip_accuracy) == (0.0, 1.0)
