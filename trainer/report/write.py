@@ -1,4 +1,4 @@
-"""What a run leaves for people to read: a report (HTML, whole in one file) and a model card (Markdown)."""
+"""The report (HTML in a single file) and the model card (Markdown) of a training."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -16,13 +16,16 @@ from trainer.quality.calibration import with_temperature
 from trainer.quality.evaluation import Evaluation
 from trainer.report import figures
 
-FIGURES: Final = {
-    "learning_curves": "Accuracy by epoch: solid on validation images, dashed on those it was fitted to.",
-    "confusion_matrix": "Of the images with a label (row), the share that was called each (column).",
-    "reliability": "Scores and how often they are right; on the grey line they mean what they say.",
-    "examples": "Right and wrong, from the surest to the least sure. These are faces from your data: mind whom you "
-    "show this file to.",
+CAPTIONS: Final = {
+    "learning_curves": "Accuracy by epoch: solid on validation images, dashed on training images.",
+    "confusion_matrix": "For the images of each label (row), the share predicted as each label "
+    "(column).",
+    "reliability": "Accuracy of predictions by score. On the grey line, score and accuracy agree.",
+    "examples": "Right and wrong predictions, from the highest score to the lowest. These are "
+    "faces from your data: consider who may see this file.",
 }
+"""The figures in the order of the report."""
+
 _TEMPLATES: Final = jinja2.Environment(
     loader=jinja2.PackageLoader("trainer.report"),
     autoescape=jinja2.select_autoescape(("html.j2",)),
@@ -42,28 +45,29 @@ def write_report(
     histories: Mapping[str, Sequence[Mapping[str, float]]] | None = None,
     comparison: Sequence[Mapping[str, Any]] = (),
 ) -> Path:
-    """Writes `report.html` and `figures/*.png` into a folder; returns the report.
+    """Writes `report.html` and `figures/*.png` into a folder.
 
     Args:
         data, scores: the images that were evaluated, and their scores (n, labels).
-        histories, comparison: by candidate, if it was trained just now; else the learning curve is the release's own.
+        histories, comparison: by candidate, right after a training. Without histories, the learning
+            curve is the one that the release was trained with.
+
+    Returns:
+        The report's path.
     """
-    own = {release.name: release.training["history"]} if "history" in release.training else {}
-    _draw(folder / "figures", release, evaluation, data, scores, histories or own)
-    pictures = {
-        name: path for name in FIGURES if (path := folder / "figures" / f"{name}.png").exists()
-    }
+    if not histories and "history" in release.training:
+        histories = {release.name: release.training["history"]}
+    _draw(folder / "figures", release, evaluation, data, scores, histories or {})
+
+    embedded = []
+    for name, caption in CAPTIONS.items():
+        picture = folder / "figures" / f"{name}.png"
+        if picture.exists():
+            png = base64.b64encode(picture.read_bytes()).decode()
+            embedded.append({"name": name, "caption": caption, "png": png})
+
     page = _TEMPLATES.get_template("report.html.j2").render(
-        **_facts(release, evaluation),
-        comparison=comparison,
-        figures=[
-            {
-                "name": name,
-                "caption": FIGURES[name],
-                "png": base64.b64encode(path.read_bytes()).decode(),
-            }
-            for name, path in pictures.items()
-        ],
+        **_variables(release, evaluation), comparison=comparison, figures=embedded
     )
     report = folder / "report.html"
     report.write_text(page, encoding="utf-8")
@@ -71,26 +75,24 @@ def write_report(
 
 
 def write_card(path: Path, release: Release, evaluation: Evaluation) -> None:
-    """Writes the model card that goes with a pickle."""
-    path.write_text(
-        _TEMPLATES.get_template("card.md.j2").render(**_facts(release, evaluation)),
-        encoding="utf-8",
-    )
+    """Writes the model card that accompanies a pickle."""
+    card = _TEMPLATES.get_template("card.md.j2").render(**_variables(release, evaluation))
+    path.write_text(card, encoding="utf-8")
 
 
-def _facts(release: Release, evaluation: Evaluation) -> dict[str, Any]:
+def _variables(release: Release, evaluation: Evaluation) -> dict[str, Any]:
+    """What both templates use."""
+    # An imported release does not say what it was trained on.
+    trained_labels = release.trained_labels or release.labels
+    train_images = 0
+    if "train" in release.data:
+        train_images = sum(release.data["train"]["images"].values())
     return {
         "release": release,
         "evaluation": evaluation,
         "parameters": sum(weight.size for weight in release.weights.values()),
-        "unseen": [
-            label
-            for label in release.labels
-            if label not in (release.trained_labels or release.labels)
-        ],
-        "train_images": sum(release.data["train"]["images"].values())
-        if "train" in release.data
-        else 0,
+        "untrained": [label for label in release.labels if label not in trained_labels],
+        "train_images": train_images,
     }
 
 
@@ -105,11 +107,12 @@ def _draw(
     if histories:
         figures.learning_curves(histories, folder / "learning_curves.png")
     figures.confusion_matrix(evaluation, folder / "confusion_matrix.png")
+
     curves = {"scores": scores}
     if temperature := release.calibration.get("temperature"):
         curves = {
             "before calibration": with_temperature(scores, 1 / temperature),
-            "as shipped": scores,
+            "as released": scores,
         }
     figures.reliability_diagram(curves, data.labels, folder / "reliability.png")
     figures.examples(data, scores, release.preprocessing, folder / "examples.png")
