@@ -1,10 +1,13 @@
-"""Where `cuemill` begins. It imports nothing yet: each worker process that is spawned imports this module again."""
+"""Entry point of `cuemill`.
+
+Each worker process imports this module again when it is spawned, so it imports nothing itself.
+"""
 
 
 def main() -> None:
-    from cli.main import main as run
+    import cli.main
 
-    run()
+    cli.main.main()
 
 
 if __name__ == "__main__":

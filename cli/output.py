@@ -26,7 +26,7 @@ from models.store.results import Record
 TABLE_ROWS: Final = 100
 
 PIPE_WIDTH: Final = 160
-"""Columns of a table that is written to a pipe or a file, which have no width; wide enough for most paths."""
+"""Width of tables in pipes and files, in characters; enough for most paths."""
 
 out = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
 err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.integration.deployment import make_faces
 
 ROOT = Path(__file__).parents[1]
@@ -42,7 +44,20 @@ def test_enqueue_loads_no_image_library_and_no_engine(tmp_path: Path) -> None:
     folder = make_faces(tmp_path / "faces", 3)
     imported = imported_by("-m", "cli", "enqueue", str(folder), data_dir=tmp_path)
     assert "sqlalchemy" in imported
-    assert not imported & {*PICTURES, *ENGINES}
+    assert not imported & {*PICTURES, *ENGINES, "celery"}
+
+
+@pytest.mark.parametrize(
+    "arguments", [("jobs",), ("status", "1"), ("results", "1", "--format", "csv"), ("--help",)]
+)
+def test_commands_that_only_ask_the_database_start_light(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    folder = make_faces(tmp_path / "faces", 1)
+    imported_by("-m", "cli", "enqueue", str(folder), data_dir=tmp_path)
+    imported = imported_by("-m", "cli", *arguments, data_dir=tmp_path)
+    assert "typer" in imported
+    assert not imported & {*PICTURES, *ENGINES, "celery", "fastapi", "trainer", "worker"}
 
 
 def test_classify_loads_no_tensorflow(tmp_path: Path) -> None:

@@ -30,8 +30,8 @@ def healthz() -> Liveness:
 def readyz(context: InjectedContext, response: Response) -> Readiness:
     """Check the database, the queue, the disk, the image folders and the workers.
 
-    `unavailable` (503): the API cannot store or announce jobs. `degraded` (200): it can, but something else needs
-    attention, such as workers that have died.
+    `unavailable` (503): the API cannot store or announce jobs.
+    `degraded` (200): it can, but something else needs attention, such as workers that have died.
     """
     checks = context.watch.look()
     failing = [check for check in checks if check.state is not State.OK]

@@ -49,7 +49,8 @@ def submit_job(
 ) -> Job:
     """Queue a folder for classification.
 
-    To retry safely after a network error, send an `Idempotency-Key`: the same key and request return the same job.
+    To retry safely after a network error, send an `Idempotency-Key`: the same key and request
+    return the same job.
     """
     folder = check_folder(request.folder, context.settings.image_roots)
     release_id = releases.resolve_name(context.db, request.model, context.settings.model)
@@ -125,9 +126,9 @@ def retry_job(
 ) -> Retried:
     """Queue images again that failed, were unreadable, or were left when the job ended early.
 
-    With `stale`, switch the job to the current default release and instead queue the images that another release
-    predicted. Each image keeps its old result until the new one is recorded; if it can no longer be read, it keeps
-    the old one.
+    With `stale`, switch the job to the current default release and instead queue the images that
+    another release predicted. Each image keeps its old result until the new one is recorded; if it
+    can no longer be read, it keeps the old one.
     """
     release_id = releases.resolve_name(context.db, None, context.settings.model) if stale else None
     view, count = retries.retry(context.db, job_id, code, release_id)

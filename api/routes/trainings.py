@@ -25,7 +25,10 @@ def submit_training(
     background: BackgroundTasks,
     response: Response,
 ) -> Training:
-    """Queue a training. Its best candidate becomes a model release; promote it to use it for new jobs."""
+    """Queue a training. Its best candidate becomes a model release.
+
+    New jobs use the release once it is promoted.
+    """
     plan = request.model_dump()
     for name in ("data", "validation"):
         plan[name] = [check_source(source, context.settings.image_roots) for source in plan[name]]

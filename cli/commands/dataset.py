@@ -27,10 +27,12 @@ def build(
     data: LabelledImages,
     prefix: Annotated[str, typer.Option(help="Start of both file names.")] = "train",
 ) -> None:
-    """Convert labelled images to the reference's two NumPy files.
+    """Convert labelled images to a pair of NumPy files.
 
-    PREFIX_data.npy has the images (48x48, B, G, R), PREFIX_labels.npy their labels. Of an image's
-    several categories, the label is the one that is rarest in the data.
+    `PREFIX_data.npy` holds the images (48x48 pixels, B, G, R), `PREFIX_labels.npy` their labels.
+    An image with several categories gets the one that is rarest in the data.
+
+    Requires `cuemill[trainer]`.
     """
     with trainer_extra():
         from models.pictures.preprocessing import Preprocessing

@@ -15,6 +15,6 @@ def db() -> None:
 
 @app.command()
 def upgrade() -> None:
-    """Upgrade the tables to this version of Cuemill. Every command does so when it starts."""
+    """Upgrade the tables to this version of Cuemill. Other commands do this automatically."""
     _, db = connect()
     err.print(f"Database {db.url.render_as_string()} is at revision {db.revision()}.")

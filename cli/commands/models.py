@@ -82,8 +82,8 @@ def import_model(
 ) -> None:
     """Convert a pickled Keras model (2.11, 2.12 or 3) without executing any of it.
 
-    The model must have 28 outputs in the order of `GET /v1/emotions`, and is given its images in B, G, R, as in the
-    reference. Requires `cuemill[trainer]`.
+    Cuemill takes the model's 28 outputs for its emotions, in the order of `GET /v1/emotions`, and
+    feeds it images in B, G, R order. Requires `cuemill[trainer]`.
     """
     with trainer_extra():
         from trainer.keras_import.read import import_keras
@@ -101,7 +101,8 @@ def import_model(
 
     parameters = sum(weight.size for weight in release.weights.values())
     err.print(
-        f"{target}: {len(release.network)} steps, {parameters:,} parameters, registered as {row.name}."
+        f"{target}: {len(release.network)} steps, {parameters:,} parameters, "
+        f"registered as {row.name}."
     )
     err.print(
         "The file does not say which labels the model was trained on, nor how accurate it is. "
@@ -120,10 +121,11 @@ def quantize(
         typer.Option("--output", "-o", help="Pickle to write.", show_default="FILE_int8.pkl"),
     ] = None,
 ) -> None:
-    """Prepare a model for int8 and measure its accuracy. `cuemill train` does so by itself.
+    """Prepare a model for int8 and measure its accuracy. `cuemill train` does this by itself.
 
-    Measure on images that the model was not trained on. Workers use int8 by default if the processor gains by it and
-    accuracy drops by at most 0.3 points. Requires `cuemill[trainer]`.
+    Measure on images that the model was not trained on. Workers use int8 by default if it is
+    faster on their processor and costs at most 0.3 points of accuracy. Requires
+    `cuemill[trainer]`.
     """
     target = _check_new(output or model.with_name(f"{model.stem}_int8.pkl"))
 

@@ -48,13 +48,15 @@ def train_candidates(
     weights: Annotated[
         str,
         typer.Option(
-            help="Initial weights of pretrained layers: imagenet (downloaded once), none, or a file."
+            help="Initial weights of pretrained layers: `imagenet` (downloaded once), `none`, "
+            "or the path of a file."
         ),
     ] = "imagenet",
     teacher: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Pickle of a model to distil from, besides the labels. Repeat for several teachers."
+            help="Pickle of a model whose scores are learned along with the labels. "
+            "Repeat for several teachers."
         ),
     ] = None,
     start: Annotated[
@@ -121,7 +123,8 @@ def train_candidates(
             result = train(plan, folder, output, bars, teachers, start_release)
         except KeyboardInterrupt:
             err.print(
-                "Interrupted before the first epoch ended. Run the same command again to start over."
+                "Interrupted before the first epoch ended, so no model was written. "
+                "Run the same command again."
             )
             raise typer.Exit(130) from None
 
@@ -135,7 +138,8 @@ def train_candidates(
 
     if result.interrupted:
         err.print(
-            "Interrupted: this is the best model so far. Run the same command again to resume at the next epoch."
+            "Interrupted: this is the best model so far. "
+            "Run the same command again to resume at the next epoch."
         )
         raise typer.Exit(130)
 

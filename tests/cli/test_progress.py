@@ -34,8 +34,9 @@ raise SystemExit("Ctrl-C was dropped.")
 """
 
 
-def test_ctrl_c_ends_a_training_also_where_python_drops_it() -> None:
-    """In a process of its own: a signal has ended the tests' own, full of other libraries' threads, with SIGSEGV."""
+def test_ctrl_c_ends_a_training_even_where_python_drops_it() -> None:
+    # In its own process: the signal has crashed the tests' process, which has many threads of
+    # other libraries.
     done = subprocess.run(
         [sys.executable, "-c", CTRL_C], capture_output=True, text=True, timeout=60, check=False
     )
@@ -43,15 +44,16 @@ def test_ctrl_c_ends_a_training_also_where_python_drops_it() -> None:
     assert "Exception ignored in" in done.stderr
 
 
-@pytest.mark.parametrize("before", [signal.SIG_IGN, signal.SIG_DFL])
-def test_what_ctrl_c_did_before_a_training_it_does_after_it(before: signal.Handlers) -> None:
-    kept = signal.signal(signal.SIGINT, before)
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.SIG_DFL])
+def test_a_training_restores_the_handler_of_ctrl_c(handler: signal.Handlers) -> None:
+    handler_of_pytest = signal.signal(signal.SIGINT, handler)
     try:
         with TrainingBars():
-            assert (signal.getsignal(signal.SIGINT) is signal.SIG_IGN) == (before is signal.SIG_IGN)
-        assert signal.getsignal(signal.SIGINT) is before
+            ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+            assert ignored == (handler is signal.SIG_IGN)
+        assert signal.getsignal(signal.SIGINT) is handler
     finally:
-        signal.signal(signal.SIGINT, kept)
+        signal.signal(signal.SIGINT, handler_of_pytest)
 
 
 @pytest.fixture
@@ -75,23 +77,12 @@ def test_a_job_that_did_not_complete_ends_with_exit_code_1(
 
 
 @pytest.mark.parametrize(
-    ("count", "sentence"),
-    [
-        (
-            1_200,
-            "1,200 predictions score below 0.58, the threshold above which 80 % were correct in "
-            "validation.",
-        ),
-        (
-            1,
-            "1 prediction scores below 0.58, the threshold above which 80 % were correct in validation.",
-        ),
-        (0, ""),
-    ],
+    ("count", "start"),
+    [(1_200, "1,200 predictions score"), (1, "1 prediction scores"), (0, None)],
 )
 def test_uncertain_predictions_are_counted(
     count: int,
-    sentence: str,
+    start: str | None,
     db: Database,
     job_id: int,
     monkeypatch: pytest.MonkeyPatch,
@@ -100,5 +91,6 @@ def test_uncertain_predictions_are_counted(
     monkeypatch.setattr(results, "uncertain", lambda *_: (count, 0.58))
     report_end(db, replace(jobs.get(db, job_id), status=JobStatus.COMPLETED))
     *said, last = capsys.readouterr().err.splitlines()
-    assert said == ([sentence] if sentence else [])
+    threshold = "below 0.58, the threshold above which 80 % were correct in validation."
+    assert said == ([f"{start} {threshold}"] if start else [])
     assert last.startswith("Job 1 completed")
