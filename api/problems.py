@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from api.schemas.common import Problem
 from models.errors import (
     CuemillError,
     DatabaseError,
@@ -32,18 +33,24 @@ _STATUSES: Final[tuple[tuple[type[CuemillError], HTTPStatus], ...]] = (
 )
 _RETRY_AFTER_S: Final = 5
 
+_MEDIA_TYPE: Final = "application/problem+json"
+
+RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    "default": {
+        "description": "The request failed.",
+        "content": {_MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
+    }
+}
+"""For OpenAPI, in place of the validation errors that FastAPI would describe there."""
+
 
 def problem(
     status: HTTPStatus, code: str, detail: str, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
-    body: dict[str, Any] = {
-        "type": "about:blank",
-        "title": status.phrase,
-        "status": status.value,
-        "code": code,
-        "detail": detail,
-    }
-    return JSONResponse(body, status, headers, media_type="application/problem+json")
+    body = Problem(
+        type="about:blank", title=status.phrase, status=status.value, code=code, detail=detail
+    )
+    return JSONResponse(body.model_dump(), status, headers, media_type=_MEDIA_TYPE)
 
 
 def add_handlers(app: FastAPI) -> None:

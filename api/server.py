@@ -4,7 +4,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.context import Context
-from api.problems import add_handlers
+from api.problems import RESPONSES, add_handlers
 from api.routes import emotions, health, jobs, metrics, models, results, trainings
 from models.errors import DatabaseError
 from models.queue import make_app, make_ping, make_sender
@@ -22,6 +22,7 @@ def make_api(context: Context) -> FastAPI:
         description="A predicted expression is not a felt emotion. Images never travel through "
         "this API: workers read them from folders within CUEMILL_IMAGE_ROOTS.",
         version="1",
+        responses=RESPONSES,
         max_body_size=MAX_BODY_BYTES,
         # FastAPI's pages load their scripts from a CDN. Cuemill makes no request to the outside.
         docs_url=None,

@@ -36,6 +36,16 @@ class ErrorInfo(BaseModel):
     message: str = Field(description="Explanation for a person; its wording may change.")
 
 
+class Problem(BaseModel):
+    """RFC 9457 problem details."""
+
+    type: str
+    title: str
+    status: int
+    code: str = Field(description="Stable code, safe to test for.")
+    detail: str = Field(description="Explanation for a person; its wording may change.")
+
+
 def parse_id_cursor(after: str | None) -> int | None:
     """The id after which a page of ids starts.
 

@@ -35,3 +35,5 @@ def test_every_operation_parameter_and_response_is_described(client: TestClient)
                 assert parameter.get("description"), f"{place}: {parameter['name']}"
             for status, response in operation["responses"].items():
                 assert response["description"] != "Successful Response", f"{place}: {status}"
+            errors = operation["responses"]["default"]["content"]
+            assert list(errors) == ["application/problem+json"], place
