@@ -14,7 +14,7 @@ from models.store.database import Database
 from tests.builders import tiny_release
 from tests.services import Postgres, Redis, run_postgres, run_redis
 
-# A shell has what it runs in the background ignore Ctrl-C, and so all that the tests start: some of it must hear it.
+# A background job of a shell ignores Ctrl-C, and so would all programs that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -64,10 +64,9 @@ def release_id(db: Database, tiny_model: Path) -> int:
 
 @pytest.fixture
 def small_disk(request: pytest.FixtureRequest) -> Iterator[Path]:
-    """A file system of the size asked for (indirectly), such as "4m"."""
-    with (
-        tempfile.TemporaryDirectory() as folder
-    ):  # pytest's own are root's alone, and PostgreSQL doesn't run as root.
+    """A mounted file system of the size given by an indirect parameter, such as "4m"."""
+    # Only root may read pytest's own folders, and PostgreSQL does not run as root.
+    with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
             ["mount", "-t", "tmpfs", "-o", f"size={request.param}", "tmpfs", folder], check=True
         )

@@ -1,4 +1,7 @@
-"""Private Redis and PostgreSQL servers, each on a port and in a folder of its own; the Makefile installs both."""
+"""Private Redis and PostgreSQL servers, each with its own port and folder.
+
+`make services` installs both.
+"""
 
 import os
 import pwd
@@ -29,7 +32,7 @@ def free_port() -> int:
 def wait_until(
     condition: Callable[[], object], what: str, timeout_s: float = WAIT_S, pause_s: float = 0.02
 ) -> None:
-    """Returns when the condition holds; fails, naming what was waited for, when it never does."""
+    """Waits until a condition holds; fails after `timeout_s`, naming what it waited for."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
@@ -38,19 +41,19 @@ def wait_until(
 
 
 def _find(program: str) -> str:
-    """A program's path, also where Debian keeps PostgreSQL's."""
+    """The path of a program, also in the folders where Debian keeps those of PostgreSQL."""
     places = [
         *sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True),
         os.environ["PATH"],
     ]
-    found = shutil.which(program, path=os.pathsep.join(places))
-    if found is None:
-        raise FileNotFoundError(f"{program} isn't installed; `make services` installs it")
-    return found
+    program_path = shutil.which(program, path=os.pathsep.join(places))
+    if program_path is None:
+        raise FileNotFoundError(f"{program} is not installed. `make services` installs it.")
+    return program_path
 
 
 class Redis:
-    """A Redis server that can be killed and started again; then it knows what it knew, or nothing."""
+    """A Redis server that can be killed and started again; if `persistent`, it keeps its data."""
 
     def __init__(self, folder: Path, persistent: bool = True) -> None:
         self._folder = folder
@@ -103,13 +106,13 @@ def run_redis(persistent: bool = True) -> Iterator[Redis]:
 
 
 class Postgres:
-    """A PostgreSQL server in which each test gets a database of its own."""
+    """A PostgreSQL server in which each test gets its own database."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._as_owner = _become_owner(folder)
         self.port = free_port()
-        self._made = 0
+        self._databases = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._run(
             "initdb",
@@ -141,7 +144,7 @@ class Postgres:
         wait_until(self._answers, "PostgreSQL to answer")
 
     def stop(self, *, immediately: bool = False) -> None:
-        """Ends it in order, or as a crash does: connections are cut, and the next start recovers from the log."""
+        """Stops the server cleanly or, if `immediately`, as in a crash: its next start recovers."""
         if self._process is not None:
             self._process.send_signal(signal.SIGQUIT if immediately else signal.SIGINT)
             self._process.wait()
@@ -158,13 +161,13 @@ class Postgres:
 
     def create_database(self) -> str:
         """The URL of a new, empty database."""
-        self._made += 1
-        name = f"test_{self._made}"
+        self._databases += 1
+        name = f"test_{self._databases}"
         self.execute(f"CREATE DATABASE {name}")
         return self.url(name)
 
     def execute(self, sql: str) -> list[tuple[Any, ...]]:
-        """Runs a statement as the server's superuser; the rows that it gives."""
+        """Runs a statement as the superuser and returns its rows."""
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             cursor = connection.execute(sql.encode())
             return cursor.fetchall() if cursor.description else []
@@ -178,11 +181,13 @@ def run_postgres() -> Iterator[Postgres]:
         try:
             yield server
         finally:
-            server.stop(immediately=True)  # A checkpoint of data that is thrown away took a minute.
+            server.stop(
+                immediately=True
+            )  # A clean stop writes a checkpoint, which took a minute, of data that is thrown away.
 
 
 def _become_owner(folder: Path) -> list[str]:
-    """PostgreSQL refuses to run as root: as root, its own user from Debian's package runs it."""
+    """The prefix of a command that runs as Debian's user `postgres`: PostgreSQL refuses root."""
     if os.geteuid() != 0:
         return []
     account = pwd.getpwnam("postgres")

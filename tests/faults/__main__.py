@@ -1,6 +1,7 @@
-"""The fault table in full doses: `make faults`, or `python -m tests.faults --only NAME --dose-scale 0.1`.
+"""The fault table in full doses: `make faults`, or `python -m tests.faults --only NAME`.
 
-Exits with 1 if anything was lost, doubled, miscounted or left undone. What the programs say goes to a file.
+Exits with 1 if anything was lost, doubled, miscounted or left undone. The output of the programs
+goes to a file.
 """
 
 import argparse
@@ -32,13 +33,13 @@ def main() -> int:
         "--only", nargs="+", choices=CAMPAIGNS, default=[*CAMPAIGNS], metavar="NAME"
     )
     parser.add_argument(
-        "--dose-scale", type=float, default=1.0, help="of the full doses, such as 0.1"
+        "--dose-scale", type=float, default=1.0, help="fraction of the full doses, such as 0.1"
     )
     chosen = parser.parse_args()
     log = Path(tempfile.mkstemp(prefix="cuemill-faults-", suffix=".log")[1])
     console = _redirect(log)
-    console.print(f"What the programs say goes to {log}.")
-    table = Table("fault", "dose", "lost", "duplicated", "counter error", "recovery", "besides")
+    console.print(f"The output of the programs goes to {log}.")
+    table = Table("fault", "dose", "lost", "duplicated", "counter error", "recovery", "remarks")
     sound = True
     columns = (
         TextColumn("{task.description}"),
@@ -61,9 +62,8 @@ def main() -> int:
             )
             try:
                 record = campaign.run(ground, dose)
-            except (
-                Exception
-            ) as error:  # Whatever it is, the other campaigns are to be had all the same.
+            except Exception as error:
+                # Whatever went wrong, the other campaigns still run.
                 traceback.print_exc()
                 sound = False
                 table.add_row(
@@ -76,7 +76,8 @@ def main() -> int:
                     f"[red]{type(error).__name__}: {error}",
                 )
                 continue
-            print(campaign.fault, dose, record, flush=True)  # To the log, with every recovery.
+            # The log gets every recovery, the table only the longest.
+            print(campaign.fault, dose, record, flush=True)
             sound &= record.verdict == Verdict()
             table.add_row(campaign.fault, str(dose), *_cells(campaign, record))
     console.print(table)
@@ -84,7 +85,7 @@ def main() -> int:
 
 
 def _redirect(log: Path) -> Console:
-    """Sends what this process and its children write to a file; the console that is left."""
+    """Redirects this process and its children to a file; returns the console that is left."""
     console = Console(file=os.fdopen(os.dup(sys.stdout.fileno()), "w"))
     with open(log, "w") as file:
         for stream in (sys.stdout, sys.stderr):
@@ -99,17 +100,20 @@ def _cells(campaign: Campaign, record: Record) -> list[str]:
         "reopened": verdict.reopened,
         "wrong": verdict.wrong,
     }
-    besides = [record.seen, *(f"[red]{count} {name}[/]" for name, count in others.items() if count)]
+    remarks = [
+        record.remark,
+        *(f"[red]{count} {name}[/]" for name, count in others.items() if count),
+    ]
     counts = (verdict.lost, verdict.duplicated, verdict.counter_error)
     return [
         *(f"[red]{count}[/]" if count else "0" for count in counts),
         _recovery(campaign, record),
-        ", ".join(filter(None, besides)),
+        ", ".join(filter(None, remarks)),
     ]
 
 
 def _recovery(campaign: Campaign, record: Record) -> str:
-    """The longest, of the longest allowed."""
+    """The longest recovery, and the longest that is allowed."""
     if not record.recovery_s:
         return ""
     longest = max(record.recovery_s)

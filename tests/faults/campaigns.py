@@ -1,7 +1,7 @@
-"""The rows of the fault table: nothing lost, nothing doubled, no count wrong, whatever dies.
+"""The rows of the fault table: whatever dies, nothing is lost or doubled, and no count is wrong.
 
-A campaign keeps work flowing, strikes `dose` times and waits for recovery after each. It checks what is promised
-besides, and gives what the oracle found.
+A campaign keeps work flowing, strikes `dose` times and waits for recovery after each strike. It
+returns the verdict of the oracle, and checks what Cuemill promises for this fault besides.
 """
 
 import os
@@ -32,21 +32,21 @@ from tests.services import run_redis, wait_until
 
 @dataclass(frozen=True)
 class Record:
-    """What came of a campaign: the verdict, seconds until each recovery, and what else was seen."""
+    """The result of a campaign: the verdict, the seconds until each recovery, and a remark."""
 
     verdict: Verdict
     recovery_s: list[float] = field(default_factory=list)
-    seen: str = ""
+    remark: str = ""
 
 
 @dataclass(frozen=True)
 class Campaign:
     """
     Args:
-        run: strikes so many times.
-        dose: how often for `make faults`.
-        small: how often in `make test`.
-        limit_s: of the longest recovery.
+        run: strikes this many times.
+        dose: how many strikes `make faults` makes.
+        small: how many strikes `make test` makes.
+        limit_s: the longest recovery that is allowed.
     """
 
     fault: str
@@ -59,7 +59,7 @@ class Campaign:
 def kill_groups(kind: str) -> Callable[[Ground, int], Record]:
     def run(ground: Ground, dose: int) -> Record:
         with ground.flow(kind) as flow:
-            programs = [flow.made.start("worker"), flow.made.start("worker")]
+            programs = [flow.deployment.start("worker"), flow.deployment.start("worker")]
             held = []
 
             def strike(number: int) -> float:
@@ -68,44 +68,42 @@ def kill_groups(kind: str) -> Callable[[Ground, int], Record]:
                 os.killpg(victim.pid, signal.SIGKILL)
                 victim.wait()
                 held.append(flow.claims(processes))
-                programs[number % 2] = flow.made.start("worker")
+                programs[number % 2] = flow.deployment.start("worker")
                 return flow.reclaimed(held[-1])
 
             recovery = ground.repeat(dose, strike)
             return Record(
-                flow.verdict(), recovery, f"{sum(map(bool, held))} in the midst of a batch"
+                flow.verdict(), recovery, f"{sum(map(bool, held))} hit a batch in progress"
             )
 
     return run
 
 
 def kill_workers(kind: str) -> Callable[[Ground, int], Record]:
-    """One process of a program: it is to be replaced."""
+    """Kills one process of a program, which the program must replace."""
 
     def run(ground: Ground, dose: int) -> Record:
         with ground.flow(kind, workers=2) as flow:
-            program = flow.made.start("worker")
+            program = flow.deployment.start("worker")
             flow.hold(program)
 
             def strike(number: int) -> float:
                 before = set(worker_processes(program.pid))
                 victim = min(before)
-                flow.until(
-                    lambda: flow.claims({victim}), "the victim to be in the midst of a batch"
-                )
+                flow.until(lambda: flow.claims({victim}), "the victim to work on a batch")
                 os.kill(victim, signal.SIGKILL)
-                begun = time.monotonic()
+                started = time.monotonic()
                 lost = flow.claims({victim})
                 flow.until(
                     lambda: flow.claims(set(worker_processes(program.pid)) - before),
-                    "all workers to be there",
+                    "the replacement to work",
                 )
-                whole = time.monotonic() - begun
+                replaced_s = time.monotonic() - started
                 flow.reclaimed(lost)
-                return whole
+                return replaced_s
 
             recovery = ground.repeat(dose, strike)
-            return Record(flow.verdict(), recovery, "the time is that until its successor works")
+            return Record(flow.verdict(), recovery, "the time is until the replacement works")
 
     return run
 
@@ -116,7 +114,7 @@ def kill_redis(ground: Ground, dose: int) -> Record:
         ground.flow("scaled", workers=2, broker_port=redis.port) as flow,
     ):
         flow.serve()
-        flow.made.start("worker")
+        flow.deployment.start("worker")
 
         def strike(number: int) -> float:
             flow.progress(2)
@@ -131,12 +129,12 @@ def kill_redis(ground: Ground, dose: int) -> Record:
 
 
 def fail_consumer(ground: Ground, dose: int) -> Record:
-    """Celery ends itself at an error that it doesn't know, when it loses the broker."""
+    """Celery ends when it loses the broker with an error that it does not know."""
     with (
         run_redis(persistent=False) as redis,
         ground.flow("scaled", workers=2, broker_port=redis.port) as flow,
     ):
-        program = flow.made.start("worker")
+        program = flow.deployment.start("worker")
 
         def strike(number: int) -> float:
             flow.progress(2)
@@ -145,7 +143,7 @@ def fail_consumer(ground: Ground, dose: int) -> Record:
             redis.kill()
             redis.start()
             seconds = flow.progress(10)
-            armed.unlink(missing_ok=True)  # It may have met such an error of kombu's own.
+            armed.unlink(missing_ok=True)  # kombu itself may have raised such an error.
             return seconds
 
         recovery = ground.repeat(dose, strike)
@@ -153,17 +151,18 @@ def fail_consumer(ground: Ground, dose: int) -> Record:
         return Record(flow.verdict(), recovery)
 
 
-def deafen(ground: Ground, dose: int) -> Record:
-    """A message that can't be acknowledged counts as in hand for ever; Celery takes only so many at a time."""
+def lose_acknowledgements(ground: Ground, dose: int) -> Record:
+    """Messages that are never acknowledged count as in progress, and Celery takes no more."""
     with ground.flow("scaled", workers=2) as flow:
-        program = flow.made.start("worker")
+        program = flow.deployment.start("worker")
 
         def strike(number: int) -> float:
             flow.progress(2)
-            known, armed = len(flow.notes("unacknowledged")), flow.faults / "deaf"
+            known, armed = len(flow.notes("unacknowledged")), flow.faults / "no-acknowledgements"
             armed.touch()
             flow.until(
-                lambda: len(flow.notes("unacknowledged")) >= known + 2, "two messages to be kept"
+                lambda: len(flow.notes("unacknowledged")) >= known + 2,
+                "two unacknowledged messages",
             )
             armed.unlink()
             return flow.progress(10)
@@ -176,7 +175,7 @@ def deafen(ground: Ground, dose: int) -> Record:
 def flush_redis(ground: Ground, dose: int) -> Record:
     with ground.flow("scaled", workers=2) as flow:
         flow.serve()
-        flow.made.start("worker")
+        flow.deployment.start("worker")
 
         def strike(number: int) -> float:
             flow.progress(2)
@@ -189,7 +188,7 @@ def flush_redis(ground: Ground, dose: int) -> Record:
 
 
 def disturb_broker(disturb: Callable[[Proxy], None]) -> Callable[[Ground, int], Record]:
-    """What goes through the proxy to Redis stops or is cut."""
+    """Disturbs the connections to Redis, which go through a proxy."""
 
     def run(ground: Ground, dose: int) -> Record:
         with (
@@ -197,7 +196,7 @@ def disturb_broker(disturb: Callable[[Proxy], None]) -> Callable[[Ground, int], 
             ground.flow("scaled", workers=2, broker_port=proxy.port) as flow,
         ):
             flow.serve()
-            flow.made.start("worker")
+            flow.deployment.start("worker")
 
             def strike(number: int) -> float:
                 flow.progress(1 + number % 5)
@@ -215,16 +214,16 @@ def disturb_broker(disturb: Callable[[Proxy], None]) -> Callable[[Ground, int], 
 def restart_postgres(ground: Ground, dose: int) -> Record:
     with ground.flow("scaled", workers=2) as flow:
         client = flow.serve()
-        flow.made.start("worker")
+        flow.deployment.start("worker")
         refusals = []
 
         def strike(number: int) -> float:
             flow.progress(2)
             ground.postgres.stop(immediately=True)
             for _ in range(3):
-                begun = time.monotonic()
+                started = time.monotonic()
                 answer = client.get("/v1/jobs")
-                refusals.append(time.monotonic() - begun)
+                refusals.append(time.monotonic() - started)
                 assert (answer.status_code, answer.json()["code"]) == (503, "database")
             ground.postgres.start()
             return flow.until(
@@ -236,8 +235,10 @@ def restart_postgres(ground: Ground, dose: int) -> Record:
 
 
 _DAWDLE = """
-    CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.1); RETURN new; END $$;
-    CREATE CONSTRAINT TRIGGER dawdle AFTER UPDATE ON batches DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+    CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql
+        AS $$ BEGIN PERFORM pg_sleep(0.1); RETURN new; END $$;
+    CREATE CONSTRAINT TRIGGER dawdle AFTER UPDATE ON batches
+        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
         WHEN (old.state <> new.state) EXECUTE FUNCTION dawdle()
 """
 _TERMINATE = (
@@ -246,9 +247,12 @@ _TERMINATE = (
 
 
 def kill_backends(ground: Ground, dose: int) -> Record:
-    """A COMMIT is cut off before it takes effect, or after, while it waits for a replica: unknown to its client."""
+    """Cuts off a COMMIT before it takes effect, or after it, which its client cannot know.
+
+    After means: while it waits for a replica.
+    """
     with ground.flow("scaled", workers=2) as flow:
-        flow.made.start("worker")
+        flow.deployment.start("worker")
         with flow.database.write() as connection:
             connection.exec_driver_sql(_DAWDLE)
 
@@ -266,13 +270,13 @@ def kill_backends(ground: Ground, dose: int) -> Record:
 
         recovery = ground.repeat(dose, strike)
         return Record(
-            flow.verdict(), recovery, f"{dose // 2} had taken effect, unknown to their client"
+            flow.verdict(), recovery, f"{dose // 2} took effect without their client knowing"
         )
 
 
 @contextmanager
 def _replica_awaited(ground: Ground) -> Iterator[None]:
-    """Each COMMIT waits for a replica that doesn't exist, when all is on the disk already."""
+    """Makes each COMMIT wait, after it is on the disk, for a replica that does not exist."""
     ground.postgres.execute("ALTER SYSTEM SET synchronous_standby_names = 'absent'")
     ground.postgres.execute("SELECT pg_reload_conf()")
     try:
@@ -284,8 +288,8 @@ def _replica_awaited(ground: Ground) -> Iterator[None]:
 
 def fill_disk(ground: Ground, dose: int) -> Record:
     with ground.flow("embedded", workers=2) as flow:
-        client = flow.client = flow.made.up(ground.faces.folder)
-        program = flow.made.programs[-1]
+        client = flow.client = flow.deployment.up(ground.faces.folder)
+        program = flow.deployment.programs[-1]
 
         def strike(number: int) -> float:
             flow.progress(5)
@@ -303,24 +307,24 @@ def fill_disk(ground: Ground, dose: int) -> Record:
 
 
 def _limit_files(group: int, size: int) -> None:
-    """Has each write behind this size fail, in every process of a program, as on a full disk."""
+    """Makes every process of a program fail to write beyond this size, as on a full disk."""
     for pid in processes_of(group):
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
 def stop_workers(ground: Ground, dose: int) -> Record:
     with ground.flow("scaled", workers=3) as flow:
-        program = flow.made.start("worker")
+        program = flow.deployment.start("worker")
         flow.hold(program)
 
         def strike(number: int) -> float:
             victim = worker_processes(program.pid)[number % 3]
-            flow.until(lambda: flow.claims({victim}), "the victim to be in the midst of a batch")
+            flow.until(lambda: flow.claims({victim}), "the victim to work on a batch")
             os.kill(victim, signal.SIGSTOP)
             held = flow.claims({victim})
             seconds = flow.reclaimed(held)
             os.kill(victim, signal.SIGCONT)
-            flow.until(lambda: flow.claims({victim}) - held, "the victim to work again")
+            flow.until(lambda: flow.claims({victim}) - held, "the victim to continue")
             return seconds
 
         recovery = ground.repeat(dose, strike)
@@ -330,18 +334,18 @@ def stop_workers(ground: Ground, dose: int) -> Record:
 
 
 def repeat_hints(ground: Ground, dose: int) -> Record:
-    """Hints of batches that are done, in hand, queued or don't exist, and of scans that have ended."""
+    """Sends hints for batches in any state, for some that do not exist, and for ended scans."""
     with ground.flow("scaled", workers=2) as flow, make_app(ground.redis.url) as app:
-        flow.made.start("worker")
+        flow.deployment.start("worker")
         send = make_sender(app)
         flow.progress(2)
 
         def strike(number: int) -> float:
-            newest = flow.ask("SELECT max(id) FROM batches")[0][0]
+            last_id = flow.ask("SELECT max(id) FROM batches")[0][0]
             assert (
                 send(SCAN, 1)
                 if number % 20 == 0
-                else send(CLASSIFY, max(newest + 5 - number % 60, 1))
+                else send(CLASSIFY, max(last_id + 5 - number % 60, 1))
             )
             return flow.progress(2) if number % 100 == 99 else 0.0
 
@@ -363,7 +367,7 @@ def poison_images(ground: Ground, dose: int) -> Record:
                 )[0].id
             )
             flow.acknowledged[poisoned[-1]] = 32
-        flow.made.start("worker")
+        flow.deployment.start("worker")
 
         def strike(number: int) -> float:
             return flow.until(
@@ -376,15 +380,15 @@ def poison_images(ground: Ground, dose: int) -> Record:
         deaths = Counter(flow.notes("deaths"))
         assert sorted(deaths) == sorted(map(str, folders))
         assert max(deaths.values()) <= 18
-        return Record(verdict, seen=f"at most {max(deaths.values())} workers died of one")
+        return Record(verdict, remark=f"at most {max(deaths.values())} workers died of one")
 
 
 def roll(kind: str) -> Callable[[Ground, int], Record]:
-    """A program is asked to end, in the midst of its work, while another works on."""
+    """Asks a program to end amid its work, while another one keeps working."""
 
     def run(ground: Ground, dose: int) -> Record:
         with ground.flow(kind) as flow:
-            programs = [flow.made.start("worker"), flow.made.start("worker")]
+            programs = [flow.deployment.start("worker"), flow.deployment.start("worker")]
 
             def strike(number: int) -> float:
                 leaving = programs[number % 2]
@@ -393,11 +397,11 @@ def roll(kind: str) -> Callable[[Ground, int], Record]:
                 seconds = flow.until(lambda: leaving.poll() is not None, "the program to end")
                 assert leaving.returncode == 0
                 assert not flow.claims(processes)
-                programs[number % 2] = flow.made.start("worker")
+                programs[number % 2] = flow.deployment.start("worker")
                 return seconds
 
             recovery = ground.repeat(dose, strike)
-            return Record(flow.verdict(), recovery, "the time is that until its exit")
+            return Record(flow.verdict(), recovery, "the time is until its exit")
 
     return run
 
@@ -413,9 +417,9 @@ _POINTS = (
 
 
 def crash_at_points(ground: Ground, dose: int) -> Record:
-    """At the publishing ones it may be the program itself that dies; then it is started again, as its host would."""
+    """Kills a process at a point of the code. If it is the program itself, starts it again."""
     with ground.flow("scaled", workers=2) as flow:
-        programs = [flow.made.start("worker")]
+        programs = [flow.deployment.start("worker")]
 
         def strike(number: int) -> float:
             flow.progress()
@@ -426,45 +430,47 @@ def crash_at_points(ground: Ground, dose: int) -> Record:
 
             def recovered() -> bool:
                 if programs[-1].poll() is not None:
-                    programs.append(flow.made.start("worker"))
+                    programs.append(flow.deployment.start("worker"))
                 return not held & flow.claims() and flow.ended() >= goal
 
-            return flow.until(recovered, "work to go on")
+            return flow.until(recovered, "work to continue")
 
         recovery = ground.repeat(dose, strike)
-        return Record(flow.verdict(), recovery, f"{len(programs) - 1} of the program itself")
+        return Record(flow.verdict(), recovery, f"{len(programs) - 1} hit the program itself")
 
 
 def soak(ground: Ground, dose: int) -> Record:
-    """Nothing dies; one long job. Neither an image's cost nor a worker's memory may grow."""
-    verdict, seen = _long_job(ground, dose, ground.struck)
-    if dose < 100_000:  # So few say little of what grows.
+    """Runs one long job without faults: neither cost per image nor memory may grow."""
+    verdict, usages = _long_job(ground, dose, ground.advance)
+    # A short job shows little growth.
+    if dose < 100_000:
         return Record(verdict)
-    # A short one on a new database, so that a host which got slower or faster meanwhile isn't taken for growth.
-    _, again = _long_job(ground, dose // 2, lambda _: None)
-    return Record(verdict, seen=_growth(seen, again))
+
+    # A second, shorter job on a new database tells growth from a host that changed its speed.
+    _, repeated = _long_job(ground, dose // 2, lambda _: None)
+    return Record(verdict, remark=_growth(usages, repeated))
 
 
 def _long_job(
     ground: Ground, dose: int, advance: Callable[[int], object]
 ) -> tuple[Verdict, list[Usage]]:
-    """How it ended, and what the workers had used by each tenth."""
+    """Runs one job; returns the verdict, and what the workers had used after each tenth."""
     with ground.flow("embedded", workers=2, injected=False) as flow:
         folder, faces = flow.faults.parent / "many", sorted(ground.faces.truth)
         folder.mkdir()
         names = {f"{number:06}.jpg": faces[number % len(faces)] for number in range(dose)}
         for name, face in names.items():
             os.link(ground.faces.folder / face, folder / name)
-        program = flow.made.start("worker")
+        program = flow.deployment.start("worker")
         flow.progress()
-        wait_until(lambda: flow.live() == 0, "the workers to be warm")
-        asked = Submission(
+        wait_until(lambda: flow.live() == 0, "the workers to warm up")
+        submission = Submission(
             str(folder),
             releases.resolve(flow.database, None, ground.model),
             batch_size=256,
             fresh=True,
         )
-        job = jobs.submit(flow.database, asked)[0].id
+        job = jobs.submit(flow.database, submission)[0].id
         flow.acknowledged[job] = dose
 
         def reach(images: int) -> Usage:
@@ -476,22 +482,32 @@ def _long_job(
             advance(dose // 10)
             return usage(program.pid, jobs.get(flow.database, job).counts.classified)
 
-        seen = [reach(dose * tenth // 10) for tenth in range(1, 11)]
+        usages = [reach(dose * tenth // 10) for tenth in range(1, 11)]
         truth = {name: ground.faces.truth[face] for name, face in names.items()}
-        return flow.verdict({**ground.faces.truth, **truth}), seen
+        return flow.verdict({**ground.faces.truth, **truth}), usages
 
 
-def _growth(seen: list[Usage], again: list[Usage]) -> str:
-    """Of memory, from the second tenth on; of costs, the later tenths' median against the earlier's and `again`'s."""
-    first, last = seen[1], seen[9]
-    grown_mb = 10_000 * (last.rss_mb - first.rss_mb) / (last.classified - first.classified)
-    costs, young = (
-        [one.per_image(two) for one, two in pairwise(part[1:])] for part in (seen, again)
-    )
-    drift = 2 * median(costs[4:]) / (median(costs[:4]) + median(young)) - 1
+def _growth(usages: list[Usage], repeated: list[Usage]) -> str:
+    """Checks memory from the second tenth on, and the cost per image of the later tenths.
+
+    The cost is compared with that of the earlier tenths and of the repetition.
+    """
+    first, last = usages[1], usages[9]
+    images = last.classified - first.classified
+    grown_mb = 10_000 * (last.rss_mb - first.rss_mb) / images
+
+    costs = _costs(usages)
+    baseline = (median(costs[:4]) + median(_costs(repeated))) / 2
+    drift = median(costs[4:]) / baseline - 1
+
     assert grown_mb < 1, f"memory grew by {grown_mb:.2f} MB in 10,000 images"
-    assert drift < 0.05, f"an image's cost grew by {drift:.1%}"
-    return f"memory {grown_mb:+.2f} MB in 10,000 images, cost of one {drift:+.1%}"
+    assert drift < 0.05, f"the cost per image grew by {drift:.1%}"
+    return f"memory {grown_mb:+.2f} MB in 10,000 images, cost per image {drift:+.1%}"
+
+
+def _costs(usages: list[Usage]) -> list[float]:
+    """Milliseconds of processor time per image in each tenth, without the first."""
+    return [earlier.per_image(later) for earlier, later in pairwise(usages[1:])]
 
 
 _RECLAIM_S = LEASE_S + SWEEP_S + 5
@@ -507,7 +523,7 @@ CAMPAIGNS = {
     "pool": Campaign("kill -9 of a Celery pool child", kill_workers("scaled"), 100, 2, 5),
     "redis": Campaign("Redis killed without persistence", kill_redis, 20, 1, 10),
     "consumer": Campaign("Celery gives up at a lost broker", fail_consumer, 20, 1, 15),
-    "deaf": Campaign("messages that can't be acknowledged", deafen, 10, 1, 30),
+    "acknowledge": Campaign("messages that cannot be acknowledged", lose_acknowledgements, 10, 1, 30),
     "flush": Campaign("FLUSHALL", flush_redis, 20, 1, REHINT_S + SWEEP_S + 5),
     "half-open": Campaign("half-open broker connections", disturb_broker(Proxy.freeze), 10, 1, 50),
     "flapping": Campaign("flapping broker connections", disturb_broker(Proxy.cut), 25, 3),

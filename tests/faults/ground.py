@@ -1,4 +1,4 @@
-"""The ground on which faults are tried: programs as users run them, and work that keeps flowing to them."""
+"""What fault campaigns run on: programs as users run them, and work that keeps flowing to them."""
 
 import os
 import socket
@@ -27,59 +27,66 @@ LEASE_S = 2.0
 SWEEP_S = 0.3
 REHINT_S = 2.0
 PATIENCE_S = 120.0
-"""After which something that was to happen never will."""
+"""How long a campaign waits for something before it takes it for never happening."""
 
 Claimed = set[tuple[int, int]]
-"""(batch, attempt) of batches in hand."""
+"""(batch, attempt) of batches in progress."""
 
 
 @dataclass(frozen=True)
 class Faces:
-    """Images that every job of a campaign classifies, and what a run without faults said of them."""
+    """The images that every job of a campaign classifies, and their results without faults."""
 
     folder: Path
     truth: Truth
 
 
 def make_ground_truth(folder: Path, model: Path) -> Faces:
-    """Draws the images and classifies them while nothing fails."""
+    """Creates the images and classifies them without any fault."""
     faces = make_faces(folder / "faces", IMAGES)
     with deployment(
         "embedded", {"CUEMILL_DATA_DIR": str(folder), "CUEMILL_MODEL": str(model)}
-    ) as made:
-        made.run("classify", faces)
+    ) as embedded:
+        embedded.run("classify", faces)
     return Faces(faces, read_truth(f"sqlite:///{folder / 'cuemill.db'}"))
 
 
 @dataclass
 class Ground:
-    """What a campaign is given. `struck` is called after each dose, or with how many."""
+    """What a campaign is given.
+
+    Attributes:
+        advance: called after each strike, or with how many there were.
+    """
 
     model: Path
     faces: Faces
     postgres: Postgres
     redis: Redis
-    struck: Callable[..., object] = lambda _doses=1: None
+    advance: Callable[..., object] = lambda _strikes=1: None
 
     def repeat(self, dose: int, strike: Callable[[int], float]) -> list[float]:
-        """Strikes so many times; what each gave."""
-        given = []
+        """Strikes `dose` times and returns the seconds until each recovery."""
+        recovery_s = []
         for number in range(dose):
-            given.append(strike(number))
-            self.struck()
-        return given
+            recovery_s.append(strike(number))
+            self.advance()
+        return recovery_s
 
     @contextmanager
     def flow(
         self, kind: str, *, workers: int = 1, broker_port: int | None = None, injected: bool = True
     ) -> Iterator["Flow"]:
-        """A deployment of its own, with work flowing, over SQLite ("embedded") or PostgreSQL and Redis ("scaled").
+        """Starts a new deployment whose work keeps flowing.
 
-        With `injected` code, which holds each image up so that most strikes find a batch in hand, and can be armed.
+        Args:
+            kind: "embedded" runs over SQLite, "scaled" over PostgreSQL and Redis.
+            injected: whether the programs run the code of `injected/`. It delays each image, so
+                that most strikes hit a batch in progress, and kills programs where it is armed.
         """
         with tempfile.TemporaryDirectory(prefix="cuemill-faults-") as name:
             folder = Path(name)
-            within = [str(Path(__file__).parent / "injected")] if injected else []
+            code = [str(Path(__file__).parent / "injected")] if injected else []
             environment = {
                 "CUEMILL_DATA_DIR": str(folder / "data"),
                 "CUEMILL_MODEL": str(self.model),
@@ -89,7 +96,7 @@ class Ground:
                 "CUEMILL_SWEEP_S": str(SWEEP_S),
                 "CUEMILL_REHINT_S": str(REHINT_S),
                 "FAULTS_FOLDER": str(folder / "faults"),
-                "PYTHONPATH": os.pathsep.join([*within, os.environ.get("PYTHONPATH", "")]),
+                "PYTHONPATH": os.pathsep.join([*code, os.environ.get("PYTHONPATH", "")]),
             }
             (folder / "faults").mkdir()
             if kind == "scaled":
@@ -97,44 +104,46 @@ class Ground:
                 port = broker_port or self.redis.port
                 environment["CUEMILL_DATABASE_URL"] = self.postgres.create_database()
                 environment["CUEMILL_BROKER_URL"] = f"redis://127.0.0.1:{port}/0"
-            with deployment(kind, environment) as made:
-                yield Flow(made, self.faces, folder / "faults")
+            with deployment(kind, environment) as programs:
+                yield Flow(programs, self.faces, folder / "faults")
 
 
 @dataclass
 class Flow:
-    """Work that never runs out while a campaign lasts: there is always a job or two under way."""
+    """Work that never runs out during a campaign: a few jobs are always unfinished."""
 
-    made: Deployment
+    deployment: Deployment
     faces: Faces
     faults: Path
     client: httpx.Client | None = None
     acknowledged: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.database = self.made.database()
+        self.database = self.deployment.database()
         self.database.upgrade()
         self.url = self.database.url.render_as_string(hide_password=False)
         watch(self.url)
         self._release = releases.resolve(
-            self.database, None, Path(self.made.environment["CUEMILL_MODEL"])
+            self.database, None, Path(self.deployment.environment["CUEMILL_MODEL"])
         )
 
     def serve(self) -> httpx.Client:
-        """Starts the API, by which jobs are submitted from now on."""
-        self.client = self.made.serve(self.faces.folder)
+        """Starts the API, through which all further jobs are submitted."""
+        self.client = self.deployment.serve(self.faces.folder)
         return self.client
 
     def submit(self) -> None:
-        """Every other job may use the predictions of earlier ones again.
+        """Submits a job; every second one may reuse earlier predictions.
 
         Raises:
-            DatabaseError: the database is away.
+            DatabaseError: the database is unreachable.
         """
         fresh = len(self.acknowledged) % 2 == 0
         if self.client is None:
-            asked = Submission(str(self.faces.folder), self._release, batch_size=BATCH, fresh=fresh)
-            self.acknowledged[jobs.submit(self.database, asked)[0].id] = IMAGES
+            submission = Submission(
+                str(self.faces.folder), self._release, batch_size=BATCH, fresh=fresh
+            )
+            self.acknowledged[jobs.submit(self.database, submission)[0].id] = IMAGES
             return
         answer = self.client.post(
             "/v1/jobs", json={"folder": str(self.faces.folder), "fresh": fresh}
@@ -145,8 +154,11 @@ class Flow:
         self.acknowledged[answer.json()["id"]] = IMAGES
 
     def until(self, condition: Callable[[], object], what: str) -> float:
-        """Waits, while work flows on; the seconds that it took. A database that is away is waited for."""
-        begun = time.monotonic()
+        """Waits for a condition while work keeps flowing, and returns how many seconds it took.
+
+        An unreachable database counts as a condition that does not hold yet.
+        """
+        started = time.monotonic()
 
         def look() -> object:
             with suppress(DatabaseError):
@@ -158,27 +170,27 @@ class Flow:
                 return False
 
         wait_until(look, what, PATIENCE_S)
-        return time.monotonic() - begun
+        return time.monotonic() - started
 
     def ask(self, sql: str) -> list[Any]:
         with self.database.read() as connection:
             return [tuple(row) for row in connection.execute(sa.text(sql))]
 
     def live(self) -> int:
-        """Jobs that haven't ended."""
+        """How many jobs have not ended."""
         return int(
             self.ask("SELECT count(*) FROM jobs WHERE status IN ('queued', 'running')")[0][0]
         )
 
     def ended(self) -> int:
-        """Images that have ended so far."""
+        """How many images have a result so far."""
         return int(
             self.ask("SELECT coalesce(sum(classified + failed + unreadable), 0) FROM jobs")[0][0]
         )
 
     def progress(self, batches: int = 1) -> float:
-        """Seconds until so many more batches have ended."""
-        begun = time.monotonic()
+        """Waits until this many more batches have ended; returns the seconds."""
+        started = time.monotonic()
         before: list[int] = []
 
         def moved() -> bool:
@@ -186,10 +198,10 @@ class Flow:
             return before[-1] >= before[0] + batches * BATCH
 
         self.until(moved, f"{batches} batches to be classified")
-        return time.monotonic() - begun
+        return time.monotonic() - started
 
     def claims(self, processes: Collection[int] | None = None) -> Claimed:
-        """Batches in hand, of these processes or of all."""
+        """The batches in progress, of these processes or of all."""
         rows = self.ask("SELECT id, attempt, worker FROM batches WHERE state = 'running'")
         names = (
             None if processes is None else {f"{socket.gethostname()}:{pid}" for pid in processes}
@@ -199,23 +211,23 @@ class Flow:
         }
 
     def hold(self, program: subprocess.Popen[bytes]) -> list[int]:
-        """Waits until a program has a batch in hand; its processes."""
+        """Waits until a program has a batch in progress, and returns its processes."""
         self.until(
             lambda: self.claims(processes_of(program.pid)),
-            "the program to be in the midst of a batch",
+            "the program to work on a batch",
         )
         return processes_of(program.pid)
 
     def reclaimed(self, held: Claimed) -> float:
-        """Seconds until none of these claims holds its batch any more."""
-        return self.until(lambda: not held & self.claims(), "a lost batch to be taken up again")
+        """Waits until none of these claims holds its batch any more; returns the seconds."""
+        return self.until(lambda: not held & self.claims(), "a lost batch to be claimed again")
 
     def notes(self, name: str) -> list[str]:
-        """What injected code wrote down."""
+        """The lines that injected code has written to a file."""
         path = self.faults / name
         return path.read_text().splitlines() if path.exists() else []
 
     def verdict(self, truth: Truth | None = None) -> Verdict:
-        """Lets all that was begun end, and judges it."""
+        """Waits for every job to end, and judges the database."""
         wait_until(lambda: self.live() == 0, "every job to end", PATIENCE_S)
         return judge(self.url, self.acknowledged, truth or self.faces.truth)

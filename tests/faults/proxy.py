@@ -1,4 +1,4 @@
-"""A network that fails: between programs and a server, it cuts connections, or lets them hang."""
+"""A network that fails: a proxy that cuts connections to a server, or lets them hang."""
 
 import socket
 import threading
@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 
 
 class Proxy:
-    """Forwards to a port of this host, until told otherwise."""
+    """Forwards connections to a port of this host, until it is frozen or cut."""
 
     def __init__(self, target: int) -> None:
         self._target = target
@@ -32,12 +32,12 @@ class Proxy:
                     client.close()
 
     def freeze(self) -> None:
-        """Nothing passes any more on the connections that exist, and nobody is told; new ones work."""
+        """Silently stops forwarding on the present connections; new ones work."""
         for connection in self._connections:
             connection.frozen = True
 
     def cut(self) -> None:
-        """Closes the connections that exist and refuses new ones, until `restore`."""
+        """Closes the present connections and refuses new ones until `restore`."""
         self._refusing = True
         while self._connections:
             self._connections.pop().close()

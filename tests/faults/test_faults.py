@@ -1,4 +1,4 @@
-"""Each row of the fault table, in a small dose; `make faults` gives the full ones."""
+"""Each row of the fault table in a small dose; `make faults` runs the full ones."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Both ways of running Cuemill, for the same scenarios."""
+"""Both ways of running Cuemill, for the same tests."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,8 +23,8 @@ def settings(tmp_path: Path, tiny_model: Path) -> dict[str, str]:
 
 @pytest.fixture
 def embedded(tmp_path: Path, tiny_model: Path) -> Iterator[Deployment]:
-    with deployment("embedded", settings(tmp_path, tiny_model)) as made:
-        yield made
+    with deployment("embedded", settings(tmp_path, tiny_model)) as embedded:
+        yield embedded
 
 
 @pytest.fixture
@@ -36,12 +36,12 @@ def scaled(
         "CUEMILL_DATABASE_URL": postgres_server.create_database(),
         "CUEMILL_BROKER_URL": redis_server.url,
     }
-    with deployment("scaled", settings(tmp_path, tiny_model) | services) as made:
-        yield made
+    with deployment("scaled", settings(tmp_path, tiny_model) | services) as scaled:
+        yield scaled
 
 
 @pytest.fixture(params=["embedded", "scaled"])
 def either(request: pytest.FixtureRequest) -> Deployment:
-    """The scenario runs over SQLite with polling workers, and over PostgreSQL, Redis and Celery workers."""
-    made: Deployment = request.getfixturevalue(request.param)
-    return made
+    """Runs a test over SQLite with polling workers, and over PostgreSQL with Celery workers."""
+    chosen: Deployment = request.getfixturevalue(request.param)
+    return chosen

@@ -1,4 +1,4 @@
-"""Cuemill as users run it: the command in processes of its own, over either kind of database and queue."""
+"""Cuemill as users run it: its command in separate processes, over either database and queue."""
 
 import json
 import os
@@ -24,7 +24,7 @@ CUEMILL = [str(Path(sys.executable).parent / "cuemill")]
 
 @dataclass
 class Deployment:
-    """Settings by which Cuemill's programs find one another, and the programs started with them."""
+    """The environment that Cuemill's programs share, and the programs started with it."""
 
     kind: str
     environment: dict[str, str]
@@ -41,8 +41,8 @@ class Deployment:
     def run(
         self, *arguments: str | Path, exit_code: int = 0, timeout_s: float = 120
     ) -> subprocess.CompletedProcess[str]:
-        """Runs one command to its end and checks its exit code."""
-        done = subprocess.run(
+        """Runs one command and checks its exit code."""
+        result = subprocess.run(
             [*CUEMILL, *map(str, arguments)],
             env=self.variables,
             capture_output=True,
@@ -50,13 +50,13 @@ class Deployment:
             timeout=timeout_s,
             check=False,
         )
-        assert done.returncode == exit_code, (
+        assert result.returncode == exit_code, (
             arguments,
-            done.returncode,
-            done.stdout[-3000:],
-            done.stderr[-3000:],
+            result.returncode,
+            result.stdout[-3000:],
+            result.stderr[-3000:],
         )
-        return done
+        return result
 
     def json(self, *arguments: str | Path) -> Any:
         return json.loads(self.run(*arguments, "--json").stdout)
@@ -78,7 +78,7 @@ class Deployment:
         return self._client(port)
 
     def up(self, images: Path) -> httpx.Client:
-        """Starts everything in one command, and waits until it answers."""
+        """Starts `cuemill up`, and waits until its API answers."""
         port = free_port()
         self.start("up", "--images", str(images), "--port", str(port))
         return self._client(port)
@@ -91,7 +91,7 @@ class Deployment:
         return client
 
     def database(self) -> Database:
-        """The same database, seen by the test itself."""
+        """The deployment's database, for the test itself to read."""
         variables = {
             name.removeprefix("CUEMILL_").lower(): value for name, value in self.environment.items()
         }
@@ -112,7 +112,7 @@ def _answers(client: httpx.Client) -> bool:
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """Ends a program and, should it not end by itself, its whole group."""
+    """Ends a program; if it does not stop by itself, kills its process group."""
     process.terminate()
     try:
         process.wait(60)
@@ -123,89 +123,90 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def deployment(kind: str, environment: dict[str, str]) -> Iterator[Deployment]:
-    made = Deployment(kind, environment)
+    started = Deployment(kind, environment)
     try:
-        yield made
+        yield started
     finally:
-        made.close()
+        started.close()
 
 
-def worker_processes(parent: int) -> list[int]:
-    """The processes that classify: children of a worker program, whichever of its threads started them."""
-    found = []
-    for thread in Path(f"/proc/{parent}/task").iterdir():
-        children = []
+def worker_processes(program: int) -> list[int]:
+    """The ids of a worker program's child processes, whichever of its threads started them."""
+    pids = []
+    for thread in Path(f"/proc/{program}/task").iterdir():
+        children: list[str] = []
         with suppress(FileNotFoundError, ProcessLookupError):
             children = (thread / "children").read_text().split()
+
         for child in children:
             with suppress(FileNotFoundError, ProcessLookupError):
                 if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
-                    found.append(int(child))
-    return found
+                    pids.append(int(child))
+    return pids
+
+
+def processes_of(group: int) -> list[int]:
+    """The ids of all living processes of a program, itself included."""
+    pids = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with suppress(ProcessLookupError, FileNotFoundError):
+            if os.getpgid(int(entry.name)) == group and not _is_zombie(entry):
+                pids.append(int(entry.name))
+    return pids
+
+
+def _is_zombie(process: Path) -> bool:
+    return _stat_fields(process)[0] == "Z"
+
+
+def _stat_fields(process: Path) -> list[str]:
+    """The fields of `stat` behind the name, which may contain anything."""
+    return (process / "stat").read_text().rsplit(")", 1)[1].split()
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What the processes of an embedded worker program have taken up to one moment."""
+    """What the processes of an embedded worker program have used so far.
+
+    Attributes:
+        rss_mb: memory of the largest process.
+        processor_s: time of all processes.
+    """
 
     classified: int
-    rss_mb: float  # Of the largest.
-    processor_s: float  # Of all.
+    rss_mb: float
+    processor_s: float
 
     def per_image(self, later: "Usage") -> float:
-        """Milliseconds of a processor."""
+        """Milliseconds of processor time per image between this moment and a later one."""
         return 1000 * (later.processor_s - self.processor_s) / (later.classified - self.classified)
 
 
 def usage(program: int, classified: int) -> Usage:
-    pids = worker_processes(program)
-    rss = [
-        int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-        for pid in pids
-    ]
-    ticks = [
-        sum(map(int, Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]))
-        for pid in pids
-    ]
-    return Usage(classified, max(rss), sum(ticks) / os.sysconf("SC_CLK_TCK"))
+    page_mb = os.sysconf("SC_PAGE_SIZE") / 1e6
+    rss_mb = []
+    ticks = 0
+    for pid in worker_processes(program):
+        process = Path(f"/proc/{pid}")
+        rss_mb.append(int((process / "statm").read_text().split()[1]) * page_mb)
+        user, system = _stat_fields(process)[11:13]
+        ticks += int(user) + int(system)
+    return Usage(classified, max(rss_mb), ticks / os.sysconf("SC_CLK_TCK"))
 
 
 def make_faces(folder: Path, count: int, size: int = 48) -> Path:
-    """A folder of small, distinct grey JPEGs."""
+    """Fills a folder with small, distinct grey JPEGs."""
     folder.mkdir(parents=True, exist_ok=True)
-    for i in range(count):
-        image = (
-            Image.linear_gradient("L")
-            .resize((size, size))
-            .rotate(i % 360)
-            .point([(v * (1 + i % 7)) % 256 for v in range(256)])
-        )
-        image.save(folder / f"face-{i:05}.jpg", quality=90)
+    for number in range(count):
+        image = Image.linear_gradient("L").resize((size, size)).rotate(number % 360)
+        image = image.point([(value * (1 + number % 7)) % 256 for value in range(256)])
+        image.save(folder / f"face-{number:05}.jpg", quality=90)
     return folder
 
 
 def audit(database: Database, job_id: int, expected: int) -> None:
-    """Checks that nothing in the database is lost, doubled or miscounted, nor left undone."""
-    assert (
-        judge(database.url.render_as_string(hide_password=False), {job_id: expected}) == Verdict()
-    )
-
-
-def processes_of(group: int) -> list[int]:
-    """The living processes of a program that was started."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if (
-                entry.name.isdigit()
-                and os.getpgid(int(entry.name)) == group
-                and not _is_zombie(entry)
-            ):
-                found.append(int(entry.name))
-        except (ProcessLookupError, FileNotFoundError):
-            continue
-    return found
-
-
-def _is_zombie(process: Path) -> bool:
-    return (process / "stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    """Checks that no image is lost, doubled or miscounted, and that no work is left undone."""
+    url = database.url.render_as_string(hide_password=False)
+    assert judge(url, {job_id: expected}) == Verdict()

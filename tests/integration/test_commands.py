@@ -1,4 +1,4 @@
-"""`cuemill classify` and `cuemill up`: everything in one command, gone with it, and gone on with after it."""
+"""`cuemill classify` and `cuemill up`: one command that runs everything, ends it and resumes it."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from tests.services import wait_until
 
 
 def start_classify(embedded: Deployment, folder: Path) -> tuple[subprocess.Popen[bytes], Database]:
-    """A classify in the middle of its work, in a process group of its own, and its database."""
+    """Starts a classify in its own process group; returns it amid its work, and its database."""
     database = embedded.database()
     database.upgrade()
     process = subprocess.Popen(
@@ -56,15 +56,15 @@ def test_classify_writes_a_file_in_the_format_its_name_says(
     embedded.run("classify", folder, "-o", tmp_path / "absent" / "out.csv", exit_code=2)
 
 
-def test_interrupted_it_says_how_to_go_on_and_goes_on_where_it_was(
+def test_interrupted_it_says_how_to_resume_and_resumes_where_it_was(
     embedded: Deployment, tmp_path: Path
 ) -> None:
     folder = make_faces(tmp_path / "faces", 3000)
     process, database = start_classify(embedded, folder)
     os.killpg(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert b"Run the same command again to resume job 1." in said
+    assert b"Run the same command again to resume job 1." in stderr
     wait_until(lambda: processes_of(process.pid) == [], "its processes to be gone")
     interrupted = jobs.get(database, 1)
     assert interrupted.status is JobStatus.RUNNING
@@ -76,7 +76,7 @@ def test_interrupted_it_says_how_to_go_on_and_goes_on_where_it_was(
     audit(database, 1, 3000)
 
 
-def test_killed_outright_its_workers_are_gone_with_it_and_it_goes_on(
+def test_killed_it_takes_its_workers_along_and_resumes_when_run_again(
     embedded: Deployment, tmp_path: Path
 ) -> None:
     folder = make_faces(tmp_path / "faces", 2000)
@@ -96,7 +96,7 @@ def test_classify_works_on_its_own_job_whatever_else_is_queued(
     assert embedded.json("status", "1")["status"] == "queued"
 
 
-def test_a_name_can_not_steer_the_terminal(embedded: Deployment, tmp_path: Path) -> None:
+def test_a_file_name_cannot_control_the_terminal(embedded: Deployment, tmp_path: Path) -> None:
     folder = make_faces(tmp_path / "faces [red]", 1)
     (folder / "face-00000.jpg").rename(folder / "a\x1b[31m\n[b]b.jpg")
     shown = embedded.run("classify", folder).stdout
@@ -145,7 +145,7 @@ def test_a_model_that_cannot_be_used_is_one_sentence_and_nothing_is_queued(
     assert embedded.json("jobs") == []
 
 
-def test_a_model_that_vanished_fails_the_job_with_its_reason_and_retry_runs_it(
+def test_a_missing_model_fails_the_job_with_its_reason_and_retry_runs_it(
     embedded: Deployment, tmp_path: Path, tiny_model: Path
 ) -> None:
     folder = make_faces(tmp_path / "faces", 2)
@@ -165,7 +165,7 @@ def test_a_model_that_vanished_fails_the_job_with_its_reason_and_retry_runs_it(
     embedded.run("status", job, "--watch")
 
 
-def test_retry_classifies_what_was_mended(embedded: Deployment, tmp_path: Path) -> None:
+def test_retry_classifies_a_file_that_was_repaired(embedded: Deployment, tmp_path: Path) -> None:
     folder = make_faces(tmp_path / "faces", 2)
     (folder / "broken.jpg").write_bytes(b"")
     embedded.run("classify", folder)
@@ -188,7 +188,7 @@ def test_up_serves_and_works_in_one_command(embedded: Deployment, tmp_path: Path
 
 
 @pytest.mark.parametrize("small_disk", ["4m"], indirect=True)
-def test_a_full_disk_under_the_database_loses_nothing_and_the_job_goes_on_when_there_is_room(
+def test_a_full_disk_under_the_database_loses_nothing_and_the_job_resumes_when_there_is_room(
     embedded: Deployment, tmp_path: Path, small_disk: Path
 ) -> None:
     folder = make_faces(tmp_path / "faces", 2500)
@@ -199,7 +199,7 @@ def test_a_full_disk_under_the_database_loses_nothing_and_the_job_goes_on_when_t
         _fill(file.fileno())
     assert process.stderr is not None
     while b"The disk of the database" not in (line := process.stderr.readline()):
-        assert line, "it ended without a word about the disk"
+        assert line, "it ended without reporting the disk"
     assert jobs.get(database, 1).status is JobStatus.RUNNING
     ballast.unlink()
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)

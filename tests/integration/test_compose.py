@@ -1,7 +1,7 @@
 """docker-compose.yml and the Dockerfile, without a container engine.
 
-Each service's own command, environment and healthcheck run as processes; only addresses and paths are replaced. What
-needs the engine, such as building the images, is only read.
+Each service's own command, environment and healthcheck run as processes; only addresses and paths
+are replaced. What needs the engine, such as building the images, is only read.
 """
 
 import json
@@ -55,7 +55,7 @@ def interpolate(text: str, variables: Mapping[str, str]) -> str:
 
 
 def read_dockerfile() -> dict[str, list[tuple[str, str]]]:
-    """Each stage's instructions, the first of which is FROM."""
+    """The instructions of each stage, beginning with FROM."""
     lines = [
         line
         for line in (ROOT / "Dockerfile").read_text().splitlines()
@@ -76,7 +76,7 @@ STAGES = read_dockerfile()
 
 
 def instructions(target: str, name: str) -> list[str]:
-    """What the instruction says in a target, first in the stages it is made from."""
+    """The arguments of an instruction in a target, those of its base stages first."""
     if target not in STAGES:
         return []
     _, base = STAGES[target][0]
@@ -95,7 +95,7 @@ def program(service: dict[str, Any]) -> list[str]:
 
 
 class Stack:
-    """The services as processes, each in a folder of its own, with the file's environment and no other.
+    """The services as processes, each in its own folder and with the environment of the file alone.
 
     Args:
         variables: what a user has in `.env`.
@@ -127,7 +127,7 @@ class Stack:
         )
 
     def up(self) -> None:
-        """Starts what `docker compose up` starts, each service when its dependencies are as it demands."""
+        """Starts what `docker compose up` starts, each service once its dependencies allow it."""
         needs = {
             name: s.get("depends_on", {})
             for name, s in self._services.items()
@@ -202,7 +202,7 @@ def stack(
     tmp_path: Path, images: Path, tiny_model: Path, postgres_server: Postgres
 ) -> Iterator[Stack]:
     redis_port = str(free_port())
-    made = Stack(
+    services = Stack(
         tmp_path,
         {
             "POSTGRES_PASSWORD": "p@ss/w:rd%",
@@ -223,9 +223,9 @@ def stack(
         {"redis": ["--port", redis_port, "--bind", "127.0.0.1"]},
     )
     try:
-        yield made
+        yield services
     finally:
-        made.close()
+        services.close()
 
 
 def test_services_start_in_order_and_classify_a_folder_that_is_sent_over_http(stack: Stack) -> None:
@@ -233,8 +233,8 @@ def test_services_start_in_order_and_classify_a_folder_that_is_sent_over_http(st
     stack.up()
 
     with redis.Redis.from_url(stack.here("redis://redis:6379"), decode_responses=True) as queue:
-        asked = queue.config_get("appendonly", "appendfsync", "save", "maxmemory-policy")
-    assert asked == {
+        settings = queue.config_get("appendonly", "appendfsync", "save", "maxmemory-policy")
+    assert settings == {
         "appendonly": "yes",
         "appendfsync": "everysec",
         "save": "",
@@ -244,9 +244,11 @@ def test_services_start_in_order_and_classify_a_folder_that_is_sent_over_http(st
     with httpx.Client(base_url=stack.here("http://127.0.0.1:8000"), timeout=30) as client:
         submitted = client.post("/v1/jobs", json={"folder": stack.here("/images/study")})
         assert submitted.status_code == 202
-        place = submitted.headers["Location"]
-        wait_until(lambda: client.get(place).json()["status"] == "completed", "the job to complete")
-        counts = client.get(place).json()["counts"]
+        location = submitted.headers["Location"]
+        wait_until(
+            lambda: client.get(location).json()["status"] == "completed", "the job to complete"
+        )
+        counts = client.get(location).json()["counts"]
     assert (counts["total"], counts["classified"]) == (40, 40)
 
     grace_s = int(SERVICES["worker"]["stop_grace_period"].removesuffix("s"))
@@ -341,8 +343,8 @@ def test_the_images_are_made_from_files_and_stages_that_exist() -> None:
     assert {SERVICES[name]["build"]["target"] for name in BUILT} <= STAGES.keys()
     for stage in STAGES:
         for source in instructions(stage, "COPY"):
-            place = source.removeprefix("--from=").split()[0]
-            assert place in STAGES if source.startswith("--from=") else place == "."
+            origin = source.removeprefix("--from=").split()[0]
+            assert origin in STAGES if source.startswith("--from=") else origin == "."
     locks = re.findall(r"/source/(requirements/\w+\.txt)", (ROOT / "Dockerfile").read_text())
     assert locks == ["requirements/serving.txt", "requirements/trainer.txt"]
     assert all((ROOT / lock).exists() for lock in locks)

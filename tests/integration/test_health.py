@@ -1,4 +1,4 @@
-"""What a user is told when something has died, hangs or is full: by `cuemill status`, `/readyz` and `/metrics`."""
+"""What `cuemill status`, `/readyz` and `/metrics` report when something died, hangs or is full."""
 
 import json
 import os
@@ -23,10 +23,10 @@ from tests.integration.test_jobs import wait_for_end, wait_for_progress
 from tests.services import Postgres, Redis, run_postgres, wait_until
 
 
-def checks(made: Deployment, exit_code: int = 0) -> dict[str, tuple[str, str]]:
-    """What `cuemill status` says, by check: state and message."""
-    found = json.loads(made.run("status", "--json", exit_code=exit_code).stdout)
-    return {check["name"]: (check["state"], check["message"]) for check in found["checks"]}
+def checks(cuemill: Deployment, exit_code: int = 0) -> dict[str, tuple[str, str]]:
+    """The state and message of each check of `cuemill status`."""
+    status = json.loads(cuemill.run("status", "--json", exit_code=exit_code).stdout)
+    return {check["name"]: (check["state"], check["message"]) for check in status["checks"]}
 
 
 def worker_names(database: Database) -> list[str]:
@@ -46,7 +46,7 @@ def ready(client: httpx.Client) -> dict[str, Any]:
     return answer
 
 
-def test_a_worker_is_seen_while_it_runs_and_missed_by_nobody_once_it_was_stopped(
+def test_a_worker_is_reported_while_it_runs_and_not_missed_once_it_was_stopped(
     either: Deployment, tmp_path: Path
 ) -> None:
     folder = make_faces(tmp_path / "faces", 20)
@@ -85,20 +85,20 @@ def test_a_killed_worker_is_reported_by_name_until_another_takes_its_place(
     assert name.endswith(f":{worker.pid}")
     os.killpg(worker.pid, signal.SIGKILL)
 
-    wait_until(lambda: take_snapshot(database).silent, "its death to be noticed")
+    wait_until(lambda: take_snapshot(database).silent, "its death to be reported")
     state, message = checks(either, exit_code=1)["workers"]
     assert state == "problem"
     assert f"{name} last reported" in message
 
     either.start("worker")
     wait_for_end(database, job_id)
-    wait_until(lambda: name not in worker_names(database), "the dead one's row to be cleared")
+    wait_until(lambda: name not in worker_names(database), "the dead worker's row to be removed")
     assert {state for state, _ in checks(either).values()} == {"ok"}
     audit(database, job_id, 2000)
 
 
 def stop_between_transactions(processes: list[int], database: Database) -> None:
-    """Stops processes where they stand, none of them with SQLite's lock: that is another fault, and another check."""
+    """Stops processes while none holds SQLite's lock: that is another fault, with its own check."""
 
     def stopped() -> bool:
         for process in processes:
@@ -122,7 +122,7 @@ def is_unlocked(path: str) -> bool:
         return True
 
 
-def test_workers_that_hang_are_told_from_workers_that_work(
+def test_workers_that_hang_are_distinguished_from_workers_that_work(
     either: Deployment, tmp_path: Path
 ) -> None:
     folder = make_faces(tmp_path / "faces", 2000)
@@ -134,10 +134,10 @@ def test_workers_that_hang_are_told_from_workers_that_work(
     assert len(processes) == 2
     stop_between_transactions(processes, database)
     try:
-        wait_until(lambda: stands_still(database), "the standstill to be noticed")
-        found = checks(either, exit_code=1)
-        assert found["workers"] == ("ok", "Running: 1 worker program with 2 processes.")
-        assert "although workers are alive" in found["progress"][1]
+        wait_until(lambda: stands_still(database), "the standstill to be reported")
+        reported = checks(either, exit_code=1)
+        assert reported["workers"] == ("ok", "Running: 1 worker program with 2 processes.")
+        assert "although workers are alive" in reported["progress"][1]
     finally:
         for process in processes:
             os.kill(process, signal.SIGCONT)
@@ -146,7 +146,7 @@ def test_workers_that_hang_are_told_from_workers_that_work(
     audit(database, job_id, 2000)
 
 
-def test_a_broker_out_of_reach_is_named_and_found_again(
+def test_an_unreachable_broker_is_reported_until_it_is_back(
     scaled: Deployment, redis_server: Redis, tmp_path: Path
 ) -> None:
     client = scaled.serve(tmp_path)
@@ -158,12 +158,12 @@ def test_a_broker_out_of_reach_is_named_and_found_again(
         assert (client.get("/readyz").status_code, ready(client)["status"]) == (503, "unavailable")
     finally:
         redis_server.start()
-    wait_until(lambda: client.get("/readyz").is_success, "the broker to be found again")
+    wait_until(lambda: client.get("/readyz").is_success, "the broker to be reported well again")
     assert checks(scaled)["queue"][0] == "ok"
 
 
 class Stoppable:
-    """A PostgreSQL server's processes, to be stopped where they stand and let go on."""
+    """The processes of a PostgreSQL server, to be stopped and continued by signals."""
 
     def __init__(self, server: Postgres) -> None:
         with psycopg.connect(server.url("postgres")) as connection:
@@ -184,7 +184,7 @@ def own_postgres() -> Iterator[tuple[Postgres, Stoppable]]:
         yield server, Stoppable(server)
 
 
-def test_a_database_that_hangs_or_is_gone_is_named_and_found_again(
+def test_a_database_that_hangs_or_ended_is_reported_until_it_is_back(
     own_postgres: tuple[Postgres, Stoppable], tmp_path: Path, tiny_model: Path
 ) -> None:
     server, processes = own_postgres
@@ -192,26 +192,30 @@ def test_a_database_that_hangs_or_is_gone_is_named_and_found_again(
         "CUEMILL_DATABASE_URL": server.create_database(),
         "CUEMILL_MODEL": str(tiny_model),
     }
-    with deployment("polling", environment | {"CUEMILL_DATA_DIR": str(tmp_path / "data")}) as made:
-        client = made.serve(tmp_path)
+    with deployment(
+        "polling", environment | {"CUEMILL_DATA_DIR": str(tmp_path / "data")}
+    ) as polling:
+        client = polling.serve(tmp_path)
         assert ready(client)["status"] == "ok"
         processes.signal(signal.SIGSTOP)
         try:
-            # The client would give up, long before the server does.
+            # Shorter than any time limit of the server: the report itself must be quick.
             answer = client.get("/readyz", timeout=10)
             assert (answer.status_code, answer.json()["status"]) == (503, "unavailable")
             assert answer.json()["checks"]["database"].startswith("No answer within 4 s.")
-            assert checks(made, exit_code=1)["database"][0] == "problem"
+            assert checks(polling, exit_code=1)["database"][0] == "problem"
         finally:
             processes.signal(signal.SIGCONT)
-        wait_until(lambda: client.get("/readyz").is_success, "the database to be found again")
+        wait_until(
+            lambda: client.get("/readyz").is_success, "the database to be reported well again"
+        )
         processes.signal(signal.SIGQUIT)
-        wait_until(lambda: not client.get("/readyz").is_success, "its end to be noticed")
+        wait_until(lambda: not client.get("/readyz").is_success, "its end to be reported")
         assert "cannot be used" in ready(client)["checks"]["database"]
 
 
 @pytest.mark.parametrize("small_disk", ["24m"], indirect=True)
-def test_a_disk_that_fills_up_is_named_and_makes_the_api_unready_until_there_is_room(
+def test_a_full_disk_is_reported_and_makes_the_api_unready_until_there_is_room(
     embedded: Deployment, tmp_path: Path, small_disk: Path
 ) -> None:
     embedded.environment["CUEMILL_DATA_DIR"] = str(small_disk / "data")
@@ -226,7 +230,7 @@ def test_a_disk_that_fills_up_is_named_and_makes_the_api_unready_until_there_is_
     assert client.get("/readyz").is_success
 
 
-def test_a_folder_that_the_api_should_read_and_that_is_gone_is_named(
+def test_a_missing_folder_that_the_api_should_read_is_reported(
     embedded: Deployment, tmp_path: Path
 ) -> None:
     images = tmp_path / "images"

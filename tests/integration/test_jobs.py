@@ -1,4 +1,4 @@
-"""The main job end to end, over both ways of running: real worker processes, never in the test's own."""
+"""The main job end to end, over both ways of running, with real worker processes."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ from tests.services import Redis, wait_until
 
 @pytest.fixture
 def mixed(tmp_path: Path) -> Path:
-    """Five good images, one of them with a name that is no UTF-8, and one of each kind of bad one."""
+    """Six good images, one with a name that is not UTF-8, and one of each kind of bad image."""
     folder = make_faces(tmp_path / "mixed" / "sub", 3).parent
     make_faces(folder, 1)
     good = (folder / "face-00000.jpg").read_bytes()
@@ -102,11 +102,11 @@ def test_a_folder_is_submitted_polled_read_and_deleted_over_http(
     either.start("worker")
     submitted = client.post("/v1/jobs", json={"folder": str(folder), "metadata": {"study": "a"}})
     assert submitted.status_code == 202
-    place = submitted.headers["Location"]
+    location = submitted.headers["Location"]
     seen = []
 
     def ended() -> bool:
-        job = client.get(place).json()
+        job = client.get(location).json()
         counts = dict(job["counts"])
         assert counts.pop("total") == sum(counts.values())
         assert min(counts.values()) >= 0
@@ -123,17 +123,17 @@ def test_a_folder_is_submitted_polled_read_and_deleted_over_http(
     paths, after = [], None
     while True:
         page = client.get(
-            f"{place}/results", params={"limit": 30} | ({"after": after} if after else {})
+            f"{location}/results", params={"limit": 30} | ({"after": after} if after else {})
         ).json()
         paths += [result["path"] for result in page["results"]]
         after = page["next"]
         if after is None:
             break
     assert paths == sorted(p.name for p in folder.iterdir())
-    emotions = client.get(f"{place}/summary").json()["emotions"]
+    emotions = client.get(f"{location}/summary").json()["emotions"]
     assert sum(share["count"] for share in emotions.values()) == 100
-    assert client.delete(place).status_code == 204
-    assert client.get(place).status_code == 404
+    assert client.delete(location).status_code == 204
+    assert client.get(location).status_code == 404
     assert client.get("/v1/results").json() == {"results": [], "next": None}
 
 
@@ -150,7 +150,7 @@ def wait_for_end(database: Database, job_id: int) -> None:
     )
 
 
-def test_cancel_stops_a_running_job_and_keeps_what_is_finished(
+def test_cancel_stops_a_running_job_and_keeps_its_finished_results(
     either: Deployment, tmp_path: Path
 ) -> None:
     folder = make_faces(tmp_path / "faces", 6000)
@@ -170,7 +170,7 @@ def test_cancel_stops_a_running_job_and_keeps_what_is_finished(
     either.run("status", str(job_id), exit_code=2)
 
 
-def test_a_folder_that_changes_while_it_is_read_loses_no_file_that_stayed(
+def test_a_folder_that_changes_during_the_job_loses_no_file_that_stayed(
     either: Deployment, tmp_path: Path
 ) -> None:
     folder = make_faces(tmp_path / "faces", 1000)
@@ -188,7 +188,7 @@ def test_a_folder_that_changes_while_it_is_read_loses_no_file_that_stayed(
     assert counts.total - counts.classified == counts.unreadable <= 100
 
 
-def test_a_folder_that_vanishes_before_it_is_read_fails_the_job_with_its_reason(
+def test_a_folder_that_vanishes_before_the_scan_fails_the_job_with_its_reason(
     either: Deployment, tmp_path: Path
 ) -> None:
     folder = make_faces(tmp_path / "faces", 3)
@@ -199,7 +199,7 @@ def test_a_folder_that_vanishes_before_it_is_read_fails_the_job_with_its_reason(
     assert "does not exist" in ended.stderr
 
 
-def test_a_folder_is_accepted_while_the_queue_is_away(
+def test_a_folder_is_accepted_while_the_queue_is_unreachable(
     scaled: Deployment, redis_server: Redis, tmp_path: Path
 ) -> None:
     folder = make_faces(tmp_path / "faces", 20)

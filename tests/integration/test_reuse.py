@@ -32,27 +32,29 @@ def test_an_unchanged_folder_is_reused_unless_fresh_is_asked_for(
     either.start("worker")
     first = either.run("enqueue", folder).stdout.strip()
     assert "100 classified, " in either.run("status", first, "--watch").stderr
-    for options, said in (
+    for options, counts in (
         ([], "100 classified (100 reused)"),
         (["--trust-mtime"], "100 classified (100 reused)"),
         (["--fresh"], "100 classified, "),
     ):
         job = either.run("enqueue", folder, *options).stdout.strip()
-        assert said in either.run("status", job, "--watch").stderr
+        assert counts in either.run("status", job, "--watch").stderr
         assert records(either, job) == records(either, first)
         audit(either.database(), int(job), 100)
     shutil.copy(folder / "face-00001.jpg", folder / "face-00002.jpg")
     client = either.serve(tmp_path)
-    place = client.post("/v1/jobs", json={"folder": str(folder), "trust_mtime": True}).headers[
+    location = client.post("/v1/jobs", json={"folder": str(folder), "trust_mtime": True}).headers[
         "Location"
     ]
-    wait_until(lambda: client.get(place).json()["status"] == "completed", "the job to complete")
-    job = client.get(place).json()
+    wait_until(lambda: client.get(location).json()["status"] == "completed", "the job to complete")
+    job = client.get(location).json()
     assert (job["reused"], job["counts"]["classified"], job["expires_at"]) == (100, 100, None)
     (folder / "face-00003.jpg").write_bytes((folder / "face-00004.jpg").read_bytes()[:-200])
-    place = client.post("/v1/jobs", json={"folder": str(folder), "fresh": True}).headers["Location"]
-    wait_until(lambda: client.get(place).json()["status"] == "completed", "the job to complete")
-    assert client.get(place).json()["reused"] == 0
+    location = client.post("/v1/jobs", json={"folder": str(folder), "fresh": True}).headers[
+        "Location"
+    ]
+    wait_until(lambda: client.get(location).json()["status"] == "completed", "the job to complete")
+    assert client.get(location).json()["reused"] == 0
 
 
 def test_classify_again_says_how_many_it_reused(embedded: Deployment, tmp_path: Path) -> None:
@@ -67,7 +69,7 @@ def test_classify_again_says_how_many_it_reused(embedded: Deployment, tmp_path: 
     assert "reused" not in embedded.run("classify", folder, "--fresh").stderr
 
 
-def test_stale_rows_are_run_again_by_the_promoted_release(
+def test_stale_predictions_are_replaced_by_the_promoted_release(
     either: Deployment, tmp_path: Path
 ) -> None:
     folder = make_faces(tmp_path / "faces", 50)

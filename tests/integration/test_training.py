@@ -1,4 +1,4 @@
-"""The trainer's commands as users run them: from sources to a model that classifies, whatever interrupts them."""
+"""The trainer's commands as users run them: from labelled images to a model that classifies."""
 
 import json
 import signal
@@ -87,7 +87,7 @@ def test_from_a_folder_to_a_model_that_classifies(
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT])
-def test_a_training_that_is_stopped_goes_on_when_it_is_run_again(
+def test_a_training_that_is_stopped_resumes_when_it_is_run_again(
     embedded: Deployment, faces: Path, tmp_path: Path, signal_number: signal.Signals
 ) -> None:
     history = tmp_path / "run" / "model1" / "history.json"
@@ -106,7 +106,7 @@ def test_a_training_that_is_stopped_goes_on_when_it_is_run_again(
     code = process.wait(60)
     before = json.loads(history.read_text())["epochs"]
     model = tmp_path / "run" / "Model1_trained.pkl"
-    if signal_number is signal.SIGINT:  # Not when all is done already, which takes but a moment.
+    if signal_number is signal.SIGINT:  # The signal may come late, when the training has ended.
         assert code == 130
         assert model.exists()
     else:
@@ -119,7 +119,7 @@ def test_a_training_that_is_stopped_goes_on_when_it_is_run_again(
 
 
 def start_training(either: Deployment, faces: Path, **more: Any) -> tuple[httpx.Client, str]:
-    """The API, and a training that it has queued."""
+    """Returns the API, and the location of a training that it has queued."""
     client = either.serve(faces.parent)
     body = {"data": [str(faces)], "candidates": ["model1"], **more}
     return client, client.post("/v1/trainings", json=body).headers["Location"]
@@ -128,18 +128,18 @@ def start_training(either: Deployment, faces: Path, **more: Any) -> tuple[httpx.
 def test_a_training_over_http_ends_in_a_release_that_new_jobs_use_once_promoted(
     either: Deployment, faces: Path, tmp_path: Path
 ) -> None:
-    client, place = start_training(either, faces)
+    client, location = start_training(either, faces)
     either.start("worker")
     before = client.post(
         "/v1/jobs", json={"folder": str(make_faces(faces.parent / "new", 20))}
     ).json()
     either.start("worker", "--queue", "training")
     wait_until(
-        lambda: client.get(place).json()["status"] in ("completed", "failed"),
+        lambda: client.get(location).json()["status"] in ("completed", "failed"),
         "the training to end",
         120,
     )
-    training = client.get(place).json()
+    training = client.get(location).json()
     assert training["status"] == "completed", training["error"]
     assert [epoch["epoch"] for epoch in training["history"]] == list(
         range(1, len(training["history"]) + 1)
@@ -166,36 +166,36 @@ def test_a_training_over_http_ends_in_a_release_that_new_jobs_use_once_promoted(
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_training_whose_worker_ends_is_gone_on_with_by_the_next(
+def test_a_training_whose_worker_ends_is_resumed_by_the_next(
     either: Deployment, faces: Path, signal_number: signal.Signals
 ) -> None:
-    client, place = start_training(either, faces, candidates=["model3", "model1"])
+    client, location = start_training(either, faces, candidates=["model3", "model1"])
     lost = either.start("worker", "--queue", "training")
-    wait_until(lambda: client.get(place).json()["history"], "an epoch", 120)
+    wait_until(lambda: client.get(location).json()["history"], "an epoch", 120)
     lost.send_signal(signal_number)
     lost.wait(60)
-    before = client.get(place).json()
+    before = client.get(location).json()
     assert before["status"] == ("running" if signal_number is signal.SIGKILL else "queued")
     either.start("worker", "--queue", "training")
     wait_until(
-        lambda: len(client.get(place).json()["history"]) > len(before["history"]),
+        lambda: len(client.get(location).json()["history"]) > len(before["history"]),
         "another epoch",
         120,
     )
-    after = client.get(place).json()
+    after = client.get(location).json()
     assert after["history"][: len(before["history"])] == before["history"]
-    assert client.post(f"{place}/cancel").json()["status"] == "cancelled"
+    assert client.post(f"{location}/cancel").json()["status"] == "cancelled"
 
 
 def test_a_cancelled_training_leaves_its_worker_free_for_the_next(
     either: Deployment, faces: Path
 ) -> None:
-    client, place = start_training(either, faces, candidates=["model3"])
+    client, location = start_training(either, faces, candidates=["model3"])
     either.start("worker", "--queue", "training")
     wait_until(
-        lambda: client.get(place).json()["candidate"] == "model3", "the candidate to begin", 120
+        lambda: client.get(location).json()["candidate"] == "model3", "the candidate to begin", 120
     )
-    client.post(f"{place}/cancel")
+    client.post(f"{location}/cancel")
     client.post("/v1/trainings", json={"data": [str(faces.parent)]})
     (faces.parent / "sad").mkdir(exist_ok=True)
     wait_until(
@@ -210,7 +210,7 @@ def test_a_cancelled_training_leaves_its_worker_free_for_the_next(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (["train", "--data", "nowhere"], 1, "nowhere is not a folder"),
         (
@@ -231,21 +231,21 @@ def test_a_cancelled_training_leaves_its_worker_free_for_the_next(
         ),
     ],
 )
-def test_what_cannot_be_trained_is_one_sentence(
-    embedded: Deployment, faces: Path, arguments: list[str], code: int, said: str
+def test_a_training_that_cannot_start_is_one_sentence(
+    embedded: Deployment, faces: Path, arguments: list[str], code: int, message: str
 ) -> None:
     done = embedded.run(
         *[str(faces) if word == "FACES" else word for word in arguments], exit_code=code
     )
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_a_pickle_from_elsewhere_is_imported_and_classifies(
     embedded: Deployment, tmp_path: Path
 ) -> None:
-    wild = Path(__file__).parents[1] / "trainer" / "keras_import" / "fixtures" / "windows211.pkl"
-    imported = embedded.json("models", "import", wild, "-o", tmp_path / "reference.pkl")
+    pickle = Path(__file__).parents[1] / "trainer" / "keras_import" / "fixtures" / "windows211.pkl"
+    imported = embedded.json("models", "import", pickle, "-o", tmp_path / "reference.pkl")
     assert imported["preprocessing"]["channel_order"] == "bgr"
     assert imported["data"]["imported"]["keras"] == "2.11.0"
     assert "unknown" in embedded.run("models", "list").stdout
@@ -253,7 +253,7 @@ def test_a_pickle_from_elsewhere_is_imported_and_classifies(
         "classify", make_faces(tmp_path / "new", 3), "--model", "windows211", "--format", "jsonl"
     )
     assert {json.loads(line)["model"] for line in done.stdout.splitlines()} == {"windows211"}
-    again = embedded.run("models", "import", wild, "-o", tmp_path / "reference.pkl", exit_code=2)
+    again = embedded.run("models", "import", pickle, "-o", tmp_path / "reference.pkl", exit_code=2)
     assert "already exists. Choose another file" in again.stderr
     (tmp_path / "evil.pkl").write_bytes(b"cos\nsystem\n(S'touch executed'\ntR.")
     refused = embedded.run("models", "import", tmp_path / "evil.pkl", exit_code=1)

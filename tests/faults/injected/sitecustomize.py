@@ -1,7 +1,8 @@
-"""Faults from within: Python runs this at its start, in programs whose PYTHONPATH a campaign has put this folder into.
+"""Faults from within: Python runs this module when a program starts with its folder in PYTHONPATH.
 
-The product has no hook for it. Files in FAULTS_FOLDER, a folder, say what is to happen: a file named for a point kills
-the first process that comes to that point, and is gone. Others are written here, for the campaign to read.
+The product has no hook for it. Files in the folder FAULTS_FOLDER say what happens: a file named
+after a point of the code kills the first process that reaches the point, and is removed. Other
+files are written here, for the campaign to read.
 """
 
 import os
@@ -16,11 +17,11 @@ from typing import Any
 
 FOLDER = Path(os.environ.get("FAULTS_FOLDER", "/nonexistent"))
 IMAGE_S = 0.01
-"""Added to the reading of each image, so that a worker is in the midst of a batch most of the time."""
+"""Added to the reading of each image, so that workers are amid a batch most of the time."""
 
 
 def reach(point: str) -> None:
-    """Dies here, if it is armed, and if no other process was first."""
+    """Kills this process if the point is armed and no other process reached it first."""
     try:
         (FOLDER / point).unlink()
     except FileNotFoundError:
@@ -34,7 +35,7 @@ def note(file: str, text: str) -> None:
 
 
 def _wrap(holder: Any, name: str, wrapper: Callable[..., Any]) -> None:
-    """Has `wrapper(real, *arguments)` called in the place of a function."""
+    """Replaces a function by a call of `wrapper(function, *arguments)`."""
     real = getattr(holder, name)
     setattr(
         holder, name, lambda *arguments, **options: wrapper(partial(real, **options), *arguments)
@@ -98,11 +99,11 @@ def _lost_broker(real: Callable[..., Any], *arguments: Any) -> None:
     real(*arguments)
     if (FOLDER / "consumer").exists():
         (FOLDER / "consumer").unlink()
-        raise AttributeError("what kombu raised here, at times")
+        raise AttributeError("an error that kombu sometimes raises here")
 
 
 def _acknowledge(real: Callable[..., Any], *arguments: Any) -> None:
-    if (FOLDER / "deaf").exists():
+    if (FOLDER / "no-acknowledgements").exists():
         note("unacknowledged", "message")
     else:
         real(*arguments)
