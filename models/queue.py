@@ -1,8 +1,9 @@
-"""The queue as a producer sees it: which tasks exist, how to send one, and how to see whether the broker answers.
+"""The queue as a producer sees it: its tasks, how to send one, and whether the broker answers.
 
-A message holds a task's name and an id, as JSON. Results are in SQL, so there is no result backend, and the sweep sends
-again whatever is lost on the way. `worker/broker/app.py` adds what only a worker needs. Celery takes long to import and
-is not needed without a broker, so each function imports it when called.
+A message holds a task's name and an id, as JSON. Results are in SQL, so there is no result backend,
+and the sweep sends again whatever is lost on the way. `worker/broker/app.py` adds what only a
+worker needs. Celery takes long to import and is not needed without a broker, so each function
+imports it when called.
 """
 
 import logging
@@ -20,13 +21,13 @@ QUEUE: Final = "cuemill"
 TRAINING_QUEUE: Final = "training"
 
 Send = Callable[[str, int], bool]
-"""Sends a task's name and an id. Returns False if the broker is unreachable; the sweep then sends the message again."""
+"""Sends a task's name and an id; False if the broker is unreachable: the sweep sends it again."""
 
 _log = logging.getLogger(__name__)
 
 
 def make_app(broker_url: str) -> "Celery":
-    """Creates a Celery application that sends messages, with the settings that senders and workers must share."""
+    """Creates a Celery application that sends, with the settings that senders and workers share."""
     from celery import Celery
 
     app = Celery("cuemill", broker=broker_url, set_as_current=False)
@@ -53,7 +54,7 @@ def make_app(broker_url: str) -> "Celery":
 
 
 def make_sender(app: "Celery") -> Send:
-    """Returns a function that sends through the application's broker and gives up quickly if it is unreachable."""
+    """Returns a function that sends a message and does not wait for an unreachable broker."""
     from kombu.exceptions import OperationalError
 
     def send(task: str, record_id: int) -> bool:
@@ -69,7 +70,7 @@ def make_sender(app: "Celery") -> Send:
 
 
 def make_ping(app: "Celery") -> Callable[[], bool]:
-    """Returns a function that says, within a few seconds, whether the application's broker can be reached."""
+    """Returns a function that says within a few seconds whether the broker can be reached."""
     from kombu.exceptions import OperationalError
 
     def ping() -> bool:

@@ -1,7 +1,8 @@
 """The training worker: runs queued trainings one at a time, and records each epoch in the database.
 
-With a broker it is a Celery worker on the queue `training`; without one it polls the database. Either way a message is
-only a hint and the lease decides. However a training is interrupted, the next worker resumes it after its last epoch.
+With a broker it is a Celery worker on the queue `training`; without one it polls the database.
+Either way a message is only a hint and the lease decides. However a training is interrupted, the
+next worker resumes it after its last epoch.
 """
 
 import json
@@ -24,19 +25,19 @@ from trainer.progress import Silent
 from trainer.tasks import add_task
 from trainer.train import train
 from worker.broker.app import make_worker_app
-from worker.broker.program import Program
+from worker.broker.program import CeleryWorker
 from worker.lease import renew_in_background, worker_name
 from worker.sweep import sweep, sweep_in_background
 
 POLL_S: Final = 0.5
 RENEW_S: Final = 1.0
-"""A training renews its lease at least this often, so that a cancellation is noticed within about a second."""
+"""A training renews its lease at least this often, to notice a cancellation within a second."""
 
 _log = logging.getLogger(__name__)
 
 
 class _StopTraining(BaseException):
-    """Ends a training from within its progress reports. It is no `Exception`, so that no training code catches it."""
+    """Ends a training from a progress report. No `Exception`, so that nothing in between catches."""
 
 
 class TrainingWorker:
@@ -52,7 +53,7 @@ class TrainingWorker:
         self._stop = stop
 
     def run(self, training_id: int | None = None) -> bool:
-        """Claims this training, or the oldest one queued, and runs it; returns False if there was none to claim.
+        """Claims and runs this training, or the oldest one queued; False if there is none.
 
         Raises:
             DatabaseError: the training stays claimed until its lease runs out, and then resumes.
@@ -88,7 +89,7 @@ class TrainingWorker:
 
 
 class _Reporter(Silent):
-    """Records epochs in the database, and ends the training if its worker must stop or has lost the claim."""
+    """Records epochs, and ends the training if its worker must stop or has lost the claim."""
 
     def __init__(
         self,
@@ -164,10 +165,10 @@ def _run_with_broker(settings: Settings, db: Database) -> None:
         hints.send_due_trainings(db, send, settings.rehint_s)
         return hints.training_is_waiting(db)
 
-    program = Program(app, settings, sweep_and_send)
-    worker = TrainingWorker(settings, db, program.stopping)
+    celery_worker = CeleryWorker(app, settings, sweep_and_send)
+    worker = TrainingWorker(settings, db, celery_worker.stopping)
     add_task(app, worker.run)
 
-    # The one thread is in this process, so that the training sees the program stop, and the pool's time limit, which
-    # only ends processes, does not end a training.
-    program.run("--pool=threads", "--concurrency=1", f"--queues={TRAINING_QUEUE}")
+    # The one thread is in this process, so that the training sees the program stop, and the pool's
+    # time limit, which only ends processes, does not end a training.
+    celery_worker.run("--pool=threads", "--concurrency=1", f"--queues={TRAINING_QUEUE}")

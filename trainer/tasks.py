@@ -1,4 +1,4 @@
-"""Celery's task of training. It takes an id and calls one function; the sweep, not Celery, retries."""
+"""Celery's training task. It takes an id and calls one function; the sweep, not Celery, retries."""
 
 from collections.abc import Callable
 

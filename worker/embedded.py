@@ -1,4 +1,4 @@
-"""The embedded queue: supervised processes that poll the database and end with the program that started them."""
+"""The embedded queue: supervised processes that poll the database and end with their parent."""
 
 import logging
 import multiprocessing
@@ -112,7 +112,7 @@ def _run_child(settings: Settings, job_id: int | None) -> None:
     logging.basicConfig(format="%(levelname)s %(message)s")
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    # Ctrl-C reaches the whole process group, but when a child stops is for the supervisor to decide.
+    # Ctrl-C reaches the whole process group; the supervisor decides when its children stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
@@ -130,8 +130,8 @@ def _die_with_parent() -> None:
 def work(db: Database, settings: Settings, stop: threading.Event, job_id: int | None) -> None:
     """Claims and runs batches and scans, of one job or of all, until `stop` is set.
 
-    If the database is unreachable or full, it waits and tries again. What it had claimed is run again once its lease
-    has run out.
+    If the database is unreachable or full, it waits and tries again. What it had claimed is run
+    again once its lease has run out.
     """
     name = worker_name()
     run_batch = partial(Pipeline(db, settings, name).run, job_id=job_id)

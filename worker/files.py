@@ -1,112 +1,138 @@
-"""The files of one batch: which of them have a prediction in an earlier job, and the bytes of the others."""
+"""The files of one batch: those an earlier job has a prediction of, and the bytes of the others."""
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from models.errors import ImageError
 from models.sources.names import to_bytes
 from models.sources.read import read_image
 from models.store import reuse
-from models.store.batches import Claim
+from models.store.batches import Claim, Item
 from models.store.database import Database
 from models.store.records import ImageRecord, Origin
 from models.store.reuse import ReuseScope
 from models.store.states import Outcome
 
-KEPT_BYTES = 32 * 2**20
-"""Of a batch's files, read to be recognized, this much is kept for decoding; what is beyond is read again."""
-
-Item = tuple[int, str]
+CACHE_BYTES: Final = 32 * 2**20
+"""How much of the files that were read for their fingerprint is kept for decoding. The rest is
+read again."""
 
 
 class Files:
-    """Reads a batch's files, each once as long as they are small."""
+    """Reads the files of a batch, each only once as long as they fit into `CACHE_BYTES`."""
 
     def __init__(self, db: Database, claim: Claim, scope: ReuseScope) -> None:
         self._db = db
         self._claim = claim
         self._scope = scope
         self._folder = to_bytes(claim.folder)
-        self._kept: dict[str, tuple[bytes, Origin]] = {}
-        self._room = KEPT_BYTES
+        self._cache: dict[str, tuple[bytes, Origin]] = {}
+        self._cache_room = CACHE_BYTES
 
-    def reused(self, keep_alive: Callable[[], None]) -> list[ImageRecord]:
-        """Rows of the images whose prediction is an earlier job's."""
+    def reuse(self, keep_alive: Callable[[], None]) -> list[ImageRecord]:
+        """Returns a record of each image whose prediction an earlier job has.
+
+        Args:
+            keep_alive: called before each file is read.
+        """
         if not self._scope.lookup:
             return []
-        rows, others = self._unchanged()
-        origins: dict[Item, Origin] = {}
-        for item in others:
-            keep_alive()
-            try:
-                origins[item] = self._recognize(item[1])
-            except ImageError:
-                continue  # Whoever reads it to decode it gets the same error, and its row.
-        known = reuse.find_by_fingerprint(
-            self._db,
-            self._claim.job_id,
-            [origin.fingerprint for origin in origins.values() if origin.fingerprint],
-        )
-        for (number, path), origin in origins.items():
-            if (scores := known.get(origin.fingerprint or b"")) is not None:
-                rows.append(
-                    ImageRecord(
-                        number, path, Outcome.CLASSIFIED, scores=scores, origin=origin, reused=True
-                    )
-                )
-        return rows
 
-    def _unchanged(self) -> tuple[list[ImageRecord], list[Item]]:
-        """Rows of the files whose size and time the previous job saw too, if they are to be trusted; and the others."""
-        items = self._claim.items
-        if self._scope.previous is None:
-            return [], items
-        paths = [path for _, path in items]
-        known = reuse.find_by_mtime(
-            self._db, self._scope.previous, self._claim.model_release_id, paths
-        )
-        rows: list[ImageRecord] = []
-        others: list[Item] = []
-        for number, path in items:
-            origin, scores = known.get(path, (None, None))
-            if origin is not None and self._status(path) == (origin.size, origin.mtime_ns):
-                rows.append(
-                    ImageRecord(
-                        number, path, Outcome.CLASSIFIED, scores=scores, origin=origin, reused=True
-                    )
-                )
-            else:
-                others.append((number, path))
-        return rows, others
-
-    def _recognize(self, path: str) -> Origin:
-        data, origin = self._read(path)
-        if len(data) <= self._room:
-            self._room -= len(data)
-            self._kept[path] = data, origin
-        return origin
+        records, changed = self._reuse_unchanged()
+        return records + self._reuse_identical(changed, keep_alive)
 
     def read(self, path: str) -> tuple[bytes, Origin]:
-        """A file's bytes, and what a prediction made from them is to say of its origin.
+        """Returns a file's bytes, and the origin of a prediction made from them.
 
         Raises:
             ImageError: as `read_image`.
         """
-        return self._kept.pop(path, None) or self._read(path)
+        cached = self._cache.pop(path, None)
+        return cached or self._read(path)
+
+    def _reuse_unchanged(self) -> tuple[list[ImageRecord], Sequence[Item]]:
+        """Reuses by size and modification time, if these are trusted.
+
+        Returns:
+            A record of each file that has not changed since the previous job, and the other items.
+        """
+        items = self._claim.items
+        if self._scope.previous is None:
+            return [], items
+
+        paths = [path for _, path in items]
+        predictions = reuse.find_by_mtime(
+            self._db, self._scope.previous, self._claim.model_release_id, paths
+        )
+
+        records: list[ImageRecord] = []
+        changed: list[Item] = []
+        for number, path in items:
+            origin, scores = predictions.get(path, (None, None))
+            if origin is not None and self._status(path) == (origin.size, origin.mtime_ns):
+                records.append(_reused(number, path, origin, scores))
+            else:
+                changed.append((number, path))
+        return records, changed
+
+    def _reuse_identical(
+        self, items: Sequence[Item], keep_alive: Callable[[], None]
+    ) -> list[ImageRecord]:
+        """Reuses by fingerprint: returns a record of each file that an earlier job has read."""
+        origins: dict[Item, Origin] = {}
+        for number, path in items:
+            keep_alive()
+            try:
+                origins[number, path] = self._read_ahead(path)
+            except ImageError:
+                # Reading the file again, to decode it, gives the same error, and records it.
+                continue
+
+        fingerprints = [origin.fingerprint for origin in origins.values() if origin.fingerprint]
+        predictions = reuse.find_by_fingerprint(self._db, self._claim.job_id, fingerprints)
+
+        records = []
+        for (number, path), origin in origins.items():
+            scores = predictions.get(origin.fingerprint or b"")
+            if scores is not None:
+                records.append(_reused(number, path, origin, scores))
+        return records
+
+    def _read_ahead(self, path: str) -> Origin:
+        """Reads a file for its fingerprint, and keeps its bytes for `read` if there is room."""
+        data, origin = self._read(path)
+        if len(data) <= self._cache_room:
+            self._cache_room -= len(data)
+            self._cache[path] = data, origin
+        return origin
 
     def _read(self, path: str) -> tuple[bytes, Origin]:
-        data, before = read_image(self._folder, to_bytes(path))
-        # Should the file have been changed meanwhile, it is taken for changed later, never for the same.
-        size, mtime_ns = (before.st_size, before.st_mtime_ns) if before else (None, None)
-        return data, Origin(self._scope.fingerprint(data), size, mtime_ns)
+        # The status is from before the bytes were read. If the file is written meanwhile, a later
+        # job finds it changed, which costs one prediction; the reverse would hide a change.
+        data, status = read_image(self._folder, to_bytes(path))
+        fingerprint = self._scope.fingerprint(data)
+        if status is None:
+            return data, Origin(fingerprint)
+        return data, Origin(fingerprint, status.st_size, status.st_mtime_ns)
 
     def _status(self, path: str) -> tuple[int | None, int | None]:
-        """A file's size and time of change; None for what is no plain file, links among them."""
+        """A file's size and modification time; None for a link or anything else but a file."""
         try:
             status = os.lstat(os.path.join(self._folder, to_bytes(path)))
         except OSError:
             return None, None
-        return (
-            (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else (None, None)
-        )
+
+        if not stat.S_ISREG(status.st_mode):
+            return None, None
+        return status.st_size, status.st_mtime_ns
+
+
+def _reused(
+    number: int, path: str, origin: Origin, scores: NDArray[np.float32] | None
+) -> ImageRecord:
+    return ImageRecord(number, path, Outcome.CLASSIFIED, scores=scores, origin=origin, reused=True)

@@ -1,4 +1,4 @@
-"""The heartbeat of a worker program: a row in `workers`, written every few seconds on a thread beside the work."""
+"""The heartbeat of a worker program: a row in `workers`, written again every few seconds."""
 
 import logging
 from collections.abc import Callable, Iterator

@@ -12,14 +12,14 @@ from typing import Final
 from models.errors import DatabaseError
 from worker.repeat import repeat_in_background
 
-RENEWALS: Final = 3
-"""A lease is renewed when a third of it has passed: one renewal may fail and the next still comes in time."""
+RENEWALS_PER_LEASE: Final = 3
+"""So that the next renewal is in time even if one fails."""
 
 _log = logging.getLogger(__name__)
 
 
 class ClaimLostError(Exception):
-    """The work was cancelled, or another worker has since claimed it: this worker discards its results."""
+    """The work was cancelled or claimed by another worker; this worker discards its results."""
 
 
 def worker_name(process_id: int | None = None) -> str:
@@ -33,9 +33,10 @@ def renewer(renew: Callable[[], bool], lease_s: float) -> Callable[[], None]:
     A worker that hangs makes no steps, so that its lease runs out and another worker takes over.
 
     Args:
-        renew: extends the lease; False if the claim is lost, and then the step raises `ClaimLostError`.
+        renew: extends the lease. If it returns False, the claim is lost, and the step raises
+            `ClaimLostError`.
     """
-    due = time.monotonic() + lease_s / RENEWALS
+    due = time.monotonic() + lease_s / RENEWALS_PER_LEASE
 
     def renew_if_due() -> None:
         nonlocal due
@@ -44,7 +45,7 @@ def renewer(renew: Callable[[], bool], lease_s: float) -> Callable[[], None]:
 
         if not renew():
             raise ClaimLostError
-        due = time.monotonic() + lease_s / RENEWALS
+        due = time.monotonic() + lease_s / RENEWALS_PER_LEASE
 
     return renew_if_due
 
@@ -56,7 +57,8 @@ def renew_in_background(
     """Renews a lease while the block runs, for work that makes steps longer than a lease.
 
     Args:
-        renew: extends the lease; False if the claim is lost, and then the event that the block is given is set.
+        renew: extends the lease. If it returns False, the claim is lost, and the event that the
+            block is given is set.
     """
     lost = Event()
 
@@ -70,6 +72,6 @@ def renew_in_background(
         except DatabaseError as error:
             _log.warning("renewal of a lease postponed: %s", error)
 
-    interval_s = min(lease_s / RENEWALS, at_least_every_s)
+    interval_s = min(lease_s / RENEWALS_PER_LEASE, at_least_every_s)
     with repeat_in_background(renew_once, interval_s, name="lease"):
         yield lost

@@ -1,4 +1,4 @@
-"""The worker program: a Celery worker if there is a broker, supervised processes that poll the database if not."""
+"""The worker program: a Celery worker if there is a broker, else processes that poll."""
 
 import signal
 import threading
@@ -33,7 +33,7 @@ def _run_embedded(settings: Settings, db: Database) -> None:
 def _run_with_broker(settings: Settings, db: Database) -> None:
     # Celery takes long to import, and is not needed without a broker.
     from worker.broker.app import make_worker_app
-    from worker.broker.program import Program
+    from worker.broker.program import CeleryWorker
 
     app = make_worker_app(settings.broker_url, tasks=["worker.broker.tasks"])
     send = make_sender(app)
@@ -43,6 +43,6 @@ def _run_with_broker(settings: Settings, db: Database) -> None:
         hints.send_due(db, send, settings)
         return hints.work_is_waiting(db)
 
-    program = Program(app, settings, sweep_and_send)
-    beside = heartbeat(db, worker_name(), program.count_processes)
-    program.run(f"--concurrency={settings.worker_count}", beside=beside)
+    celery_worker = CeleryWorker(app, settings, sweep_and_send)
+    beside = heartbeat(db, worker_name(), celery_worker.count_processes)
+    celery_worker.run(f"--concurrency={settings.worker_count}", beside=beside)

@@ -11,8 +11,8 @@ def repeat_in_background(
 ) -> Iterator[Thread]:
     """Calls `action` at once and then every `interval_s` while the block runs.
 
-    The end of the block waits for a call in progress, but no longer than `interval_s`: a database may never answer.
-    The thread that the block is given is then still alive.
+    The end of the block waits for a call in progress, but no longer than `interval_s`: a database
+    may never answer. The thread that the block is given is then still alive.
     """
     ended = Event()
 

@@ -1,8 +1,10 @@
-"""The scan of a job's folder: batches of paths, each announced after its commit, while the listing goes on."""
+"""The scan of one job's folder: records paths as batches, and announces them while it lists."""
 
 import logging
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Final
 
 from models.errors import FolderError
 from models.settings import Settings
@@ -14,15 +16,15 @@ from models.store.database import Database
 from models.store.scans import ScanClaim
 from worker.lease import ClaimLostError, renewer
 
+COMMIT_S: Final = 0.1
+"""Paths that the walk finds within this time are committed together; the first batch is at once."""
+COMMIT_PATHS: Final = 4096
+"""No commit has more paths than this, so that no transaction takes long."""
+CLASSIFY_AFTER_S: Final = 1.0
+"""Until then a scan does nothing but list. Most folders take less, and other workers wait for
+their batches."""
+
 _log = logging.getLogger(__name__)
-
-
-COMMIT_S = 0.1
-"""What is found meanwhile is committed together; the first batch is at once."""
-COMMIT_PATHS = 4096
-"""And no more than this, so that no transaction is long."""
-CLASSIFY_AFTER_S = 1.0
-"""Until then a scan only lists: most folders are known whole by then, and the other workers wait for their batches."""
 
 
 def scan(
@@ -33,32 +35,34 @@ def scan(
     announce: Callable[[], object],
     classify: Callable[[], object],
 ) -> bool:
-    """Claims and scans this job's folder, or that of the oldest job due; False when there was nothing to claim.
+    """Claims and scans the folder of this job, or of the oldest job due; False if there is none.
 
-    An interrupted scan is gone on with behind the last path that it recorded.
+    An interrupted scan resumes after the last recorded path.
 
     Args:
-        announce: called after each commit that left batches due.
-        classify: works on a batch. It is called between commits, in a long listing for up to half of the time, so that
-            results come while a large folder is still being listed even if this worker is the only one.
+        announce: called after each commit, which leaves batches due.
+        classify: works on one batch. A long scan calls it between commits, for up to half of the
+            time, so that a large folder gives results early even if there is only this worker.
 
     Raises:
-        DatabaseError: the scan stays claimed until its lease runs out, and is then gone on with.
+        DatabaseError: the scan stays claimed until its lease expires, and then resumes.
     """
     claim = scans.claim(db, job_id, worker, settings.lease_s)
     if claim is None:
         return False
+
     try:
-        _list(db, settings, claim, announce, classify)
+        _scan_folder(db, settings, claim, announce, classify)
     except FolderError as error:
         _log.warning("job=%d failed: %s", claim.job_id, error.code)
         cancellation.fail(db, claim.job_id, error)
     except ClaimLostError:
-        _log.info("job=%d its scan is no longer ours", claim.job_id)
+        _log.info("job=%d attempt=%d claim of the scan lost", claim.job_id, claim.attempt)
+
     return True
 
 
-def _list(
+def _scan_folder(
     db: Database,
     settings: Settings,
     claim: ScanClaim,
@@ -67,40 +71,53 @@ def _list(
 ) -> None:
     folder = to_bytes(claim.folder)
     check_folder(folder)
-    after = to_bytes(claim.cursor) if claim.cursor else None
-    keep_alive = renewer(lambda: scans.renew(db, claim, settings.lease_s), settings.lease_s)
-    found = walk(folder, claim.recursive, after, keep_alive)
-    number, begun, classifying_s = claim.total, time.monotonic(), 0.0
-    for paths in _together(found, number, claim.batch_size):
-        items = [(number + i, to_text(path)) for i, path in enumerate(paths)]
+    resume_after = to_bytes(claim.cursor) if claim.cursor else None
+    keep_alive = renewer(partial(scans.renew, db, claim, settings.lease_s), settings.lease_s)
+    paths = walk(folder, claim.recursive, resume_after, keep_alive)
+
+    number = claim.total
+    started = time.monotonic()
+    classifying_s = 0.0
+    for group in _group(paths, number, claim.batch_size):
+        items = [(number + index, to_text(path)) for index, path in enumerate(group)]
         if not scans.record(db, claim, items, settings.lease_s):
             raise ClaimLostError
         number += len(items)
         announce()
-        before = time.monotonic()
-        if before > begun + CLASSIFY_AFTER_S and classifying_s <= (before - begun) / 2:
+
+        now = time.monotonic()
+        elapsed_s = now - started
+        if elapsed_s > CLASSIFY_AFTER_S and classifying_s <= elapsed_s / 2:
             classify()
-            classifying_s += time.monotonic() - before
+            classifying_s += time.monotonic() - now
+
     if number == 0:
+        where = "" if claim.recursive else " itself; its subfolders were not searched"
+        suffixes = ", ".join(sorted(SUFFIXES))
         raise FolderError(
-            f"{claim.folder} holds no image{'' if claim.recursive else ' (its subfolders were not looked at)'}; "
-            f"expected files that end in {', '.join(sorted(SUFFIXES))}."
+            f"{claim.folder} contains no image{where}. Expected files that end in {suffixes}."
         )
     scans.finish(db, claim)
 
 
-def _together(found: Iterator[bytes], number: int, largest: int) -> Iterator[list[bytes]]:
-    """What is found, in parts to be committed together: the first batch at once, then a tenth of a second's."""
-    paths: list[bytes] = []
-    due = 0.0
-    for path in found:
-        paths.append(path)
-        if len(paths) == COMMIT_PATHS or (
-            len(paths) >= scans.batch_size(number, largest) and time.monotonic() >= due
-        ):
-            yield paths
-            number += len(paths)
-            paths = []
-            due = time.monotonic() + COMMIT_S
-    if paths:
-        yield paths
+def _group(paths: Iterator[bytes], number: int, largest_batch: int) -> Iterator[list[bytes]]:
+    """Yields paths in groups to commit: a full batch at once, then one every `COMMIT_S`.
+
+    Args:
+        number: of the first path.
+    """
+    group: list[bytes] = []
+    commit_at = 0.0
+
+    for path in paths:
+        group.append(path)
+        fills_batch = len(group) >= scans.batch_size(number, largest_batch)
+        is_due = fills_batch and time.monotonic() >= commit_at
+        if is_due or len(group) == COMMIT_PATHS:
+            yield group
+            number += len(group)
+            group = []
+            commit_at = time.monotonic() + COMMIT_S
+
+    if group:
+        yield group

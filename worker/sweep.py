@@ -1,4 +1,4 @@
-"""The sweep: the periodic duties that keep work moving after a worker, a message or a deletion was interrupted."""
+"""The sweep: periodic duties that keep work moving after something was interrupted."""
 
 import logging
 from contextlib import AbstractContextManager
@@ -16,7 +16,8 @@ _log = logging.getLogger(__name__)
 def sweep(db: Database, settings: Settings) -> None:
     """Queues work again whose lease has run out, and deletes some of what is past its retention.
 
-    Every worker program calls this every `settings.sweep_s`. It is safe at any time, in any number of processes.
+    Every worker program calls this every `settings.sweep_s`. It is safe at any time, in any number
+    of processes.
 
     Raises:
         DatabaseError: the next sweep does what is left.

@@ -19,10 +19,10 @@ from models.store.states import LIVE
 from models.store.tables import REVISION, Training
 
 DISK_FULL_BYTES: Final = 16 * 2**20
-"""SQLite may fail below this: its log grows to 4 MB before it is merged, and each open batch adds to it."""
+"""SQLite may fail below this: its log grows to 4 MB before it is merged, plus the open batches."""
 DISK_LOW_BYTES: Final = 256 * 2**20
 IMAGE_BYTES: Final = 600
-"""Size of an image's rows and index entries in SQLite: 557 bytes were measured, with paths of 42 characters."""
+"""An image's rows and index entries in SQLite: 557 bytes, measured with paths of 42 characters."""
 
 START_TRAINER: Final = "Start one with `cuemill worker --queue training`"
 
@@ -35,7 +35,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """The result of one check. `message` says what is the case and, unless all is well, what to do."""
+    """The result of one check. `message` says what is wrong and what to do, or that all is well."""
 
     name: str
     state: State
@@ -169,7 +169,7 @@ def check_writes(db: Database) -> Check:
 
 
 def check_disk(folder: Path, images: int = 0) -> Check:
-    """Checks that a folder has room for SQLite to write, and for the results of this many images."""
+    """Checks that a folder has room for SQLite, and for the results of this many images."""
     if not os.access(folder, os.W_OK):
         return Check(
             "disk",

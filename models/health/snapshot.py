@@ -76,7 +76,7 @@ class Snapshot:
 
     @property
     def standstill_s(self) -> float:
-        """For how long living workers have had work and none has seen it progress; 0 if they have none."""
+        """How long living workers have had work without seeing progress; 0 if they have no work."""
         return min((self.served.since_s, *(program.idle_s for program in self.alive)))
 
 

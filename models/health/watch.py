@@ -1,4 +1,4 @@
-"""Runs every check within a few seconds, whatever hangs: a server that is stopped accepts connections and never answers."""
+"""Runs every check within a few seconds, even if a server or a drive never answers."""
 
 import logging
 import threading
@@ -18,7 +18,7 @@ from models.settings import Settings
 from models.store.database import Database
 
 ANSWER_S: Final = 4.0
-"""The checks take no longer than this, so that a report is there within the 5 s that monitors usually wait."""
+"""The checks take no longer than this: monitors usually wait 5 s for a report."""
 
 HANGS: Final = {
     "database": "The database server, or its drive, may be overloaded or stopped: check it.",

@@ -523,7 +523,9 @@ CAMPAIGNS = {
     "pool": Campaign("kill -9 of a Celery pool child", kill_workers("scaled"), 100, 2, 5),
     "redis": Campaign("Redis killed without persistence", kill_redis, 20, 1, 10),
     "consumer": Campaign("Celery gives up at a lost broker", fail_consumer, 20, 1, 15),
-    "acknowledge": Campaign("messages that cannot be acknowledged", lose_acknowledgements, 10, 1, 30),
+    "acknowledge": Campaign(
+        "messages that cannot be acknowledged", lose_acknowledgements, 10, 1, 30
+    ),
     "flush": Campaign("FLUSHALL", flush_redis, 20, 1, REHINT_S + SWEEP_S + 5),
     "half-open": Campaign("half-open broker connections", disturb_broker(Proxy.freeze), 10, 1, 50),
     "flapping": Campaign("flapping broker connections", disturb_broker(Proxy.cut), 25, 3),

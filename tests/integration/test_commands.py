@@ -115,7 +115,7 @@ def test_subfolders_can_be_left_out(embedded: Deployment, tmp_path: Path) -> Non
     [
         (lambda path: None, 2, "does not exist"),
         (lambda path: path.touch(), 2, "is a file, not a folder"),
-        (lambda path: path.mkdir(), 1, "holds no image"),
+        (lambda path: path.mkdir(), 1, "contains no image"),
         (lambda path: path.symlink_to(path), 2, "does not exist"),
     ],
 )

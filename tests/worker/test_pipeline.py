@@ -1,4 +1,4 @@
-"""One batch, from claim to rows: what its images come to where the network fails them."""
+"""One batch from claim to record: the outcome of its images if the network fails."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +18,7 @@ from worker.pipeline import Pipeline
 from worker.scan import scan
 
 
-def test_scores_that_are_no_numbers_are_a_failed_image_not_a_result(
-    db: Database, tmp_path: Path
-) -> None:
+def test_scores_that_are_not_finite_make_an_image_fail(db: Database, tmp_path: Path) -> None:
     tiny, model = tiny_release(), tmp_path / "overflowing.pkl"
     save_release(
         replace(

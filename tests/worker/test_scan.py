@@ -1,4 +1,4 @@
-"""The scan of real folders into either database: how it streams, and how it is gone on with."""
+"""The scan of real folders into either database: how it streams, and how it resumes."""
 
 import os
 from collections.abc import Callable
@@ -8,14 +8,13 @@ import pytest
 import sqlalchemy as sa
 
 from models.settings import Settings
-from models.sources import walk as paths
+from models.sources.walk import walk
 from models.store import batches, cancellation, jobs, recovery, scans
 from models.store.database import Database
 from models.store.jobs import JobView, Submission
 from models.store.states import BatchState, JobStatus, Outcome
 from models.store.tables import Batch, Job
 from tests.models.store.test_jobs import rows_of
-from worker import scan as scanning
 from worker.lease import ClaimLostError, renewer
 from worker.scan import scan
 
@@ -34,12 +33,12 @@ def submit(db: Database, release_id: int, folder: Path, images: int) -> JobView:
 
 
 @pytest.fixture(autouse=True)
-def _commits_come_by_count_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scanning, "COMMIT_S", 1e9)
-    monkeypatch.setattr(scanning, "CLASSIFY_AFTER_S", 0.0)
+def _commit_by_count_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.scan.COMMIT_S", 1e9)
+    monkeypatch.setattr("worker.scan.CLASSIFY_AFTER_S", 0.0)
 
 
-def found_in(db: Database, job: JobView) -> list[tuple[int, str]]:
+def recorded_items(db: Database, job: JobView) -> list[tuple[int, str]]:
     with db.read() as connection:
         query = sa.select(Batch.items).where(Batch.job_id == job.id).order_by(Batch.id)
         return [
@@ -68,14 +67,14 @@ def test_the_first_batch_is_announced_while_the_folder_is_still_being_listed(
 
     run(db, job, announce)
     assert seen == [(4, True), (30, True)]
-    assert found_in(db, job) == [(i, f"{i:03}.jpg") for i in range(30)]
+    assert recorded_items(db, job) == [(i, f"{i:03}.jpg") for i in range(30)]
     assert jobs.get(db, job.id).scanned_at is not None
 
 
-def test_no_commit_has_more_than_its_share_of_paths(
+def test_no_commit_has_more_paths_than_its_limit(
     db: Database, release_id: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scanning, "COMMIT_PATHS", 8)
+    monkeypatch.setattr("worker.scan.COMMIT_PATHS", 8)
     job = submit(db, release_id, tmp_path / "faces", 30)
     totals: list[int] = []
     run(db, job, lambda: totals.append(jobs.get(db, job.id).counts.total))
@@ -99,11 +98,11 @@ def test_a_lone_worker_gives_results_while_it_lists(
 
 
 @pytest.mark.parametrize("commits", [1, 2, 4])
-def test_a_scan_killed_after_any_commit_is_gone_on_with_though_the_folder_changed(
+def test_a_scan_killed_after_any_commit_resumes_even_if_the_folder_changed(
     db: Database, release_id: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commits: int
 ) -> None:
-    monkeypatch.setattr(scanning, "COMMIT_PATHS", 4)
-    monkeypatch.setattr(paths, "PASS", 3)
+    monkeypatch.setattr("worker.scan.COMMIT_PATHS", 4)
+    monkeypatch.setattr("models.sources.walk.PASS", 3)
     job = submit(db, release_id, tmp_path / "faces", 30)
     left = commits
 
@@ -122,9 +121,9 @@ def test_a_scan_killed_after_any_commit_is_gone_on_with_though_the_folder_change
         (tmp_path / "faces" / late).touch()
     recovery.requeue_worker(db, "worker")
     run(db, job)
-    found = found_in(db, job)
-    assert [number for number, _ in found] == list(range(31))
-    assert [path for _, path in found] == sorted(
+    items = recorded_items(db, job)
+    assert [number for number, _ in items] == list(range(31))
+    assert [path for _, path in items] == sorted(
         [*(f"{i:03}.jpg" for i in range(30)), "029-late.jpg"]
     )
     assert jobs.get(db, job.id).counts.total == 31
@@ -142,7 +141,7 @@ def test_a_scan_cancelled_between_two_commits_stops_and_leaves_true_counts(
         assert set(connection.scalars(sa.select(Batch.state))) == {BatchState.CANCELLED}
 
 
-def test_a_scan_that_was_taken_over_adds_nothing_more(
+def test_a_scan_that_another_worker_took_over_adds_nothing(
     db: Database, release_id: int, tmp_path: Path
 ) -> None:
     job = submit(db, release_id, tmp_path / "faces", 30)
@@ -152,11 +151,11 @@ def test_a_scan_that_was_taken_over_adds_nothing_more(
         assert scans.claim(db, job.id, "another", 30.0) is not None
 
     run(db, job, take_over)
-    assert len(found_in(db, job)) == 4
+    assert len(recorded_items(db, job)) == 4
     assert jobs.get(db, job.id).scanned_at is None
 
 
-def test_a_scan_keeps_its_lease_where_it_finds_nothing_and_stops_when_it_is_cancelled(
+def test_a_scan_renews_its_lease_even_without_images_and_stops_when_it_is_cancelled(
     db: Database, release_id: int, tmp_path: Path
 ) -> None:
     job = submit(db, release_id, tmp_path / "faces", 1)
@@ -169,9 +168,10 @@ def test_a_scan_keeps_its_lease_where_it_finds_nothing_and_stops_when_it_is_canc
 
     for i in range(3):
         (tmp_path / "faces" / f"no images {i}").mkdir()
-    keep, before = renewer(lambda: scans.renew(db, claim, 30.0), 0.0), lease()
-    list(paths.walk(os.fsencode(tmp_path / "faces"), True, alive=keep))
+    keep_alive = renewer(lambda: scans.renew(db, claim, 30.0), 0.0)
+    before = lease()
+    list(walk(os.fsencode(tmp_path / "faces"), True, alive=keep_alive))
     assert lease() != before
     cancellation.cancel(db, job.id)
     with pytest.raises(ClaimLostError):
-        list(paths.walk(os.fsencode(tmp_path / "faces"), True, alive=keep))
+        list(walk(os.fsencode(tmp_path / "faces"), True, alive=keep_alive))

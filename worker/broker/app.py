@@ -1,4 +1,4 @@
-"""The Celery application that workers run: the producer's, with the settings that only a worker needs."""
+"""The Celery application of a worker: the producer's, with the settings that only it needs."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -19,14 +19,15 @@ def make_worker_app(broker_url: str, tasks: Sequence[str] = ()) -> Celery:
     app = make_app(broker_url)
     app.conf.update(
         imports=tuple(tasks),
-        # A message is acknowledged after its task, so that a worker that dies gives it back. The exception is a task
-        # that kills its process: redelivered, it would kill the next process, and so on without end.
+        # A message is acknowledged after its task, so that the messages of a program that dies are
+        # delivered again. If only a process of the pool dies, its message is not: the task may have
+        # killed it, and would kill the next process too.
         task_acks_late=True,
         task_reject_on_worker_lost=False,
         worker_prefetch_multiplier=1,
-        # The limit is hard, because a soft one raises its exception at an arbitrary point of our code.
+        # A hard limit. A soft one raises an exception at an arbitrary point of the code.
         task_time_limit=TASK_TIME_LIMIT_S,
-        # A worker waits for its broker as long as it takes, and finishes its tasks meanwhile.
+        # A worker waits for its broker without limit, and finishes its tasks meanwhile.
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         worker_cancel_long_running_tasks_on_connection_loss=False,
@@ -37,7 +38,7 @@ def make_worker_app(broker_url: str, tasks: Sequence[str] = ()) -> Celery:
         worker_hijack_root_logger=False,
         worker_send_task_events=False,
     )
-    # When Redis hands out again a message that was never acknowledged.
+    # After how long, and how often, messages that were never acknowledged are delivered again.
     app.conf.broker_transport_options |= {
         "visibility_timeout": 3 * TASK_TIME_LIMIT_S,
         "unacked_restore_interval": 10,

@@ -1,4 +1,4 @@
-"""Celery's process pool, which replaces a dead process within one second; by default it checks every five."""
+"""Celery's process pool, replacing dead processes within a second instead of within five."""
 
 from collections.abc import Callable
 from typing import Final

@@ -1,4 +1,4 @@
-"""The Celery worker program: sweeps beside its work, and restarts when Celery gives up or takes no more work."""
+"""The Celery worker program: sweeps beside its work, and restarts when Celery fails."""
 
 import logging
 import os
@@ -31,15 +31,15 @@ OPTIONS: Final = [
 _log = logging.getLogger(__name__)
 
 
-class Program:
-    """Runs a Celery worker, with a sweep on a thread beside it, until SIGTERM or Ctrl-C.
+class CeleryWorker:
+    """Runs a Celery worker until SIGTERM or Ctrl-C, and sweeps on a thread beside it.
 
     The program restarts itself, keeping its process id, in two cases:
 
-    * Celery gives up, as it does at an error that it does not know. kombu 5.7 raises one when a connection breaks at a
-      bad moment.
-    * Work waits, and Celery takes none. It counts a message that it could not acknowledge as in progress for ever,
-      and after a few of them it fetches no more.
+    * Celery ends by itself, as it does after an error that it does not know. kombu 5.7 raises one
+      when a connection breaks at a bad moment.
+    * Celery takes no work although some is waiting. It counts a message that it could not
+      acknowledge as in progress for ever, and after a few of them it fetches no more.
 
     Attributes:
         stopping: set as soon as the program is asked to stop.
@@ -96,7 +96,7 @@ class Program:
             if not self._ready.is_set():
                 raise QueueError("Celery ended before it was ready, for the reason above.")
 
-            _log.error("Celery gave up for the reason above. This worker restarts.")
+            _log.error("Celery ended for the reason above. This worker restarts.")
             _restart()
 
     def count_processes(self) -> int:
@@ -123,9 +123,9 @@ class Program:
             return False
 
     def _end_stall(self) -> NoReturn:
-        """Has Celery shut down, so that `run` restarts; if the shutdown hangs too, restarts without it."""
+        """Has Celery shut down, so that `run` restarts; if that hangs too, restarts here."""
         _log.error(
-            "Work waits, but Celery took none for %.0f s. This worker restarts.", self._stall_s
+            "Work is waiting, but Celery took none for %.0f s. This worker restarts.", self._stall_s
         )
         self._stalled.set()
         os.kill(os.getpid(), signal.SIGTERM)

@@ -16,7 +16,7 @@ from worker.scan import scan
 
 @cache
 def _process_state() -> tuple[Settings, Database, Pipeline]:
-    """What a worker process builds once, at its first task: for such a process, this is the entry point."""
+    """What a process of the pool builds once, at its first task: this is its entry point."""
     settings = load_settings()
     db = Database(settings.database)
     return settings, db, Pipeline(db, settings, worker_name())
