@@ -1,21 +1,29 @@
-"""What tests build: a small release without TensorFlow, and folders of files."""
+"""What tests build: a small release without TensorFlow, folders of files, and jobs."""
 
 import os
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import sqlalchemy as sa
 from numpy.typing import NDArray
-from PIL import Image
 
 from models.labels import EMOTIONS
 from models.pictures.preprocessing import Preprocessing
 from models.release.release import Node, Release
-from models.store import jobs, scans
+from models.store import batches, jobs, scans
+from models.store.batches import Claim
 from models.store.database import Database
-from models.store.tables import Job, Worker
+from models.store.jobs import JobView, Submission
+from models.store.records import ImageRecord
+from models.store.states import Outcome
+from models.store.tables import Base, Batch, Image, Job, Worker
+
+LEASE_S = 30.0
+SCORES = np.linspace(0, 2 / 28, 28, dtype=np.float32)
 
 
 def node(op: str, before: str, roles: tuple[str, ...] = (), **attributes: Any) -> Node:
@@ -61,7 +69,7 @@ def tiny_release() -> Release:
 def save_grey(path: Path, grey: int) -> None:
     """An 8x8 picture of one grey, and the folders it needs."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (8, 8), (grey, grey, grey)).save(path)
+    PIL.Image.new("RGB", (8, 8), (grey, grey, grey)).save(path)
 
 
 def touch(root: Path, *names: str) -> bytes:
@@ -97,3 +105,71 @@ def age_rows(db: Database, seconds: float) -> None:
                 name: time - timedelta(seconds=seconds) for name, time in times.items() if time
             }
             connection.execute(sa.update(Job).where(Job.id == row.id).values(earlier))
+
+
+def queue_job(db: Database, release_id: int) -> JobView:
+    """A queued job of a folder that has not been listed."""
+    job, _ = jobs.submit(db, Submission("/photos", release_id, batch_size=4))
+    return job
+
+
+def list_folder(db: Database, job: JobView, images: int, batch_size: int = 4) -> None:
+    """Scans a job's whole folder: 000.jpg, 001.jpg and so on."""
+    claim = scans.claim(db, job.id, "scanner", LEASE_S)
+    assert claim is not None
+    items = [(number, f"{number:03}.jpg") for number in range(images)]
+    assert scans.record(db, replace(claim, batch_size=batch_size), items, LEASE_S)
+    assert scans.finish(db, claim)
+
+
+def claim_batch(db: Database, worker: str = "worker") -> Claim:
+    """Claims the oldest queued batch."""
+    claim = batches.claim(db, None, worker, LEASE_S)
+    assert claim is not None
+    return claim
+
+
+def records_of(claim: Claim, outcome: Outcome = Outcome.CLASSIFIED) -> list[ImageRecord]:
+    """What a worker records when all images of a batch have this outcome."""
+    if outcome is Outcome.CLASSIFIED:
+        return [ImageRecord(number, path, outcome, scores=SCORES) for number, path in claim.items]
+    return [
+        ImageRecord(number, path, outcome, "truncated", "Cut off.") for number, path in claim.items
+    ]
+
+
+def expire_leases(db: Database) -> None:
+    """Makes the lease of every batch expire."""
+    with db.write() as connection:
+        connection.execute(sa.update(Batch).values(lease_until=0.0))
+
+
+def count_rows(db: Database, table: type[Base]) -> int:
+    with db.read() as connection:
+        return connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+
+
+def count_in_sql(db: Database, job_id: int) -> dict[str, int]:
+    """A job's counts according to its images and batches, without those that the job keeps."""
+    by_outcome = (
+        sa.select(Image.outcome, sa.func.count())
+        .where(Image.job_id == job_id)
+        .group_by(Image.outcome)
+    )
+    by_state = (
+        sa.select(Batch.state, sa.func.sum(Batch.size))
+        .where(Batch.job_id == job_id)
+        .group_by(Batch.state)
+    )
+    with db.read() as connection:
+        outcomes = dict(connection.execute(by_outcome).all())
+        states = dict(connection.execute(by_state).all())
+
+    pending = states.get("queued", 0) + states.get("running", 0)
+    cancelled = states.get("cancelled", 0)
+    return {
+        "total": sum(outcomes.values()) + pending + cancelled,
+        "pending": pending,
+        "cancelled": cancelled,
+        **{outcome.value: outcomes.get(outcome, 0) for outcome in Outcome},
+    }

@@ -14,7 +14,7 @@ from models.store.database import Database
 from models.store.jobs import JobView, Submission
 from models.store.states import BatchState, JobStatus, Outcome
 from models.store.tables import Batch, Job
-from tests.models.store.test_jobs import rows_of
+from tests.builders import records_of
 from worker.lease import ClaimLostError, renewer
 from worker.scan import scan
 
@@ -90,7 +90,7 @@ def test_a_lone_worker_gives_results_while_it_lists(
     def classify() -> None:
         claim = batches.claim(db, None, "worker", 30.0)
         assert claim is not None
-        batches.complete(db, claim, rows_of(claim, Outcome.UNREADABLE))
+        batches.complete(db, claim, records_of(claim, Outcome.UNREADABLE))
         seen.append(jobs.get(db, job.id))
 
     run(db, job, classify=classify)

@@ -1,4 +1,4 @@
-"""Rows written in bulk: what is read back, what is refused, and a server that goes away meanwhile."""
+"""Bulk inserts: exact values, existing keys, and a server that dies during a write."""
 
 import math
 from pathlib import Path
@@ -15,14 +15,14 @@ from models.store.records import ImageRecord
 from models.store.results import Filter
 from models.store.states import Outcome
 from models.store.tables import Image, Job
-from tests.models.store.test_jobs import claim_one, count, rows_of, scan_whole, submit
+from tests.builders import claim_batch, count_rows, list_folder, queue_job, records_of
 from tests.services import Postgres
 
 
-def test_what_is_written_is_read_back_to_the_bit(db: Database, release_id: int) -> None:
-    job = submit(db, release_id)
-    scan_whole(db, job, 3)
-    claim = claim_one(db)
+def test_results_are_read_back_exactly_as_written(db: Database, release_id: int) -> None:
+    job = queue_job(db, release_id)
+    list_folder(db, job, 3)
+    claim = claim_batch(db)
     scores = np.random.default_rng(0).dirichlet(np.ones(28)).astype(np.float32)
     scores[:3] = (0.0, np.finfo(np.float32).tiny, np.nextafter(np.float32(0.1), np.float32(1)))
     path = "Bär\\xe9\t\n\"'\\N,{}.jpg"
@@ -41,30 +41,30 @@ def test_what_is_written_is_read_back_to_the_bit(db: Database, release_id: int) 
     assert (third.error, third.face, third.scores) == (None, None, None)
 
 
-def test_a_key_that_is_taken_undoes_the_batch_and_says_so(db: Database, release_id: int) -> None:
-    job = submit(db, release_id)
-    scan_whole(db, job, 4)
+def test_an_existing_key_undoes_the_batch_and_is_reported(db: Database, release_id: int) -> None:
+    job = queue_job(db, release_id)
+    list_folder(db, job, 4)
     with db.write() as connection:
         connection.execute(
             sa.insert(Image).values(job_id=job.id, number=2, path="002.jpg", outcome="no_face")
         )
-    claim = claim_one(db)
+    claim = claim_batch(db)
     with pytest.raises(DatabaseError, match=r"(?i)unique"):
-        batches.complete(db, claim, rows_of(claim))
-    assert count(db, Image) == 1
+        batches.complete(db, claim, records_of(claim))
+    assert count_rows(db, Image) == 1
     assert jobs.get(db, job.id).counts.pending == 4
     assert batches.renew(db, claim, 30.0)
 
 
-def test_a_server_that_is_gone_when_a_batch_is_written_takes_nothing(
+def test_a_server_that_dies_during_a_write_records_nothing(
     postgres_server: Postgres, tiny_model: Path
 ) -> None:
     db = Database(
         postgres_server.create_database().replace("postgresql://", "postgresql+psycopg://")
     )
     db.upgrade()
-    job = submit(db, releases.resolve(db, None, tiny_model))
-    scan_whole(db, job, 4)
+    job = queue_job(db, releases.resolve(db, None, tiny_model))
+    list_folder(db, job, 4)
 
     def write() -> None:
         with db.write() as connection:
@@ -82,7 +82,7 @@ def test_a_server_that_is_gone_when_a_batch_is_written_takes_nothing(
     with pytest.raises(DatabaseError):
         write()
     assert jobs.get(db, job.id).counts.pending == 4
-    claim = claim_one(db)
-    assert batches.complete(db, claim, rows_of(claim))
-    assert count(db, Image) == 4
+    claim = claim_batch(db)
+    assert batches.complete(db, claim, records_of(claim))
+    assert count_rows(db, Image) == 4
     db.close()

@@ -1,4 +1,4 @@
-"""Migrations and connections, on both databases."""
+"""Connections and migrations, on both databases."""
 
 import sqlite3
 import threading
@@ -20,13 +20,13 @@ from models.store.tables import REVISION, Base
 from tests.services import Postgres
 
 
-def test_the_migrations_make_the_tables_that_the_code_declares(db: Database) -> None:
+def test_the_migrations_create_the_tables_that_the_code_declares(db: Database) -> None:
     with db.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
 
 
-def test_the_newest_migration_is_the_one_the_code_names() -> None:
+def test_the_newest_migration_is_the_one_that_the_code_names() -> None:
     assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == REVISION
 
 
@@ -42,17 +42,17 @@ def test_the_migrations_go_down_and_up_again(db: Database, release_id: int) -> N
     db.check_revision()
 
 
-def test_a_claim_does_not_wait_for_the_disk_and_a_result_does(db: Database) -> None:
-    asked = sa.text("PRAGMA synchronous" if db.is_sqlite else "SHOW synchronous_commit")
-    found = []
+def test_a_claim_does_not_wait_for_the_disk_but_a_result_does(db: Database) -> None:
+    setting = sa.text("PRAGMA synchronous" if db.is_sqlite else "SHOW synchronous_commit")
+    settings = []
     for synced in (False, True):
         with db.write(synced=synced) as connection:
-            found.append(connection.scalar(asked))
-    assert found == ([1, 2] if db.is_sqlite else ["off", "on"])
+            settings.append(connection.scalar(setting))
+    assert settings == ([1, 2] if db.is_sqlite else ["off", "on"])
 
 
-def test_a_new_file_that_another_program_is_writing_is_waited_for(tmp_path: Path) -> None:
-    """SQLite itself refuses at once to switch it to WAL, as a new file's first programs do."""
+def test_a_new_file_waits_for_another_program_that_is_writing_it(tmp_path: Path) -> None:
+    """SQLite itself fails at once when a locked file is switched to WAL."""
     with closing(
         sqlite3.connect(tmp_path / "new.db", isolation_level=None, check_same_thread=False)
     ) as other:
@@ -64,7 +64,7 @@ def test_a_new_file_that_another_program_is_writing_is_waited_for(tmp_path: Path
         end.join()
 
 
-def test_programs_that_start_at_once_upgrade_once(database_url: str) -> None:
+def test_programs_that_start_together_upgrade_once(database_url: str) -> None:
     url = database_url.replace("postgresql://", "postgresql+psycopg://")
     failures: list[BaseException] = []
 
@@ -93,7 +93,7 @@ def test_a_database_newer_than_the_program_is_refused(db: Database) -> None:
         db.upgrade()
 
 
-def test_a_database_without_tables_says_how_to_make_them(database_url: str) -> None:
+def test_an_error_about_missing_tables_says_how_to_create_them(database_url: str) -> None:
     database = Database(database_url.replace("postgresql://", "postgresql+psycopg://"))
     with pytest.raises(DatabaseError, match="cuemill db upgrade"), database.read() as connection:
         connection.execute(sa.text("SELECT * FROM jobs"))
@@ -101,19 +101,19 @@ def test_a_database_without_tables_says_how_to_make_them(database_url: str) -> N
 
 
 @pytest.mark.parametrize("url", ["nonsense", "mysql://localhost/x", "postgresql+nothing://x"])
-def test_a_url_that_names_no_database_of_ours_is_refused(url: str) -> None:
+def test_a_url_of_another_kind_of_database_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match="CUEMILL_DATABASE_URL"):
         Database(url)
 
 
-def test_a_server_out_of_reach_is_named_without_its_password() -> None:
+def test_an_unreachable_server_is_named_without_its_password() -> None:
     database = Database("postgresql+psycopg://user:secret@127.0.0.1:1/x")
     with pytest.raises(DatabaseError, match=r"user:\*\*\*@127.0.0.1:1/x cannot be used") as caught:
         database.revision()
     assert "secret" not in str(caught.value)
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DatabaseError, match="cannot be created"):
         Database(f"sqlite:///{tmp_path}/file/cuemill.db")
@@ -125,7 +125,7 @@ def test_readers_do_not_wait_for_a_writer(db: Database) -> None:
         assert db.revision() == REVISION
 
 
-def test_what_a_frozen_program_left_open_does_not_hold_others_up_for_ever(
+def test_the_transaction_of_a_frozen_program_does_not_block_others_forever(
     postgres_server: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "FROZEN_S", 1)
@@ -141,5 +141,5 @@ def test_what_a_frozen_program_left_open_does_not_hold_others_up_for_ever(
 
     with pytest.raises(DatabaseError, match="idle-in-transaction"):
         take_it_from_the_frozen_one()
-    for one in (frozen, other):
-        one.close()
+    frozen.close()
+    other.close()

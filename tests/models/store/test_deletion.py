@@ -1,4 +1,4 @@
-"""Jobs that are deleted: by hand, past their retention, half-way, and while others work."""
+"""Deletion by hand and by retention, interrupted, and while other programs work."""
 
 import logging
 import signal
@@ -20,18 +20,18 @@ from models.store.jobs import JobView, Submission
 from models.store.results import Filter
 from models.store.states import JobStatus
 from models.store.tables import Batch, Image, Job, Prediction
-from tests.models.store.test_jobs import LEASE_S, claim_one, rows_of, scan_whole, submit
+from tests.builders import LEASE_S, claim_batch, count_rows, list_folder, queue_job, records_of
 from tests.services import wait_until
 
 
 def finished(
     db: Database, release_id: int, count: int = 10, days_ago: float = 0, **options: int
 ) -> JobView:
-    """A job that was completed some days ago."""
+    """A job that was completed this many days ago."""
     job, _ = jobs.submit(db, Submission("/photos", release_id, batch_size=4, **options))  # type: ignore[arg-type]
-    scan_whole(db, job, count)
+    list_folder(db, job, count)
     while (claim := batches.claim(db, None, "worker", LEASE_S, job.id)) is not None:
-        batches.complete(db, claim, rows_of(claim))
+        batches.complete(db, claim, records_of(claim))
     ended = jobs.get(db, job.id)
     assert ended.completed_at is not None
     with db.write() as connection:
@@ -41,7 +41,7 @@ def finished(
 
 
 def rows(db: Database, job_id: int) -> int:
-    """All rows that a job has, in all tables, in sight or not."""
+    """The number of rows that a job has in all tables, hidden or not."""
     columns = (Job.id, Batch.job_id, Image.job_id, Prediction.job_id)
     counts = [sa.select(sa.func.count()).where(column == job_id) for column in columns]
     with db.read() as connection:
@@ -52,22 +52,20 @@ def ids(db: Database) -> set[int]:
     return {job.id for job in jobs.list_newest(db)}
 
 
-def test_jobs_are_kept_for_ever_unless_somebody_says_how_long(
-    db: Database, release_id: int
-) -> None:
+def test_jobs_are_kept_forever_by_default(db: Database, release_id: int) -> None:
     job = finished(db, release_id, days_ago=5_000)
     assert deletion.delete_due(db, 0) == 0
     assert (ids(db), job.expires_at(0)) == ({job.id}, None)
 
 
-def test_what_ended_longer_ago_than_its_retention_is_deleted(
+def test_jobs_are_deleted_when_their_retention_has_passed(
     db: Database, release_id: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     old = finished(db, release_id, days_ago=31)
     young = finished(db, release_id, days_ago=29)
     kept = finished(db, release_id, days_ago=100, retention_days=0)
     short = finished(db, release_id, days_ago=3, retention_days=2)
-    live = submit(db, release_id)
+    live = queue_job(db, release_id)
     with caplog.at_level(logging.WARNING):
         assert deletion.delete_due(db, 30) == 2 * (10 + 10 + 3 + 1)
     assert ids(db) == {young.id, kept.id, live.id}
@@ -81,8 +79,8 @@ def test_what_ended_longer_ago_than_its_retention_is_deleted(
     assert deletion.delete_due(db, 30) == 0
 
 
-def test_a_job_that_is_tried_again_is_kept(db: Database, release_id: int) -> None:
-    job = submit(db, release_id)
+def test_a_retried_job_is_kept(db: Database, release_id: int) -> None:
+    job = queue_job(db, release_id)
     cancellation.cancel(db, job.id)
     with db.write() as connection:
         connection.execute(sa.update(Job).values(cancelled_at=job.queued_at - timedelta(days=2)))
@@ -91,7 +89,7 @@ def test_a_job_that_is_tried_again_is_kept(db: Database, release_id: int) -> Non
     assert jobs.get(db, job.id).status is JobStatus.QUEUED
 
 
-def test_a_sweep_deletes_a_bounded_number_of_pieces_and_the_next_goes_on(
+def test_a_sweep_deletes_a_limited_number_of_rows_and_the_next_continues(
     db: Database, release_id: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deletion, "DELETE_STEP", 3)
@@ -109,7 +107,7 @@ def test_a_sweep_deletes_a_bounded_number_of_pieces_and_the_next_goes_on(
     assert rows(db, job.id) == 0
 
 
-def test_sweeps_and_deletes_at_once_do_no_harm(
+def test_concurrent_sweeps_and_deletions_do_no_harm(
     db: Database, release_id: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deletion, "DELETE_STEP", 7)
@@ -137,7 +135,7 @@ def test_sweeps_and_deletes_at_once_do_no_harm(
 
 
 def in_threads(*works: object) -> None:
-    """Runs all at once, to their ends; none may raise."""
+    """Runs functions at the same time; none may raise."""
     failures: list[BaseException] = []
 
     def run(work: object) -> None:
@@ -154,12 +152,12 @@ def in_threads(*works: object) -> None:
     assert failures == []
 
 
-def test_a_job_is_deleted_while_it_is_scanned_and_worked_on_and_others_go_on(
+def test_a_job_is_deleted_during_its_scan_and_classification_while_others_continue(
     db: Database, release_id: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deletion, "DELETE_STEP", 10)
-    gone, kept = submit(db, release_id), submit(db, release_id)
-    scan_whole(db, kept, 200)
+    gone, kept = queue_job(db, release_id), queue_job(db, release_id)
+    list_folder(db, kept, 200)
     deleted = threading.Event()
     listed = threading.Event()
 
@@ -181,7 +179,7 @@ def test_a_job_is_deleted_while_it_is_scanned_and_worked_on_and_others_go_on(
         while not deleted.is_set():
             claim = batches.claim(db, None, "worker", LEASE_S)
             if claim is not None:
-                batches.complete(db, claim, rows_of(claim))
+                batches.complete(db, claim, records_of(claim))
             recovery.requeue_expired(db)
 
     def read() -> None:
@@ -202,19 +200,19 @@ def test_a_job_is_deleted_while_it_is_scanned_and_worked_on_and_others_go_on(
     in_threads(scan, work, work, read, delete)
     assert rows(db, gone.id) == 0
     while jobs.get(db, kept.id).status is not JobStatus.COMPLETED:
-        claim = claim_one(db)
-        batches.complete(db, claim, rows_of(claim))
+        claim = claim_batch(db)
+        batches.complete(db, claim, records_of(claim))
     assert jobs.get(db, kept.id).counts.classified == 200
     assert rows(db, kept.id) == 200 + 200 + 50 + 1
 
 
-def test_a_job_is_out_of_sight_from_the_moment_its_deletion_begins(
+def test_a_job_is_invisible_from_the_start_of_its_deletion(
     db: Database, release_id: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deletion, "DELETE_STEP", 3)
     asked = Submission("/photos", release_id, idempotency_key="k")
     job, _ = jobs.submit(db, asked)
-    scan_whole(db, job, 10)
+    list_folder(db, job, 10)
     other = finished(db, release_id)
     with db.write() as connection:
         deletion.hide(connection, Job.id == job.id)
@@ -235,7 +233,7 @@ def test_a_job_is_out_of_sight_from_the_moment_its_deletion_begins(
 
 
 @pytest.mark.parametrize("by", ["sweep", "delete"])
-def test_a_deletion_that_was_killed_half_way_is_gone_on_with(
+def test_a_deletion_that_was_killed_is_finished_later(
     db: Database, database_url: str, release_id: int, by: str
 ) -> None:
     job = finished(db, release_id, 400)
@@ -259,14 +257,14 @@ def test_a_deletion_that_was_killed_half_way_is_gone_on_with(
     assert rows(db, job.id) == 0
 
 
-def test_what_is_deleted_from_sqlite_is_overwritten(tmp_path: Path, tiny_model: Path) -> None:
+def test_deleted_data_is_overwritten_in_sqlite(tmp_path: Path, tiny_model: Path) -> None:
     file = tmp_path / "cuemill.db"
     db = Database(f"sqlite:///{file}")
     db.upgrade()
     job, _ = jobs.submit(
         db, Submission("/photos-of-somebody", releases.resolve(db, None, tiny_model))
     )
-    scan_whole(db, job, 100)
+    list_folder(db, job, 100)
 
     def holds() -> list[bool]:
         with closing(sqlite3.connect(file)) as connection:
@@ -277,3 +275,19 @@ def test_what_is_deleted_from_sqlite_is_overwritten(tmp_path: Path, tiny_model: 
     deletion.delete(db, job.id)
     assert holds() == [False, False]
     db.close()
+
+
+def test_deleting_a_job_removes_all_its_rows_and_no_others(
+    db: Database, release_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deletion, "DELETE_STEP", 3)
+    kept, gone = queue_job(db, release_id), queue_job(db, release_id)
+    for job in (kept, gone):
+        list_folder(db, job, 10)
+    while (claim := batches.claim(db, None, "worker", LEASE_S)) is not None:
+        batches.complete(db, claim, records_of(claim))
+    deletion.delete(db, gone.id)
+    with pytest.raises(NotFoundError):
+        jobs.get(db, gone.id)
+    assert jobs.get(db, kept.id).counts.classified == 10
+    assert count_rows(db, Image) == count_rows(db, Prediction) == 10

@@ -1,4 +1,4 @@
-"""Migrations over tables with rows in them: up and down a revision at a time, with rows written at each one."""
+"""Migrations of tables with rows: up and down by one revision, with rows written at each."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -28,7 +28,7 @@ def _release(number: int, default: bool) -> str:
 
 
 def _job(number: int, status: str, ended: str, counts: str) -> list[str]:
-    """A job of two images: one in a batch that is done and has a prediction, one that is in a batch yet to be done."""
+    """A job of two images: the first has a prediction, the second is in a batch of `_unfinished`."""
     columns = "total, classified, no_face, unreadable, failed, cancelled"
     return [
         f"INSERT INTO jobs (id, folder, recursive, model_release_id, metadata, batch_size, idempotency_key, status, "
@@ -68,10 +68,10 @@ WRITTEN: dict[str, list[str]] = {
         f"UPDATE jobs SET deleted_at = {_MOMENT}, idempotency_key = NULL WHERE id = 6",
     ],
 }
-"""What a program of that revision may have written, as plain SQL: the tables' code of today must not help."""
+"""What a program of each revision may have written, in plain SQL: it must not use today's tables."""
 
 CHANGED = {("0002", "model_releases", "is_default")}
-"""Columns that a migration gives other values on the way up."""
+"""Columns whose values a migration changes on the way up."""
 
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -91,14 +91,14 @@ def move(db: Database, to: str) -> None:
 
 
 def rows(db: Database) -> Rows:
-    """Every table's rows, in one order."""
+    """The rows of every table, in a fixed order."""
     with db.read() as connection:
         tables = set(sa.inspect(connection).get_table_names()) - {"alembic_version"}
-        found = {
+        unsorted = {
             t: connection.execute(sa.text(f"SELECT * FROM {t}")).mappings().all() for t in tables
         }
     return {
-        table: sorted((dict(row) for row in found[table]), key=_key) for table in sorted(tables)
+        table: sorted((dict(row) for row in unsorted[table]), key=_key) for table in sorted(tables)
     }
 
 
@@ -111,7 +111,7 @@ def _key(row: dict[str, Any]) -> tuple[Any, ...]:
 def check_kept(
     before: Rows, after: Rows, step: str = "", gone: frozenset[int] = frozenset()
 ) -> None:
-    """What both revisions have is the same, but for what the step is known to change, and for jobs that are to go."""
+    """Columns of both revisions have the same values, except CHANGED ones and those of deleted jobs."""
     for table in before.keys() & after.keys():
         kept = [
             row
@@ -133,7 +133,7 @@ def empty(database_url: str) -> Iterator[Database]:
     database.close()
 
 
-def test_rows_written_at_each_revision_survive_every_step_up_down_and_up_again(
+def test_rows_written_at_each_revision_survive_every_upgrade_and_downgrade(
     empty: Database,
 ) -> None:
     steps = revisions()
@@ -157,7 +157,7 @@ def test_rows_written_at_each_revision_survive_every_step_up_down_and_up_again(
     empty.check_revision()
 
 
-def test_what_earlier_programs_wrote_is_read_and_gone_on_with(empty: Database) -> None:
+def test_rows_that_earlier_programs_wrote_are_read_and_their_jobs_resumed(empty: Database) -> None:
     for step in revisions():
         move(empty, step)
         with empty.write() as connection:

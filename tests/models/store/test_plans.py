@@ -1,4 +1,4 @@
-"""What the indexes are for: no query that workers or pages repeat walks through a table, or sorts what it found."""
+"""No query that workers or pages repeat scans a whole table or sorts its rows."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -22,15 +22,15 @@ DEEP = f"1.{IMAGES - 500}.0"
 
 @pytest.fixture
 def filled(db: Database, release_id: int) -> Database:
-    """Two jobs of many images, of which few are unreadable and few show fear."""
-    jobs_made = [
+    """Two jobs of many images: a few are unreadable, a few show fear."""
+    job_ids = [
         jobs.submit(db, jobs.Submission(f"/{name}", release_id, batch_size=4))[0].id
         for name in ("photos", "others")
     ]
-    assert jobs_made == [1, 2]
+    assert job_ids == [1, 2]
     scores = dict.fromkeys(EMOTIONS, 1 / 28)
     with db.write() as connection:
-        for job in jobs_made:
+        for job in job_ids:
             rows = [{"job_id": job, "number": number} for number in range(IMAGES)]
             images = [{"path": f"{r['number']:06}", "outcome": "classified"} for r in rows]
             for image in images[::100]:
@@ -69,7 +69,7 @@ def filled(db: Database, release_id: int) -> Database:
 
 
 def plans(db: Database, work: Callable[[], object]) -> list[str]:
-    """The plan of each statement that some work sends, a line a step."""
+    """The plan of each statement that the work sends, one step a line."""
     sent: list[tuple[str, Any]] = []
 
     def note(_: object, __: object, statement: str, parameters: object, *___: object) -> None:
@@ -84,7 +84,7 @@ def plans(db: Database, work: Callable[[], object]) -> list[str]:
     with db.read() as connection:
         if (
             not db.is_sqlite
-        ):  # What it chooses by itself for millions of rows; for thousands, walking is as cheap.
+        ):  # It chooses indexes by itself for millions of rows; for thousands, a scan is as cheap.
             for way in ("seqscan", "bitmapscan", "hashjoin", "mergejoin"):
                 connection.execute(sa.text(f"SET LOCAL enable_{way} = off"))
         return [
@@ -99,24 +99,24 @@ def _explain(connection: Connection, statement: str, parameters: Any) -> str:
 
 
 def walks(plan: str) -> list[str]:
-    """Steps that go through a whole table of those that grow, or sort one.
+    """The steps of a plan that scan or sort a whole table that grows.
 
-    SQLite's scan along an index is ended by the page's limit, and PostgreSQL's incremental sort by each image's end.
+    The page's limit ends a scan along an index in SQLite, and an incremental sort in PostgreSQL.
     """
     grown = ("images", "predictions", "batches")
     if not any(name in plan for name in grown):
         return []
     walked = [f"{way} {name}" for name in grown for way in ("SCAN", "Seq Scan on")]
-    found = [
+    steps = [
         line
         for line in plan.splitlines()
         if any(w in line for w in (*walked, "TEMP B-TREE", "Sort  ("))
     ]
-    return [line for line in found if "USING INDEX" not in line and "Incremental" not in line]
+    return [line for line in steps if "USING INDEX" not in line and "Incremental" not in line]
 
 
 @pytest.mark.parametrize(
-    ("which", "index"),
+    ("conditions", "index"),
     [
         (Filter(1), "images"),
         (Filter(1, emotion="fear"), "ix_predictions_job_id_emotion_number_face"),
@@ -127,10 +127,10 @@ def walks(plan: str) -> list[str]:
     ],
 )
 @pytest.mark.parametrize("after", [None, DEEP])
-def test_a_page_begins_at_its_first_row_however_deep_it_lies(
-    filled: Database, which: Filter, index: str, after: str | None
+def test_an_index_leads_to_the_first_row_of_any_page(
+    filled: Database, conditions: Filter, index: str, after: str | None
 ) -> None:
-    (plan,) = plans(filled, lambda: page(filled, which, 100, after))
+    (plan,) = plans(filled, lambda: page(filled, conditions, 100, after))
     assert walks(plan) == [], plan
     assert index in plan
     if after and filled.is_sqlite:
@@ -138,30 +138,28 @@ def test_a_page_begins_at_its_first_row_however_deep_it_lies(
 
 
 @pytest.mark.parametrize(
-    "which", [Filter(1), Filter(1, emotion="fear"), Filter(1, min_score=0.2), Filter()]
+    "conditions", [Filter(1), Filter(1, emotion="fear"), Filter(1, min_score=0.2), Filter()]
 )
-def test_sqlite_joins_a_page_by_key_though_it_has_no_statistics(
-    filled: Database, which: Filter
+def test_sqlite_joins_a_page_by_key_without_statistics(
+    filled: Database, conditions: Filter
 ) -> None:
-    if filled.is_sqlite:  # PostgreSQL gathers its own.
+    if filled.is_sqlite:  # PostgreSQL gathers statistics by itself.
         with filled.write() as connection:
             connection.execute(sa.text("DELETE FROM sqlite_stat1"))
         filled.close()
-    (plan,) = plans(filled, lambda: page(filled, which, 100, DEEP))
+    (plan,) = plans(filled, lambda: page(filled, conditions, 100, DEEP))
     assert walks(plan) == [], plan
     if filled.is_sqlite:
         assert "(job_id=? AND number=?)" in plan, plan
 
 
-def test_postgresql_expects_a_page_behind_a_cursor_to_be_full(filled: Database) -> None:
+def test_postgresql_expects_a_full_page_after_a_cursor(filled: Database) -> None:
     (plan,) = plans(filled, lambda: page(filled, Filter(2), 100, "2.100.0"))  # Of the newest job.
-    if (
-        not filled.is_sqlite
-    ):  # It reads the index until the page is full only if it expects to be done soon.
+    if not filled.is_sqlite:  # Only then does it read the index until the page is full.
         assert "rows=100 " in plan.splitlines()[0], plan
 
 
-def test_workers_and_sweeps_find_what_is_due_by_index(filled: Database) -> None:
+def test_workers_and_sweeps_find_due_work_by_index(filled: Database) -> None:
     settings = Settings(dispatch_window=4)
 
     def work() -> None:
@@ -173,13 +171,13 @@ def test_workers_and_sweeps_find_what_is_due_by_index(filled: Database) -> None:
         hints.send_due(filled, lambda *_: True, settings)
         jobs.get(filled, 1)
 
-    found = plans(filled, work)
-    assert len(found) >= 8
-    assert [plan for plan in found if walks(plan)] == []
+    statements = plans(filled, work)
+    assert len(statements) >= 8
+    assert [plan for plan in statements if walks(plan)] == []
 
 
-def test_predictions_to_use_again_are_found_by_index(filled: Database, release_id: int) -> None:
-    """However many images share one's bytes: here all of the first job's have the same."""
+def test_reusable_predictions_are_found_by_index(filled: Database, release_id: int) -> None:
+    """Even if many images have the same bytes: here, all of the first job."""
     same = b"0123456789abcdef"
     with filled.write() as connection:
         connection.execute(
@@ -194,12 +192,12 @@ def test_predictions_to_use_again_are_found_by_index(filled: Database, release_i
         assert len(reuse.find_by_mtime(filled, 1, release_id, [f"{i:06}" for i in range(64)])) == 64
         reuse.find_scope(filled, 2, release_id)
 
-    found = plans(filled, work)
-    assert len(found) >= 4
-    assert [plan for plan in found if walks(plan)] == []
-    assert "ix_images_fingerprint_job_id_number" in found[0]
+    statements = plans(filled, work)
+    assert len(statements) >= 4
+    assert [plan for plan in statements if walks(plan)] == []
+    assert "ix_images_fingerprint_job_id_number" in statements[0]
     if filled.is_sqlite:
-        assert "fingerprint=? AND job_id<?" in found[0]
+        assert "fingerprint=? AND job_id<?" in statements[0]
 
 
 def test_a_job_is_deleted_by_index(filled: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,35 +207,35 @@ def test_a_job_is_deleted_by_index(filled: Database, monkeypatch: pytest.MonkeyP
         deletion.delete(filled, 2)
         deletion.delete_due(filled, 30)
 
-    found = plans(filled, work)
-    assert len(found) >= 30
-    assert [plan for plan in found if walks(plan)] == []
+    statements = plans(filled, work)
+    assert len(statements) >= 30
+    assert [plan for plan in statements if walks(plan)] == []
 
 
-def test_a_page_of_another_jobs_cursor_begins_with_the_job(filled: Database) -> None:
+def test_a_cursor_of_another_job_starts_at_the_first_row(filled: Database) -> None:
     assert page(filled, Filter(2), 1, DEEP)[0].cursor == "2.0.0"
     assert page(filled, Filter(1), 1, "2.0.0") == []
 
 
-def test_pages_put_together_are_all_results(filled: Database) -> None:
-    for which in (
+def test_all_pages_together_are_all_results(filled: Database) -> None:
+    for conditions in (
         Filter(1),
         Filter(1, emotion="fear"),
         Filter(emotion="fear"),
         Filter(1, min_score=0.2),
     ):
-        whole = [record.cursor for record in page(filled, which, 2 * IMAGES)]
+        whole = [record.cursor for record in page(filled, conditions, 2 * IMAGES)]
         paged: list[str] = []
-        while found := page(filled, which, len(whole) // 3 + 1, paged[-1] if paged else None):
-            paged += [record.cursor for record in found]
+        while records := page(
+            filled, conditions, len(whole) // 3 + 1, paged[-1] if paged else None
+        ):
+            paged += [record.cursor for record in records]
         assert paged == whole
         assert len(whole) == len(set(whole)) > 0
 
 
-def test_jobs_that_have_ended_are_not_walked_through_to_find_what_is_due(
-    filled: Database, release_id: int
-) -> None:
-    """A user keeps thousands of them; idle workers ask several times a second."""
+def test_finding_due_work_does_not_scan_ended_jobs(filled: Database, release_id: int) -> None:
+    """Users keep thousands of them, and idle workers ask several times a second."""
     ended = {"folder": "/old", "recursive": True, "model_release_id": release_id, "batch_size": 64}
     ended |= {
         "status": "completed",
@@ -248,7 +246,7 @@ def test_jobs_that_have_ended_are_not_walked_through_to_find_what_is_due(
         connection.execute(sa.insert(Job), [ended] * 5_000)
     with (
         filled.write() as connection
-    ):  # In SQLite nobody gathers statistics, in PostgreSQL it does itself.
+    ):  # SQLite has no statistics; PostgreSQL gathers them by itself.
         connection.execute(sa.text("DELETE FROM sqlite_stat1" if filled.is_sqlite else "ANALYZE"))
     filled.close()
     settings = Settings(dispatch_window=4)
@@ -261,7 +259,7 @@ def test_jobs_that_have_ended_are_not_walked_through_to_find_what_is_due(
         jobs.find_live(filled, jobs.Submission("/photos", release_id))
         jobs.list_newest(filled, status=JobStatus.RUNNING)
 
-    found = plans(filled, work)
-    assert len(found) >= 12
-    assert [plan for plan in found if "SCAN jobs" in plan] == []
-    assert sum("ix_jobs_status" in plan for plan in found) >= 5
+    statements = plans(filled, work)
+    assert len(statements) >= 12
+    assert [plan for plan in statements if "SCAN jobs" in plan] == []
+    assert sum("ix_jobs_status" in plan for plan in statements) >= 5

@@ -305,7 +305,7 @@ def row(number: int, path: str, outcome: Outcome) -> ImageRecord:
 
 
 @pytest.mark.timeout(1200)
-def test_no_order_of_moves_loses_doubles_or_miscounts_an_image(
+def test_no_order_of_moves_loses_duplicates_or_miscounts_an_image(
     db: Database, release_id: int
 ) -> None:
     run_state_machine_as_test(

@@ -1,0 +1,49 @@
+"""A job that ends early keeps its results; the rest counts as cancelled."""
+
+from models.store import (
+    batches,
+    cancellation,
+    jobs,
+    scans,
+)
+from models.store.database import Database
+from models.store.states import JobStatus
+from tests.builders import (
+    LEASE_S,
+    claim_batch,
+    list_folder,
+    queue_job,
+    records_of,
+)
+
+
+def test_cancelling_keeps_results_and_discards_claimed_batches(
+    db: Database, release_id: int
+) -> None:
+    job = queue_job(db, release_id)
+    list_folder(db, job, 12)
+    first = claim_batch(db)
+    batches.complete(db, first, records_of(first))
+    in_hand = claim_batch(db)
+    for _ in range(2):
+        cancelled = cancellation.cancel(db, job.id)
+        assert (cancelled.status, cancelled.counts.classified, cancelled.counts.cancelled) == (
+            JobStatus.CANCELLED,
+            4,
+            8,
+        )
+    assert not batches.complete(db, in_hand, records_of(in_hand))
+    assert batches.claim(db, None, "worker", LEASE_S) is None
+    assert jobs.get(db, job.id) == cancelled
+
+
+def test_a_job_cancelled_during_its_scan_gets_no_more_batches(
+    db: Database, release_id: int
+) -> None:
+    job = queue_job(db, release_id)
+    scan = scans.claim(db, job.id, "scanner", LEASE_S)
+    assert scan is not None
+    cancellation.cancel(db, job.id)
+    assert not scans.record(db, scan, [(0, "a.jpg")], LEASE_S)
+    assert not scans.finish(db, scan)
+    assert jobs.get(db, job.id).counts.total == 0
