@@ -44,8 +44,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A virtual environment with the wheel, and nothing of the checkout.
 
-    The dependencies are those of the running environment, so that the test needs no network. An editable
-    installation there has no effect: Python reads the .pth files of a site directory alone.
+    The dependencies are those of the running environment, so that the test needs no network. An
+    editable installation there has no effect, because Python does not read its .pth file.
     """
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, with_pip=True)
