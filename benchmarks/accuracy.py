@@ -1,6 +1,8 @@
-"""A model on labelled images, in each precision: right how often, and how fast, against Keras' own `predict`.
+"""A model's accuracy and speed on labelled images, in each precision and with Keras' own `predict`.
 
-python -m benchmarks.accuracy FOLDER [--model PICKLE]     # one subfolder a label; cards used FER-2013's validation
+python -m benchmarks.accuracy FOLDER [--model PICKLE]
+
+FOLDER has one subfolder per label. The cards of the shipped models used FER-2013's validation part.
 """
 
 import argparse
@@ -31,28 +33,28 @@ CORES = len(os.sched_getaffinity(0))
 Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
-def ways(release: Release) -> dict[str, Predict]:
-    """Keras as the reference used it, then each precision that the processor has, on all cores."""
+def list_variants(release: Release) -> dict[str, Predict]:
+    """Keras as the reference uses it, then each precision that the CPU supports, on all cores."""
     network = to_keras(release)
-    found: dict[str, Predict] = {
+    variants: dict[str, Predict] = {
         "Keras predict": lambda x: network.predict(x, batch_size=KERAS_BATCH, verbose=0)
     }
-    available: dict[Precision, bool] = {
-        "f32": True,
-        "bf16": has_bf16(),
-        "int8": release.int8 is not None,
-    }
-    for precision in [name for name, there in available.items() if there]:
-        engine = OpenVinoEngine(release, precision, threads=CORES)
+    precisions: list[Precision] = ["f32"]
+    if has_bf16():
+        precisions.append("bf16")
+    if release.int8 is not None:
+        precisions.append("int8")
+    for precision in precisions:
+        variants[precision] = _in_batches(OpenVinoEngine(release, precision, threads=CORES))
+    return variants
 
-        def predict(
-            inputs: NDArray[np.float32], engine: OpenVinoEngine = engine
-        ) -> NDArray[np.float32]:
-            parts = (inputs[start : start + BATCH] for start in range(0, len(inputs), BATCH))
-            return np.concatenate([engine.predict(part) for part in parts])
 
-        found[precision] = predict
-    return found
+def _in_batches(engine: OpenVinoEngine) -> Predict:
+    def predict(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        parts = (inputs[start : start + BATCH] for start in range(0, len(inputs), BATCH))
+        return np.concatenate([engine.predict(part) for part in parts])
+
+    return predict
 
 
 def main() -> None:
@@ -62,36 +64,39 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", type=Path, default=SHIPPED_MODEL)
     arguments = parser.parse_args()
+
     release = load_release(arguments.model)
     data = load([str(arguments.folder)], release.preprocessing)
     inputs = release.preprocessing.to_input(data.images)
-    present = np.unique(data.labels)
-    columns = ("images/s", "of Keras", "accuracy", "label as Keras", "largest difference")
-    table = Table("way", *columns, *(EMOTIONS[i] for i in present), box=None)
+
     scores: dict[str, NDArray[np.float32]] = {}
     speeds: dict[str, float] = {}
-    for name, predict in ways(release).items():
+    for name, predict in list_variants(release).items():
         predict(inputs[: 2 * BATCH])
-        begun = time.perf_counter()
+        started = time.perf_counter()
         scores[name] = predict(inputs)
-        speeds[name] = len(inputs) / (time.perf_counter() - begun)
-    reference, slowest = next(iter(scores.values())), next(iter(speeds.values()))
-    for name, found in scores.items():
-        guess = found.argmax(axis=1)
+        speeds[name] = len(inputs) / (time.perf_counter() - started)
+
+    present = np.unique(data.labels)
+    columns = ("images/s", "vs Keras", "accuracy", "same label as Keras", "largest difference")
+    table = Table("variant", *columns, *(EMOTIONS[i] for i in present), box=None)
+    keras_scores, keras_speed = next(iter(scores.values())), next(iter(speeds.values()))
+    for name, variant_scores in scores.items():
+        predicted = variant_scores.argmax(axis=1)
+        recalls = [(predicted[data.labels == i] == i).mean() for i in present]
         table.add_row(
             name,
             f"{speeds[name]:,.0f}",
-            f"{speeds[name] / slowest:.2f}",
-            f"{(guess == data.labels).mean():.4f}",
-            f"{(guess == reference.argmax(axis=1)).mean():.4f}",
-            f"{np.abs(found - reference).max():.4f}",
-            *(f"{(guess[data.labels == i] == i).mean():.3f}" for i in present),
+            f"{speeds[name] / keras_speed:.2f}",
+            f"{(predicted == data.labels).mean():.4f}",
+            f"{(predicted == keras_scores.argmax(axis=1)).mean():.4f}",
+            f"{np.abs(variant_scores - keras_scores).max():.4f}",
+            *(f"{recall:.3f}" for recall in recalls),
         )
+
     console = Console(width=160)
     console.print(table)
-    console.print(
-        f"{release.name}, {len(data):,} images; under each label its recall.", highlight=False
-    )
+    console.print(f"{release.name}, {len(data):,} images. Under each label: its recall.")
     console.print(describe(), highlight=False)
 
 

@@ -1,6 +1,6 @@
-"""How many images the network is best given at a time, and what each new number of them costs OpenVINO.
+"""The best number of images per inference, and what each new batch size costs OpenVINO.
 
-python -m benchmarks.batches    # on one core, in processor time; what decision 11 quotes
+python -m benchmarks.batches    # CPU time on one core; the figures of docs/decisions/0011
 """
 
 import time
@@ -19,50 +19,46 @@ from worker.engines.graph import build_graph
 from worker.engines.openvino import OpenVinoEngine
 
 SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-NEW: Final = range(33, 64, 2)
+NEW_SIZES: Final = range(33, 64, 2)
 ROUNDS: Final = 10
 
 
 def _memory_mb() -> float:
-    status = Path("/proc/self/status").read_text()
-    return (
-        next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
-        / 1e3
-    )
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1e3
+    raise RuntimeError("/proc/self/status has no VmRSS.")
 
 
 def main() -> None:
     release = load_release(SHIPPED_MODEL)
-    size = release.preprocessing
-    images = (
-        np.random.default_rng(0)
-        .uniform(-1, 1, (max(SIZES), size.height, size.width, 3))
-        .astype(np.float32)
-    )
-    options = {"INFERENCE_NUM_THREADS": 1, "ENABLE_CPU_PINNING": False}
+    shape = (max(SIZES), release.preprocessing.height, release.preprocessing.width, 3)
+    images = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+
     int8 = OpenVinoEngine(release).precision == "int8"
-    request = (
-        openvino.Core()
-        .compile_model(build_graph(release, int8=int8), "CPU", options)
-        .create_infer_request()
-    )
+    options = {"INFERENCE_NUM_THREADS": 1, "ENABLE_CPU_PINNING": False}
+    compiled = openvino.Core().compile_model(build_graph(release, int8=int8), "CPU", options)
+    request = compiled.create_infer_request()
 
-    def seconds(count: int) -> float:
-        begun = time.process_time()
-        request.infer({0: images[:count]}, share_inputs=True)
-        return time.process_time() - begun
+    def infer_s(size: int) -> float:
+        started = time.process_time()
+        request.infer({0: images[:size]}, share_inputs=True)
+        return time.process_time() - started
 
-    table = Table("images at a time", *map(str, SIZES), box=None)
-    for count in SIZES:
-        seconds(count)
-    best = [min(seconds(count) for _ in range(ROUNDS)) / count for count in SIZES]
-    table.add_row("microseconds each", *(f"{1e6 * each:,.0f}" for each in best))
+    def best_s(size: int, rounds: int) -> float:
+        return min(infer_s(size) for _ in range(rounds))
 
-    before = _memory_mb()
-    extra = [seconds(count) - min(seconds(count) for _ in range(3)) for count in NEW]
-    grown = (_memory_mb() - before) / len(NEW)
-    each = f"a number met for the first time: {1e3 * float(np.median(extra)):.1f} ms and {grown:.1f} MB"
-    Console(width=120).print(table, "", each, "", describe(), highlight=False)
+    for size in SIZES:
+        infer_s(size)
+    per_image_s = [best_s(size, ROUNDS) / size for size in SIZES]
+    table = Table("images per inference", *map(str, SIZES), box=None)
+    table.add_row("microseconds per image", *(f"{1e6 * seconds:,.0f}" for seconds in per_image_s))
+
+    memory_before = _memory_mb()
+    extra_s = [infer_s(size) - best_s(size, 3) for size in NEW_SIZES]
+    memory_mb = (_memory_mb() - memory_before) / len(NEW_SIZES)
+    new_size = f"each new size: {1e3 * float(np.median(extra_s)):.1f} ms and {memory_mb:.1f} MB"
+    Console(width=120).print(table, "", new_size, "", describe(), highlight=False)
 
 
 if __name__ == "__main__":

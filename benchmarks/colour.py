@@ -1,9 +1,13 @@
-"""The drawn faces of samples/, shown to the shipped model in colour and as luminance: why decision 5 was taken."""
+"""The shipped model's scores for the drawn faces of samples/, in colour and in grey.
+
+python -m benchmarks.colour    # the figures of docs/decisions/0005
+"""
 
 import os
 from dataclasses import replace
 from pathlib import Path
 
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
@@ -21,27 +25,36 @@ from worker.engines.openvino import OpenVinoEngine
 SAMPLES = Path(__file__).parents[1] / "samples"
 
 
+def is_grey(picture: Image.Image) -> bool:
+    mean_colour = picture.resize((1, 1)).getpixel((0, 0))
+    return len(set(mean_colour)) == 1  # type: ignore[arg-type]
+
+
 def main() -> None:
     release = load_release(SHIPPED_MODEL)
     engine = OpenVinoEngine(release, "f32")
-    ways = [replace(release.preprocessing, channel_order=order) for order in ("rgb", "grey")]
-    table = Table("image", *(f"score of what was drawn, {way.channel_order}" for way in ways))
-    root = os.fsencode(SAMPLES)
+    variants = [replace(release.preprocessing, channel_order=order) for order in ("rgb", "grey")]
+
+    headings = [f"score of the drawn emotion, {variant.channel_order}" for variant in variants]
+    table = Table("image", *headings)
     sums = [0.0, 0.0]
+    root = os.fsencode(SAMPLES)
     for path in walk(root, recursive=True):
-        name = Path(os.fsdecode(path)).stem.split("-")[0]
+        emotion = Path(os.fsdecode(path)).stem.split("-")[0]
         try:
             picture = decode(read_image(root, path)[0], release.preprocessing.size)
         except ImageError:
             continue
-        if len(set(picture.resize((1, 1)).getpixel((0, 0)))) == 1:  # type: ignore[arg-type]
-            continue  # Grey already.
-        scores = [
-            float(engine.predict(w.to_input(resize(picture, w)[None]))[0, EMOTIONS.index(name)])
-            for w in ways
-        ]
+        if is_grey(picture):
+            continue
+
+        scores = []
+        for variant in variants:
+            inputs = variant.to_input(resize(picture, variant)[None])
+            scores.append(float(engine.predict(inputs)[0, EMOTIONS.index(emotion)]))
         sums = [total + score for total, score in zip(sums, scores, strict=True)]
         table.add_row(os.fsdecode(path), *(f"{score:.2f}" for score in scores))
+
     table.add_row("mean", *(f"{total / table.row_count:.2f}" for total in sums))
     console = Console(width=110)
     console.print(table)

@@ -1,6 +1,6 @@
-"""Decoding JPEGs as `models.pictures.decode` does, against Pillow's way alone: its cost, and what it does to scores.
+"""Decoding JPEGs with `models.pictures.decode` against Pillow alone: cost, and effect on scores.
 
-python -m benchmarks.decode [FOLDER]    # scores are of this folder's faces, enlarged; else of those in samples/
+python -m benchmarks.decode [FOLDER]    # scores of its faces, enlarged; by default, of samples/
 """
 
 import argparse
@@ -35,71 +35,69 @@ FACES = 200
 SAMPLES = Path(__file__).parents[1] / "samples"
 
 
-def _jpeg(picture: Image.Image, size: tuple[int, int]) -> bytes:
+def _to_jpeg(picture: Image.Image, size: tuple[int, int]) -> bytes:
     file = io.BytesIO()
     picture.resize(size, Image.Resampling.BICUBIC).save(file, "JPEG", quality=85)
     return file.getvalue()
 
 
-def _microseconds(data: bytes, count: int, *, grey: bool = False) -> float:
+def _decode_us(data: bytes, count: int, *, grey: bool = False) -> float:
     decode(data, TARGET, grey=grey)
-    begun = time.perf_counter()
+    started = time.perf_counter()
     for _ in range(count):
         decode(data, TARGET, grey=grey)
-    return (time.perf_counter() - begun) / count * 1e6
+    return (time.perf_counter() - started) / count * 1e6
 
 
-def costs() -> Table:
-    """Against Pillow as it is used by default, at full scale."""
-    table = Table(
-        "pixels", "Pillow, us", "ours, us", "ratio", "ours in grey, us", "ratio", box=None
-    )
-    rough = Image.fromarray(np.random.default_rng(0).integers(0, 255, (12, 16, 3), np.uint8))
+def measure_cost() -> Table:
+    """Microseconds per image, against Pillow's default: full scale."""
+    columns = ("Pillow, us", "Cuemill, us", "ratio", "Cuemill in grey, us", "ratio")
+    table = Table("pixels", *columns, box=None)
+    patches = Image.fromarray(np.random.default_rng(0).integers(0, 255, (12, 16, 3), np.uint8))
     for size, count in COUNTS.items():
-        data = _jpeg(rough, size)
-        ours, grey = (_microseconds(data, count, grey=grey) for grey in (False, True))
+        data = _to_jpeg(patches, size)
+        colour = _decode_us(data, count)
+        grey = _decode_us(data, count, grey=True)
         with patch("models.pictures.decode._simple_jpeg_size", return_value=None), _full_scale():
-            pillow = _microseconds(data, count)
+            pillow = _decode_us(data, count)
+
         table.add_row(
             "x".join(map(str, size)),
             f"{pillow:,.0f}",
-            f"{ours:,.0f}",
-            f"{pillow / ours:.2f}",
-            *(f"{grey:,.0f}", f"{pillow / grey:.2f}"),
+            f"{colour:,.0f}",
+            f"{pillow / colour:.2f}",
+            f"{grey:,.0f}",
+            f"{pillow / grey:.2f}",
         )
     return table
 
 
-def effect(folder: Path) -> Table:
-    """What decoding at reduced scale, and luminance alone, does to float32 scores."""
+def measure_effect(folder: Path) -> Table:
+    """How decoding at reduced scale changes scores in float32."""
     release = load_release(SHIPPED_MODEL)
     engine, preprocessing = OpenVinoEngine(release, "f32"), release.preprocessing
     faces = list(_faces(folder))
-    table = Table(
-        "pixels",
-        "faces",
-        "label as at full scale",
-        "mean difference",
-        "largest difference",
-        box=None,
-    )
+
+    columns = ("faces", "same label as at full scale", "mean difference", "largest difference")
+    table = Table("pixels", *columns, box=None)
     for side in SIDES:
-        ways = []
-        for data in (_jpeg(face, (side, side)) for face in faces):
+        full, reduced = [], []
+        for face in faces:
+            data = _to_jpeg(face, (side, side))
+            reduced.append(read_pixels(data, preprocessing))
             with _full_scale():
-                whole = read_pixels(data, preprocessing)
-            ways.append((whole, read_pixels(data, preprocessing)))
-        full, reduced = (
-            engine.predict(preprocessing.to_input(np.stack(way))) for way in zip(*ways, strict=True)
-        )
-        same = (full.argmax(axis=1) == reduced.argmax(axis=1)).mean()
-        off = np.abs(full - reduced).max(axis=1)
+                full.append(read_pixels(data, preprocessing))
+
+        full_scores = engine.predict(preprocessing.to_input(np.stack(full)))
+        reduced_scores = engine.predict(preprocessing.to_input(np.stack(reduced)))
+        same = (full_scores.argmax(axis=1) == reduced_scores.argmax(axis=1)).mean()
+        differences = np.abs(full_scores - reduced_scores).max(axis=1)
         table.add_row(
             f"{side}x{side}",
             str(len(faces)),
             f"{same:.3f}",
-            f"{off.mean():.4f}",
-            f"{off.max():.4f}",
+            f"{differences.mean():.4f}",
+            f"{differences.max():.4f}",
         )
     return table
 
@@ -124,8 +122,9 @@ def main() -> None:
     )
     parser.add_argument("folder", nargs="?", type=Path, default=SAMPLES)
     arguments = parser.parse_args()
-    console = Console(width=110)
-    console.print(costs(), "", effect(arguments.folder), "", describe(), highlight=False)
+
+    cost, effect = measure_cost(), measure_effect(arguments.folder)
+    Console(width=110).print(cost, "", effect, "", describe(), highlight=False)
 
 
 if __name__ == "__main__":

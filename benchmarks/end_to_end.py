@@ -1,8 +1,8 @@
-"""The whole way, files to committed rows, against the bare network and a plain script, side by side in one run.
+"""Throughput from files to committed rows, against the bare network and a plain script.
 
-make bench                                    the table that the README quotes, on pictures that it draws itself
-python -m benchmarks.end_to_end --full        the same on ten times as many
-python -m benchmarks.end_to_end FOLDER        on a folder of yours; subfolders named by label also give accuracy
+make bench                                the table of docs/performance.md, on synthetic pictures
+python -m benchmarks.end_to_end --full    ten times as many
+python -m benchmarks.end_to_end FOLDER    your own folder; subfolders named by label give accuracy
 """
 
 import argparse
@@ -49,23 +49,24 @@ COUNTS = {"48x48": (20_000, FACE), "640x480": (2_000, VIDEO), "12 megapixels": (
 
 
 @dataclass(frozen=True)
-class Figure:
-    """What one way of classifying a folder gave.
+class Measurement:
+    """The speed of one way to classify a folder.
 
     Attributes:
-        accuracy: None when subfolders name no labels.
-        idle: the share of the cores' time in which nothing ran on them, in the middle three fifths of the job: what is
-            left out is where one core lists, or has no more batch to take. None where it isn't asked for.
+        accuracy: None unless subfolders are named by label.
+        idle: the share of the cores' time spent idle in the middle three fifths of the job, which
+            leaves out the start, when one core lists the folder, and the end, when batches run out.
+            None = not measured.
     """
 
-    way: str
+    name: str
     images_per_second: float
     accuracy: float | None = None
     idle: float | None = None
 
 
 def _in_processes(work: Callable[..., Any], shares: list[list[bytes]]) -> float:
-    """Images per second, summed over a process for each share; all begin together, once each is warm."""
+    """Images per second of one process per share. All start together, after warming up."""
     context = get_context("spawn")
     start = context.Barrier(len(shares))
     speeds: Queue[float] = context.Queue()
@@ -79,165 +80,175 @@ def _in_processes(work: Callable[..., Any], shares: list[list[bytes]]) -> float:
 
 
 def folder_paths(folder: Path) -> list[bytes]:
-    """Of all pictures in a folder."""
+    """The full paths of all pictures in a folder."""
     root = os.fsencode(folder.resolve())
     return [os.path.join(root, path) for path in walk(root, True)]
 
 
-def pixels(paths: list[bytes], preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """Pictures decoded and resized as a worker does: uint8 (n, height, width, 3)."""
+def read_all(paths: list[bytes], preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """Decodes and resizes pictures as a worker does: uint8 (n, height, width, 3)."""
     files = (read_image(os.path.dirname(path), os.path.basename(path))[0] for path in paths)
     return np.stack([read_pixels(data, preprocessing) for data in files])
 
 
-def _again(work: Callable[[], object], images: int) -> float:
-    """Images per second of some work that is done again and again for 3 s: once may be over in hundredths."""
-    begun, times = time.perf_counter(), 0
-    while (taken := time.perf_counter() - begun) < 3:
+def _repeated(work: Callable[[], object], images: int) -> float:
+    """Images per second of some work, repeated for 3 s, because once may take only milliseconds."""
+    started, repetitions, seconds = time.perf_counter(), 0, 0.0
+    while seconds < 3:
         work()
-        times += 1
-    return times * images / taken
+        repetitions += 1
+        seconds = time.perf_counter() - started
+    return repetitions * images / seconds
 
 
 def bare_engine(paths: list[bytes], start: Barrier, speeds: "Queue[float]") -> None:
-    """The network alone on one core, as a worker has it: inputs ready in memory."""
+    """The network alone on one core, as a worker runs it, with its inputs in memory."""
     release = load_release(SHIPPED_MODEL)
-    inputs = release.preprocessing.to_input(pixels(paths, release.preprocessing))
+    inputs = release.preprocessing.to_input(read_all(paths, release.preprocessing))
     engine = load_engine(release, Settings())
     engine.predict(inputs[:BATCH])
     start.wait()
 
-    def once() -> None:
+    def predict_all() -> None:
         for i in range(0, len(inputs), BATCH):
             engine.predict(inputs[i : i + BATCH])
 
-    speeds.put(_again(once, len(inputs)))
+    speeds.put(_repeated(predict_all, len(inputs)))
 
 
 def without_queue(paths: list[bytes], start: Barrier, speeds: "Queue[float]") -> None:
-    """Read, decode and predict on one core, and keep nothing: what a queue and a database could cost nothing above."""
+    """Read, decode and predict on one core, and keep nothing: what queue and database add to."""
     release = load_release(SHIPPED_MODEL)
+    preprocessing = release.preprocessing
     engine = load_engine(release, Settings())
-    engine.predict(
-        np.zeros((BATCH, release.preprocessing.height, release.preprocessing.width, 3), np.float32)
-    )
+    engine.predict(np.zeros((BATCH, preprocessing.height, preprocessing.width, 3), np.float32))
     start.wait()
-    begun = time.perf_counter()
+
+    started = time.perf_counter()
     for i in range(0, len(paths), BATCH):
-        engine.predict(
-            release.preprocessing.to_input(pixels(paths[i : i + BATCH], release.preprocessing))
-        )
-    speeds.put(len(paths) / (time.perf_counter() - begun))
+        pixels = read_all(paths[i : i + BATCH], preprocessing)
+        engine.predict(preprocessing.to_input(pixels))
+    speeds.put(len(paths) / (time.perf_counter() - started))
 
 
 def keras_predict(paths: list[bytes], start: Barrier, speeds: "Queue[float]") -> None:
-    """Keras' `predict` on all cores: inputs ready in memory."""
+    """Keras' `predict` on all cores, with its inputs in memory."""
     from worker.engines.keras import to_keras
 
     release = load_release(SHIPPED_MODEL)
     network = to_keras(release)
-    inputs = release.preprocessing.to_input(pixels(paths, release.preprocessing))
+    inputs = release.preprocessing.to_input(read_all(paths, release.preprocessing))
     network.predict(inputs[: 2 * KERAS_BATCH], batch_size=KERAS_BATCH, verbose=0)
     start.wait()
-    speeds.put(
-        _again(lambda: network.predict(inputs, batch_size=KERAS_BATCH, verbose=0), len(inputs))
-    )
+
+    def predict_all() -> None:
+        network.predict(inputs, batch_size=KERAS_BATCH, verbose=0)
+
+    speeds.put(_repeated(predict_all, len(inputs)))
 
 
 def plain_script(paths: list[bytes], start: Barrier, speeds: "Queue[float]") -> None:
-    """What the reference did, on all cores: read and resize every picture, then one `predict`."""
+    """The reference's way, on all cores: read and resize every picture, then one `predict`."""
     from PIL import Image
 
     from worker.engines.keras import to_keras
 
     release = load_release(SHIPPED_MODEL)
     network, preprocessing = to_keras(release), release.preprocessing
-    network.predict(
-        np.zeros((2 * KERAS_BATCH, preprocessing.height, preprocessing.width, 3)), verbose=0
-    )
+    blank = np.zeros((2 * KERAS_BATCH, preprocessing.height, preprocessing.width, 3))
+    network.predict(blank, verbose=0)
     start.wait()
-    begun = time.perf_counter()
+
+    started = time.perf_counter()
     pixels = []
     for path in paths:
         with Image.open(path) as image:
             pixels.append(resize(image.convert("RGB"), preprocessing))
     network.predict(preprocessing.to_input(np.stack(pixels)), batch_size=KERAS_BATCH, verbose=0)
-    speeds.put(len(paths) / (time.perf_counter() - begun))
+    speeds.put(len(paths) / (time.perf_counter() - started))
 
 
 @contextmanager
 def embedded(**settings: str) -> Iterator[Deployment]:
-    with (
-        tempfile.TemporaryDirectory() as data,
-        deployment("embedded", {"CUEMILL_DATA_DIR": data, **settings}) as made,
-    ):
-        yield made
+    with tempfile.TemporaryDirectory() as data_dir:
+        variables = {"CUEMILL_DATA_DIR": data_dir, **settings}
+        with deployment("embedded", variables) as cuemill:
+            yield cuemill
 
 
 @contextmanager
 def scaled(**settings: str) -> Iterator[Deployment]:
     with run_redis() as redis, run_postgres() as postgres:
-        urls = {"CUEMILL_DATABASE_URL": postgres.create_database(), "CUEMILL_BROKER_URL": redis.url}
-        with deployment("scaled", urls | settings) as made:
-            yield made
+        variables = {
+            "CUEMILL_DATABASE_URL": postgres.create_database(),
+            "CUEMILL_BROKER_URL": redis.url,
+            **settings,
+        }
+        with deployment("scaled", variables) as cuemill:
+            yield cuemill
 
 
-def through(way: str, made: Deployment, folder: Path, cores: list[int] = CORES) -> Figure:
-    """A job's images per second from its first claim to its last commit, with the workers warm, on these cores only."""
-    database = made.database()
+def measure_job(
+    name: str, cuemill: Deployment, folder: Path, cores: list[int] = CORES
+) -> Measurement:
+    """Classifies a folder as a job, with warm workers on these cores.
+
+    The speed is from the first claim to the last commit.
+    """
+    database = cuemill.database()
     database.upgrade()
-    os.sched_setaffinity(0, cores)  # What is started now inherits it.
-    made.start("worker")
+    os.sched_setaffinity(0, cores)  # The workers inherit it.
+    cuemill.start("worker")
     os.sched_setaffinity(0, CORES)
-    with tempfile.TemporaryDirectory() as warm:
-        run_job(made, database, draw(Path(warm), 8 * BATCH, FACE))
-    with _ticking(cores) as ticks:
-        job_id = run_job(made, database, folder)
+    with tempfile.TemporaryDirectory() as warm_up:
+        run_job(cuemill, database, draw(Path(warm_up), 8 * BATCH, FACE))
+
+    with _sample_ticks(cores) as ticks:
+        job_id = run_job(cuemill, database, folder)
+
     job = jobs.get(database, job_id)
-    begun, ended, speed = job.running_at, job.completed_at, job.images_per_second
+    started, ended, speed = job.running_at, job.completed_at, job.images_per_second
     classified = job.status is JobStatus.COMPLETED and job.counts.classified == job.counts.total
-    if not (classified and begun and ended and speed):
-        raise RuntimeError(f"Expected every image to be classified; the job ended as {job}.")
-    return Figure(way, speed, _accuracy(database, job_id), _idle(ticks, begun, ended))
+    if not (classified and started and ended and speed):
+        raise RuntimeError(f"Expected every image to be classified, but the job ended as {job}.")
+    return Measurement(name, speed, _accuracy(database, job_id), _idle(ticks, started, ended))
 
 
 @contextmanager
-def _ticking(cores: list[int]) -> Iterator[list[tuple[float, int, int]]]:
-    """Every 50 ms: the moment, and the ticks that these cores have had until then, idle and in all."""
+def _sample_ticks(cores: list[int]) -> Iterator[list[tuple[float, int, int]]]:
+    """Records, every 50 ms, the time and the ticks of these cores so far: idle, and all."""
     names = {f"cpu{core}" for core in cores}
     ticks: list[tuple[float, int, int]] = []
-    done = threading.Event()
+    stopped = threading.Event()
 
-    def watch() -> None:
-        while not done.wait(0.05):
+    def sample() -> None:
+        while not stopped.wait(0.05):
             lines = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
-            each = [list(map(int, line[1:9])) for line in lines if line[0] in names]
-            ticks.append(
-                (time.time(), sum(core[3] + core[4] for core in each), sum(map(sum, each)))
-            )  # Idle, iowait.
+            by_core = [list(map(int, line[1:9])) for line in lines if line[0] in names]
+            idle = sum(core[3] + core[4] for core in by_core)  # Idle, and waiting for I/O.
+            ticks.append((time.time(), idle, sum(map(sum, by_core))))
 
-    thread = threading.Thread(target=watch)
+    thread = threading.Thread(target=sample)
     thread.start()
     try:
         yield ticks
     finally:
-        done.set()
+        stopped.set()
         thread.join()
 
 
-def _idle(ticks: list[tuple[float, int, int]], begun: datetime, ended: datetime) -> float:
-    """The share of idle ticks in the middle three fifths of that time."""
-    margin = (ended - begun).total_seconds() / 5
-    first, last = begun.timestamp() + margin, ended.timestamp() - margin
-    inner = [(idle, total) for moment, idle, total in ticks if first <= moment <= last]
-    return (inner[-1][0] - inner[0][0]) / (inner[-1][1] - inner[0][1])
+def _idle(ticks: list[tuple[float, int, int]], started: datetime, ended: datetime) -> float:
+    """The share of idle ticks in the middle three fifths of a job."""
+    margin = (ended - started).total_seconds() / 5
+    first, last = started.timestamp() + margin, ended.timestamp() - margin
+    middle = [(idle, total) for moment, idle, total in ticks if first <= moment <= last]
+    return (middle[-1][0] - middle[0][0]) / (middle[-1][1] - middle[0][1])
 
 
-def run_job(made: Deployment, database: Database, folder: Path) -> int:
-    """Has a folder classified; the job's id, once it has ended."""
-    job_id = int(
-        made.run("enqueue", "--fresh", folder).stdout
-    )  # The warming pictures are among those to be measured.
+def run_job(cuemill: Deployment, database: Database, folder: Path) -> int:
+    """Classifies a folder, and returns the job's id when it has ended."""
+    # Fresh, because some of the pictures may have been classified to warm up.
+    job_id = int(cuemill.run("enqueue", "--fresh", folder).stdout)
     wait_until(lambda: jobs.get(database, job_id).status.ended, "the job to end", 3600, pause_s=0.5)
     return job_id
 
@@ -251,70 +262,85 @@ def _accuracy(database: Database, job_id: int) -> float | None:
     return right / total if right else None
 
 
-BARE, ALONE = "bare engine", "bare engine on one core"
-KERAS, PLAIN = "Keras predict", "plain script: Pillow, then Keras predict"
-NO_QUEUE, EMBEDDED, SCALED = (
-    "no queue, no database",
-    "embedded: SQLite",
-    "scaled: PostgreSQL, Redis, Celery",
-)
-ONE = "embedded, one worker on one core"
-MORE = {
-    n: f"embedded, {n} workers on {n} cores"
-    for n in (2**i for i in range(1, 10))
-    if n <= len(CORES)
+BARE = "bare engine"
+BARE_ONE_CORE = "bare engine on one core"
+KERAS = "Keras predict"
+PLAIN = "plain script: Pillow, then Keras predict"
+NO_QUEUE = "no queue, no database"
+EMBEDDED = "embedded: SQLite"
+SCALED = "scaled: PostgreSQL, Redis, Celery"
+ONE_WORKER = "embedded, one worker on one core"
+MORE_WORKERS = {
+    count: f"embedded, {count} workers on {count} cores"
+    for count in (2**i for i in range(1, 10))
+    if count <= len(CORES)
 }
 
 
-def ways(folder: Path) -> Iterator[Figure]:
-    """Every way of classifying the folder, one after another, each alone on the machine."""
+def measure_all(folder: Path) -> Iterator[Measurement]:
+    """Every way to classify the folder, one after another, each alone on the machine."""
     paths = folder_paths(folder)
     shares = [paths[i :: len(CORES)] for i in range(len(CORES))]
-    yield Figure(BARE, _in_processes(bare_engine, shares))
-    yield Figure(ALONE, _in_processes(bare_engine, [paths]))
-    yield Figure(KERAS, _in_processes(keras_predict, [paths]))
-    yield Figure(PLAIN, _in_processes(plain_script, [paths]))
-    yield Figure(NO_QUEUE, _in_processes(without_queue, shares))
-    with embedded() as made:
-        yield through(EMBEDDED, made, folder)
-    with scaled() as made:
-        yield through(SCALED, made, folder)
-    for workers, way in {1: ONE, **MORE}.items():
-        with embedded(CUEMILL_WORKERS=str(workers)) as made:
-            yield through(way, made, folder, CORES[:workers])
+    yield Measurement(BARE, _in_processes(bare_engine, shares))
+    yield Measurement(BARE_ONE_CORE, _in_processes(bare_engine, [paths]))
+    yield Measurement(KERAS, _in_processes(keras_predict, [paths]))
+    yield Measurement(PLAIN, _in_processes(plain_script, [paths]))
+    yield Measurement(NO_QUEUE, _in_processes(without_queue, shares))
+
+    with embedded() as cuemill:
+        yield measure_job(EMBEDDED, cuemill, folder)
+    with scaled() as cuemill:
+        yield measure_job(SCALED, cuemill, folder)
+    for workers, name in {1: ONE_WORKER, **MORE_WORKERS}.items():
+        with embedded(CUEMILL_WORKERS=str(workers)) as cuemill:
+            yield measure_job(name, cuemill, folder, CORES[:workers])
 
 
 RATIOS = (
-    *((BARE, KERAS), (BARE, ALONE), (EMBEDDED, BARE), (SCALED, BARE), (SCALED, EMBEDDED)),
-    *((EMBEDDED, NO_QUEUE), (EMBEDDED, PLAIN), *((more, ONE) for more in MORE.values())),
+    (BARE, KERAS),
+    (BARE, BARE_ONE_CORE),
+    (EMBEDDED, BARE),
+    (SCALED, BARE),
+    (SCALED, EMBEDDED),
+    (EMBEDDED, NO_QUEUE),
+    (EMBEDDED, PLAIN),
+    *((name, ONE_WORKER) for name in MORE_WORKERS.values()),
 )
 
 
 def compare(folders: dict[str, Path]) -> None:
-    """Prints a row for each way and folder, then the ratios that say how good that is."""
-    console, begun = Console(width=120), time.monotonic()
-    figures = Table("images/s", *folders, box=None)
-    ratios = Table("ratio", *folders, box=None)
-    found: dict[str, list[Figure]] = {}
+    """Prints a row for each way, with a column for each folder, and then their ratios."""
+    console, started = Console(width=120), time.monotonic()
+    measurements: dict[str, list[Measurement]] = {}
     with console.status("") as status:
         for title, folder in folders.items():
-            for figure in ways(folder):
-                found.setdefault(figure.way, []).append(figure)
-                status.update(f"{title}, {figure.way}: {figure.images_per_second:,.0f} images/s")
-    for way, row in found.items():
-        figures.add_row(way, *(_shown(figure) for figure in row))
-    for way, other in RATIOS:
-        pairs = zip(found[way], found[other], strict=True)
+            for measured in measure_all(folder):
+                measurements.setdefault(measured.name, []).append(measured)
+                rate = f"{measured.images_per_second:,.0f} images/s"
+                status.update(f"{title}, {measured.name}: {rate}")
+
+    speeds = Table("images/s", *folders, box=None)
+    for name, row in measurements.items():
+        speeds.add_row(name, *(_shown(measured) for measured in row))
+
+    ratios = Table("ratio", *folders, box=None)
+    for name, other in RATIOS:
+        pairs = zip(measurements[name], measurements[other], strict=True)
         quotients = (f"{a.images_per_second / b.images_per_second:.2f}" for a, b in pairs)
-        ratios.add_row(f"{way.split(':')[0]} / {other.split(':')[0]}", *quotients)
-    console.print(figures, "", ratios, "", describe(), highlight=False)
-    console.print(f"It took {(time.monotonic() - begun) / 60:.1f} minutes.", highlight=False)
+        ratios.add_row(f"{name.split(':')[0]} / {other.split(':')[0]}", *quotients)
+
+    minutes = (time.monotonic() - started) / 60
+    console.print(speeds, "", ratios, "", describe(), highlight=False)
+    console.print(f"It took {minutes:.1f} minutes.", highlight=False)
 
 
-def _shown(figure: Figure) -> str:
-    right = "" if figure.accuracy is None else f" ({figure.accuracy:.1%} right)"
-    idle = "" if figure.idle is None else f" ({figure.idle:.0%} idle)"
-    return f"{figure.images_per_second:,.0f}{right}{idle}"
+def _shown(measured: Measurement) -> str:
+    text = f"{measured.images_per_second:,.0f}"
+    if measured.accuracy is not None:
+        text += f" ({measured.accuracy:.1%} correct)"
+    if measured.idle is not None:
+        text += f" ({measured.idle:.0%} idle)"
+    return text
 
 
 def main() -> None:
@@ -327,15 +353,14 @@ def main() -> None:
     if arguments.folder is not None:
         compare({arguments.folder.name: arguments.folder})
         return
-    with tempfile.TemporaryDirectory() as drawn:
-        times = 10 if arguments.full else 1
-        counts = {title: (times * count, size) for title, (count, size) in COUNTS.items()}
-        compare(
-            {
-                f"{n:,} of {title}": draw(Path(drawn) / title, n, size)
-                for title, (n, size) in counts.items()
-            }
-        )
+
+    factor = 10 if arguments.full else 1
+    with tempfile.TemporaryDirectory() as scratch:
+        folders = {
+            f"{factor * count:,} of {title}": draw(Path(scratch) / title, factor * count, size)
+            for title, (count, size) in COUNTS.items()
+        }
+        compare(folders)
 
 
 if __name__ == "__main__":

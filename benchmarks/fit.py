@@ -1,7 +1,7 @@
-"""Fitting as `cuemill train` does it, against plain Keras in float32 at full size, side by side in one run.
+"""The speed of fitting as `cuemill train` does it, against plain Keras in float32 at full size.
 
-The trainer chooses the precision, and a recipe may show smaller pictures in its first epochs: as trained, its speed is
-that of all its epochs together. The best of three rounds; in brackets the ratio.
+The trainer chooses the precision, and a recipe may use smaller pictures in its first epochs: the
+speed as trained is that of all its epochs together. Each figure is the best of three rounds.
 """
 
 import time
@@ -24,20 +24,22 @@ SIDE = 48
 NAMES = ("model3", "cuemill1", "mobilenetv2")
 
 
-def fitting(
+def make_epoch(
     candidate: Candidate, policy: str, side: int, *, fused: bool = True
 ) -> Callable[[], float]:
-    """Makes a network and fits it a little to warm up; each call fits an epoch over random images.
+    """Builds a network and warms it up.
 
     Args:
         fused: normalize as the trainer does, instead of as Keras does.
 
     Returns:
-        What gives an epoch's images a second, at the recipe's batch size.
+        A function that fits an epoch over random images, and returns its images per second at the
+        recipe's batch size.
     """
     random = np.random.default_rng(0)
     inputs = random.uniform(-1, 1, (IMAGES, side, side, 3)).astype(np.float32)
     labels = random.integers(0, 28, IMAGES)
+
     keras.mixed_precision.set_global_policy(policy)
     model = candidate.build((side, side, 3), 28)
     if fused:
@@ -45,46 +47,46 @@ def fitting(
     model.compile(candidate.optimizer(100), "sparse_categorical_crossentropy", jit_compile=False)
 
     def epoch(images: int = IMAGES) -> float:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         model.fit(inputs[:images], labels[:images], batch_size=candidate.batch_size, verbose=0)
-        return images / (time.perf_counter() - begun)
+        return images / (time.perf_counter() - started)
 
     epoch(IMAGES // 5)
     return epoch
 
 
-def sizes(candidate: Candidate) -> dict[int, float]:
-    """The share of its epochs for each side that a candidate is fitted on."""
+def side_shares(candidate: Candidate) -> dict[int, float]:
+    """The share of a candidate's epochs that are fitted at each side length."""
     steps = candidate.augmentation.sizes if candidate.augmentation else ()
+    sides = [*(side for _, side in steps), SIDE]
     ends = [0.0, *(share for share, _ in steps), 1.0]
-    return dict(
-        zip([*(side for _, side in steps), SIDE], [b - a for a, b in pairwise(ends)], strict=True)
-    )
+    shares = [end - start for start, end in pairwise(ends)]
+    return dict(zip(sides, shares, strict=True))
 
 
 def main() -> None:
-    table = Table(
-        "network", "plain Keras float32, images/s", "at full size", "as trained", "how", box=None
-    )
+    columns = ("plain Keras float32, images/s", "at full size", "as trained", "recipe")
+    table = Table("network", *columns, box=None)
     for name in NAMES:
         candidate = CANDIDATES[name]
         policy = choose_policy(candidate)
-        shares = sizes(candidate)
-        ways = [
-            fitting(candidate, "float32", SIDE, fused=False),
-            *(fitting(candidate, policy, s) for s in shares),
-        ]
-        rounds = [
-            [way() for way in ways] for _ in range(ROUNDS)
-        ]  # In turn, since the machine's speed wavers.
+        shares = side_shares(candidate)
+        plain_epoch = make_epoch(candidate, "float32", SIDE, fused=False)
+        epochs = [plain_epoch, *(make_epoch(candidate, policy, side) for side in shares)]
+
+        # In turn, because the machine's speed varies.
+        rounds = [[epoch() for epoch in epochs] for _ in range(ROUNDS)]
         plain, *fitted = (max(speeds) for speeds in zip(*rounds, strict=True))
+
         speeds = dict(zip(shares, fitted, strict=True))
         trained = 1 / sum(share / speeds[side] for side, share in shares.items())
         ratios = (f"{speed:.0f} ({speed / plain:.2f})" for speed in (speeds[SIDE], trained))
-        how = ", ".join(f"{share:.0%} at {side}x{side}" for side, share in shares.items())
-        table.add_row(name, f"{plain:.0f}", *ratios, f"{policy}, {how}")
+        recipe = ", ".join(f"{share:.0%} at {side}x{side}" for side, share in shares.items())
+        table.add_row(name, f"{plain:.0f}", *ratios, f"{policy}, {recipe}")
+
     console = Console(width=120)
     console.print(table)
+    console.print("In brackets: the ratio to plain Keras.")
     console.print(f"Keras on {keras.backend.backend()}. {describe()}", highlight=False)
 
 

@@ -1,10 +1,11 @@
-"""What must not grow with the number of images: the cost of each, of a page, of a status poll, and a worker's memory.
+"""Costs that must not grow with the number of images: of an image, a result page, a status request,
+and a worker's memory.
 
-python -m benchmarks.growth             in minutes, with tens of thousands of images
-python -m benchmarks.growth --full      with a folder of 1,000,000, of which 200,000 are classified
+python -m benchmarks.growth           takes minutes, with tens of thousands of images
+python -m benchmarks.growth --full    a folder of 1,000,000, of which 200,000 are classified
 
-What is compared takes turns in one run, or is counted in processor time, so that the ratios also hold on a machine that
-is busy with something else. "With the foreign key" is what decision 6 took away, put back for comparison.
+What is compared takes turns in one run, or is counted in CPU time, so the ratios hold on a busy
+machine too. "With the foreign key" restores what docs/decisions/0006 removed, for comparison.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -53,14 +55,21 @@ CONSTRAINT = "ALTER TABLE predictions ADD FOREIGN KEY (job_id, number) REFERENCE
 
 @dataclass(frozen=True)
 class Sizes:
-    """How far things are let grow."""
+    """How large things grow.
 
-    images: int  # Recorded before the later of two costs is measured.
-    rows: int  # In a job whose pages are read.
+    Attributes:
+        images: recorded before the later of two costs is measured.
+        rows: of a job whose pages are read.
+        folder: names in a folder that is classified.
+        classified: images of it that are classified after it has been listed.
+    """
+
+    images: int
+    rows: int
     rounds: int
     polling_s: float
-    folder: int  # Names in a folder that is classified ...
-    classified: int  # ... until so many are, after it has been listed.
+    folder: int
+    classified: int
 
 
 SMALL = Sizes(
@@ -74,7 +83,7 @@ Line = tuple[str, str, str, str, str]
 
 
 class Growing:
-    """A database with a job in it, to which images can be added with or without the workers' way of doing it."""
+    """A database with one job, to which images can be added directly or as workers do."""
 
     def __init__(self, url: str, constraint: str | None = None) -> None:
         self.db = Database(url)
@@ -82,48 +91,53 @@ class Growing:
         if constraint is not None:
             with self.db.write() as connection:
                 connection.exec_driver_sql(constraint)
-        self.release = releases.resolve(self.db, None, SHIPPED_MODEL)
-        self.job = jobs.submit(self.db, Submission("/nowhere", self.release, batch_size=SIZE))[0].id
-        claim = scans.claim(self.db, self.job, "benchmark", LEASE_S)
+
+        self.release_id = releases.resolve(self.db, None, SHIPPED_MODEL)
+        submission = Submission("/nowhere", self.release_id, batch_size=SIZE)
+        self.job_id = jobs.submit(self.db, submission)[0].id
+        claim = scans.claim(self.db, self.job_id, "benchmark", LEASE_S)
         if claim is None:
             raise RuntimeError("The scan of a new job could not be claimed.")
         self._scan: ScanClaim = claim
-        self._number = 0
+        self.images = 0
 
-    def _numbers(self, count: int) -> range:
-        self._number += count
-        return range(self._number - count, self._number)
+    def _take_numbers(self, count: int) -> range:
+        self.images += count
+        return range(self.images - count, self.images)
 
     def fill(self, count: int) -> None:
-        """Images as if they had been classified."""
+        """Adds images as if they had been classified."""
         for start in range(0, count, 8_192):
-            numbers = self._numbers(min(8_192, count - start))
-            images = [
-                (self.job, n, f"{n:08}.jpg", "classified", None, None, os.urandom(16), 1, 1, False)
-                for n in numbers
-            ]
-            faces = [
-                (self.job, n, 0, self.release, "neutral", 1 / 28, *SCORES.tolist()) for n in numbers
-            ]
-            done = {"job_id": self.job, "size": SIZE, "state": BatchState.DONE, "attempt": 1}
-            with self.db.write() as connection:
-                bulk.insert(connection, Image, records.IMAGE_COLUMNS, images)
-                bulk.insert(connection, Prediction, records.PREDICTION_COLUMNS, faces)
-                connection.execute(sa.insert(Batch), [done] * (len(numbers) // SIZE))
-                grown = {
-                    "total": Job.total + len(numbers),
-                    "classified": Job.classified + len(numbers),
-                }
-                connection.execute(sa.update(Job).values(grown))
+            self._fill(self._take_numbers(min(8_192, count - start)))
+
+    def _fill(self, numbers: range) -> None:
+        images = [
+            (self.job_id, n, f"{n:08}.jpg", "classified", None, None, os.urandom(16), 1, 1, False)
+            for n in numbers
+        ]
+        predictions = [
+            (self.job_id, n, 0, self.release_id, "neutral", 1 / 28, *SCORES.tolist())
+            for n in numbers
+        ]
+        batch = {"job_id": self.job_id, "size": SIZE, "state": BatchState.DONE, "attempt": 1}
+        counts = {
+            "total": Job.total + len(numbers),
+            "classified": Job.classified + len(numbers),
+        }
+        with self.db.write() as connection:
+            bulk.insert(connection, Image, records.IMAGE_COLUMNS, images)
+            bulk.insert(connection, Prediction, records.PREDICTION_COLUMNS, predictions)
+            connection.execute(sa.insert(Batch), [batch] * (len(numbers) // SIZE))
+            connection.execute(sa.update(Job).values(counts))
 
     def queue(self, count: int) -> None:
-        """Batches as the scan records them."""
+        """Adds batches as the scan does."""
         for start in range(0, count, SIZE):
-            numbers = self._numbers(SIZE * min(SIZE, count - start))
+            numbers = self._take_numbers(SIZE * min(SIZE, count - start))
             scans.record(self.db, self._scan, [(n, f"{n:08}.jpg") for n in numbers], LEASE_S)
 
     def classify(self) -> bool:
-        """One batch, claimed and completed, with no network; False when none is due."""
+        """Claims and completes a batch, without a network; False when none is due."""
         return _classify(self.db)
 
 
@@ -131,12 +145,11 @@ def _classify(db: Database) -> bool:
     claim = batches.claim(db, None, "benchmark", LEASE_S)
     if claim is None:
         return False
-    rows = [
-        ImageRecord(
-            number, path, Outcome.CLASSIFIED, scores=SCORES, origin=Origin(os.urandom(16), 1, 1)
-        )  # No two alike.
-        for number, path in claim.items
-    ]
+    rows = []
+    for number, path in claim.items:
+        fingerprint = os.urandom(16)  # No two files are alike.
+        origin = Origin(fingerprint, 1, 1)
+        rows.append(ImageRecord(number, path, Outcome.CLASSIFIED, scores=SCORES, origin=origin))
     if not batches.complete(db, claim, rows):
         raise RuntimeError("The claim was lost.")
     return True
@@ -145,63 +158,66 @@ def _classify(db: Database) -> bool:
 def in_turns(
     rounds: int, first: Callable[[], object], second: Callable[[], object]
 ) -> tuple[float, float]:
-    """Median milliseconds of each."""
-    taken = np.empty((rounds, 2))
-    for times in taken:
+    """Median milliseconds of each; the first tenth of the rounds warms up."""
+    milliseconds = np.empty((rounds, 2))
+    for times in milliseconds:
         for i, work in enumerate((first, second)):
-            begun = time.perf_counter()
+            started = time.perf_counter()
             work()
-            times[i] = 1000 * (time.perf_counter() - begun)
-    first_ms, second_ms = np.median(taken[rounds // 10 :], axis=0)
+            times[i] = 1000 * (time.perf_counter() - started)
+    first_ms, second_ms = np.median(milliseconds[rounds // 10 :], axis=0)
     return float(first_ms), float(second_ms)
 
 
-def _line(what: str, unit: str, figures: tuple[float, float], bar: str) -> Line:
-    first, last = figures
-    return (what, f"{first:.3g} {unit}", f"{last:.3g} {unit}", f"{last / first:.2f}", bar)
+def _line(what: str, unit: str, values: tuple[float, float], limit: str) -> Line:
+    first, last = values
+    return (what, f"{first:.3g} {unit}", f"{last:.3g} {unit}", f"{last / first:.2f}", limit)
 
 
-def costs(
-    name: str, sizes: Sizes, url: Callable[[], str], constraint: str | None = None
+def measure_store(
+    name: str, sizes: Sizes, new_url: Callable[[], str], constraint: str | None = None
 ) -> Iterator[Line]:
-    """Of a batch, its claim and completion, and of a page and a poll, at first and when much has been recorded."""
-    young, old = Growing(url(), constraint), Growing(url(), constraint)
+    """The cost of a batch, from claim to completion, and of a result page, empty and grown."""
+    young, old = Growing(new_url(), constraint), Growing(new_url(), constraint)
     old.fill(sizes.images)
     for growing in (young, old):
         growing.queue(sizes.rounds)
-    batch = in_turns(sizes.rounds, young.classify, old.classify)
-    yield _line(
-        f"{name}: a batch of {SIZE}, after 0 and {sizes.images:,} images", "ms", batch, "1.1"
-    )
+
+    batch_ms = in_turns(sizes.rounds, young.classify, old.classify)
+    what = f"{name}: a batch of {SIZE}, after 0 and {sizes.images:,} images"
+    yield _line(what, "ms", batch_ms, "1.1")
     young.db.close()
+
     if constraint is None:
-        old.fill(sizes.rows - old._number)
-        last = sizes.rows // PAGE
-
-        def page(number: int) -> None:
-            after = None if number == 1 else f"{old.job}.{(number - 1) * PAGE - 1}.0"
-            if len(results.page(old.db, Filter(old.job), PAGE, after)) != PAGE:
-                raise RuntimeError(f"Page {number} isn't full.")
-
-        for later in (2, last):
-            pages = in_turns(sizes.rounds, lambda: page(1), lambda later=later: page(later))  # type: ignore[misc]
-            yield _line(f"{name}: page 1 and page {later:,} of results", "ms", pages, "1.5")
+        old.fill(sizes.rows - old.images)
+        for later in (2, sizes.rows // PAGE):
+            first_page = partial(_read_page, old, 1)
+            later_page = partial(_read_page, old, later)
+            page_ms = in_turns(sizes.rounds, first_page, later_page)
+            yield _line(f"{name}: page 1 and page {later:,} of results", "ms", page_ms, "1.5")
     old.db.close()
 
 
-def polls(name: str, sizes: Sizes, environment: dict[str, str]) -> Iterator[Line]:
-    """A status poll by HTTP while nothing happens, and while two processes record batches as fast as they can."""
-    with deployment(name, environment) as made, _serving(made) as client:
-        url = made.database().url.render_as_string(hide_password=False)
+def _read_page(growing: Growing, number: int) -> None:
+    after = None if number == 1 else f"{growing.job_id}.{(number - 1) * PAGE - 1}.0"
+    if len(results.page(growing.db, Filter(growing.job_id), PAGE, after)) != PAGE:
+        raise RuntimeError(f"Page {number} is not full.")
+
+
+def measure_polls(name: str, sizes: Sizes, environment: dict[str, str]) -> Iterator[Line]:
+    """A status request over HTTP, idle, and while two processes record batches."""
+    with deployment(name, environment) as cuemill, _serving(cuemill) as client:
+        url = cuemill.database().url.render_as_string(hide_password=False)
         growing = Growing(url)
         growing.queue(int(sizes.polling_s * 500))
 
-        def poll() -> float:
-            begun = time.perf_counter()
-            client.get(f"/v1/jobs/{growing.job}").raise_for_status()
-            return 1000 * (time.perf_counter() - begun)
+        def poll_ms() -> float:
+            started = time.perf_counter()
+            client.get(f"/v1/jobs/{growing.job_id}").raise_for_status()
+            return 1000 * (time.perf_counter() - started)
 
-        quiet = _polled(poll, sizes.polling_s)
+        idle_ms = _p99(poll_ms, sizes.polling_s)
+
         context = get_context("spawn")
         ready = context.Barrier(3)
         writers = [
@@ -210,24 +226,26 @@ def polls(name: str, sizes: Sizes, environment: dict[str, str]) -> Iterator[Line
         for writer in writers:
             writer.start()
         ready.wait()
-        before = jobs.get(growing.db, growing.job).counts.classified
-        busy = _polled(poll, sizes.polling_s)
-        written = jobs.get(growing.db, growing.job).counts.classified - before
+        before = jobs.get(growing.db, growing.job_id).counts.classified
+        busy_ms = _p99(poll_ms, sizes.polling_s)
+        written = jobs.get(growing.db, growing.job_id).counts.classified - before
         for writer in writers:
             writer.join()
         growing.db.close()
-    what = f"{name}: a status poll, p99, idle and with {written / sizes.polling_s:,.0f} images/s recorded"
-    yield _line(what, "ms", (quiet, busy), "20 ms")
+
+    rate = f"{written / sizes.polling_s:,.0f} images/s"
+    what = f"{name}: a status request, p99, idle and while {rate} are recorded"
+    yield _line(what, "ms", (idle_ms, busy_ms), "20 ms")
 
 
 @contextmanager
-def _serving(made: Deployment) -> Iterator[httpx.Client]:
-    """The API, without the log of its requests."""
+def _serving(cuemill: Deployment) -> Iterator[httpx.Client]:
+    """The API, without its log."""
     port = free_port()
     with (
         subprocess.Popen(
             [*CUEMILL, "serve", "--port", str(port)],
-            env=made.variables,
+            env=cuemill.variables,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         ) as process,
@@ -240,13 +258,14 @@ def _serving(made: Deployment) -> Iterator[httpx.Client]:
             process.terminate()
 
 
-def _polled(poll: Callable[[], float], seconds: float) -> float:
-    """The 99th percentile, at 50 polls a second."""
-    end, taken = time.monotonic() + seconds, []
+def _p99(poll_ms: Callable[[], float], seconds: float) -> float:
+    """The 99th percentile at up to 50 polls a second."""
+    end = time.monotonic() + seconds
+    milliseconds = []
     while time.monotonic() < end:
-        taken.append(poll())
+        milliseconds.append(poll_ms())
         time.sleep(0.02)
-    return float(np.percentile(taken, 99))
+    return float(np.percentile(milliseconds, 99))
 
 
 def _write(url: str, ready: Barrier, seconds: float) -> None:
@@ -259,89 +278,87 @@ def _write(url: str, ready: Barrier, seconds: float) -> None:
     db.close()
 
 
-def folder_of_many(sizes: Sizes) -> Iterator[Line]:
-    """Embedded workers with the shipped network, on a folder of many names, until some are classified."""
-    with tempfile.TemporaryDirectory() as place:
-        folder, warm = Path(place) / "many", make_faces(Path(place) / "few", 256)
-        faces = [face.read_bytes() for face in sorted(warm.iterdir())]
+def measure_folder(sizes: Sizes) -> Iterator[Line]:
+    """Embedded workers with the shipped network on a folder of many names."""
+    with tempfile.TemporaryDirectory() as scratch:
+        warm_up = make_faces(Path(scratch) / "few", 256)
+        folder = Path(scratch) / "many"
         folder.mkdir()
+        faces = [face.read_bytes() for face in sorted(warm_up.iterdir())]
         for i in range(sizes.folder):
-            different = faces[i % len(faces)] + i.to_bytes(
-                4
-            )  # No decoder reads what is behind a JPEG's end.
+            # Decoders ignore what follows a JPEG's end, so each file is different but valid.
+            different = faces[i % len(faces)] + i.to_bytes(4)
             (folder / f"face-{i:07}.jpg").write_bytes(different)
-        with deployment("embedded", {"CUEMILL_DATA_DIR": place, "CUEMILL_WORKERS": "2"}) as made:
-            yield from _followed(made, sizes, warm, folder)
+
+        variables = {"CUEMILL_DATA_DIR": scratch, "CUEMILL_WORKERS": "2"}
+        with deployment("embedded", variables) as cuemill:
+            yield from _measure_job(cuemill, sizes, warm_up, folder)
 
 
-def _followed(made: Deployment, sizes: Sizes, warm: Path, folder: Path) -> Iterator[Line]:
-    db = made.database()
+def _measure_job(cuemill: Deployment, sizes: Sizes, warm_up: Path, folder: Path) -> Iterator[Line]:
+    db = cuemill.database()
     db.upgrade()
-    release = releases.resolve(db, None, SHIPPED_MODEL)
-    worker = made.start("worker").pid
-    warmed = jobs.submit(db, Submission(str(warm), release))[0].id
-    wait_until(lambda: jobs.get(db, warmed).status.ended, "the workers to be warm", 300)
+    release_id = releases.resolve(db, None, SHIPPED_MODEL)
+    worker = cuemill.start("worker").pid
+    warm_up_job_id = jobs.submit(db, Submission(str(warm_up), release_id))[0].id
+    wait_until(lambda: jobs.get(db, warm_up_job_id).status.ended, "the workers to be warm", 300)
     loaded = usage(worker, 0)
 
-    job = jobs.submit(db, Submission(str(folder), release, fresh=True))[0]
+    job = jobs.submit(db, Submission(str(folder), release_id, fresh=True))[0]
     wait_until(lambda: jobs.get(db, job.id).counts.classified, "the first results", 300, 0.01)
     first_s = (datetime.now(UTC) - job.queued_at).total_seconds()
     if jobs.get(db, job.id).scanned_at is not None:
-        raise RuntimeError("The folder had been listed before its first result came.")
+        raise RuntimeError("The folder had been listed before its first result arrived.")
     wait_until(lambda: jobs.get(db, job.id).scanned_at, "the folder to be listed", 3600, 0.1)
     listed_s = (datetime.now(UTC) - job.queued_at).total_seconds()
-    yield _line(
-        f"{sizes.folder:,} names: first result and all listed",
-        "s",
-        (first_s, listed_s),
-        "3 s, the first",
-    )
+    what = f"{sizes.folder:,} names: first result and all listed"
+    yield _line(what, "s", (first_s, listed_s), "3 s, the first")
 
-    done = jobs.get(db, job.id).counts.classified
-    seen = [usage(worker, done)]
-    for aim in range(done, done + sizes.classified + 1, sizes.classified // 10)[1:]:
-        while (now := jobs.get(db, job.id).counts.classified) < aim:
-            time.sleep(0.05)
-        seen.append(usage(worker, now))
+    def classified() -> int:
+        return jobs.get(db, job.id).counts.classified
+
+    first = classified()
+    samples = [usage(worker, first)]
+    for tenth in range(1, 11):
+        goal = first + tenth * (sizes.classified // 10)
+        wait_until(partial(_reaches, classified, goal), f"{goal:,} images", 3600, 0.05)
+        samples.append(usage(worker, classified()))
     cancellation.cancel(db, job.id)
-    per_image = seen[0].per_image(seen[3]), seen[-4].per_image(seen[-1])
-    span = f"{seen[0].classified:,} to {seen[-1].classified:,} images"
-    yield _line(
-        f"processor time an image, first and last 3 tenths of {span}", "ms", per_image, "1.1"
-    )
-    memory = loaded.rss_mb, max(sample.rss_mb for sample in seen)
-    yield _line(
-        f"a worker's memory, loaded and by {seen[-1].classified:,} images", "MB", memory, "300 MB"
-    )
-    yield _line(
-        "a worker's memory, in the first and last tenth of that",
-        "MB",
-        (seen[1].rss_mb, seen[-1].rss_mb),
-        "1.1",
-    )
+
+    last = samples[-1].classified
+    per_image = samples[0].per_image(samples[3]), samples[-4].per_image(samples[-1])
+    what = f"CPU time per image, first and last 3 tenths of {first:,} to {last:,} images"
+    yield _line(what, "ms", per_image, "1.1")
+    memory = loaded.rss_mb, max(sample.rss_mb for sample in samples)
+    yield _line(f"a worker's memory, loaded and up to {last:,} images", "MB", memory, "300 MB")
+    memory = samples[1].rss_mb, samples[-1].rss_mb
+    yield _line("a worker's memory, in the first and last tenth of that", "MB", memory, "1.1")
 
 
-def lines(sizes: Sizes) -> Iterator[Line]:
-    """All that is measured."""
+def _reaches(count: Callable[[], int], goal: int) -> bool:
+    return count() >= goal
+
+
+def measure_all(sizes: Sizes) -> Iterator[Line]:
     with tempfile.TemporaryDirectory() as folder, run_postgres() as server:
-        made = iter(range(100))
+        numbers = iter(range(100))
 
-        def sqlite() -> str:
-            return f"sqlite:///{Path(folder) / f'{next(made)}.db'}"
+        def sqlite_url() -> str:
+            return f"sqlite:///{Path(folder) / f'{next(numbers)}.db'}"
 
-        def postgresql() -> str:
+        def postgresql_url() -> str:
             return server.create_database().replace("postgresql:", "postgresql+psycopg:")
 
-        yield from costs("SQLite", sizes, sqlite)
-        yield from costs("PostgreSQL", sizes, postgresql)
-        yield from costs("PostgreSQL with the foreign key", sizes, postgresql, CONSTRAINT)
-        yield from polls("SQLite", sizes, {"CUEMILL_DATA_DIR": folder})
-        yield from polls(
-            "PostgreSQL",
-            sizes,
-            {"CUEMILL_DATA_DIR": folder, "CUEMILL_DATABASE_URL": server.create_database()},
-        )
-    yield from folder_of_many(sizes)
+        yield from measure_store("SQLite", sizes, sqlite_url)
+        yield from measure_store("PostgreSQL", sizes, postgresql_url)
+        with_key = "PostgreSQL with the foreign key"
+        yield from measure_store(with_key, sizes, postgresql_url, CONSTRAINT)
+
+        variables = {"CUEMILL_DATA_DIR": folder}
+        yield from measure_polls("SQLite", sizes, variables)
+        variables = {**variables, "CUEMILL_DATABASE_URL": server.create_database()}
+        yield from measure_polls("PostgreSQL", sizes, variables)
+    yield from measure_folder(sizes)
 
 
 def main() -> None:
@@ -350,10 +367,11 @@ def main() -> None:
     )
     parser.add_argument("--full", action="store_true")
     sizes = FULL if parser.parse_args().full else SMALL
+
     table = Table("what", "at first", "later", "ratio", "at most")
     console = Console(width=130)
     with console.status("measuring ..."):
-        for line in lines(sizes):
+        for line in measure_all(sizes):
             table.add_row(*line)
     console.print(table)
     console.print(describe(), highlight=False)

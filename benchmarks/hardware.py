@@ -1,4 +1,4 @@
-"""What a figure was measured on."""
+"""What a benchmark was measured on."""
 
 import os
 import platform
@@ -11,23 +11,28 @@ LIBRARIES = ("numpy", "openvino", "keras", "celery", "sqlalchemy", "pillow", "si
 
 
 def describe() -> str:
-    """One line: date, processor, what it has for low precision and is kept from using, cores, versions."""
-    info = _cpuinfo()
-    names = [line.split(":")[1].strip() for line in info if line.startswith("model name")]
-    has = {flag for line in info if line.startswith("flags") for flag in line.split()}
-    limit = os.environ.get("ONEDNN_MAX_CPU_ISA")
+    """One line: date, CPU, its low-precision instructions, limits on them, cores and versions."""
+    lines = _cpu_info()
+    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    flags = {flag for line in lines if line.startswith("flags") for flag in line.split()}
+    low_precision = (
+        " ".join(flag for flag in FLAGS if flag in flags) or f"none of {' '.join(FLAGS)}"
+    )
+
     parts = [
         str(datetime.now(UTC).date()),
-        names[0] if names else platform.machine(),
-        f"with {' '.join(flag for flag in FLAGS if flag in has) or 'none of ' + ' '.join(FLAGS)}",
-        *([f"ONEDNN_MAX_CPU_ISA={limit}"] if limit else []),
-        f"{len(os.sched_getaffinity(0))} cores",
-        f"Python {platform.python_version()}",
-        *(f"{name} {version(name)}" for name in LIBRARIES),
+        models[0] if models else platform.machine(),
+        f"with {low_precision}",
     ]
+    isa_limit = os.environ.get("ONEDNN_MAX_CPU_ISA")
+    if isa_limit:
+        parts.append(f"ONEDNN_MAX_CPU_ISA={isa_limit}")
+    parts.append(f"{len(os.sched_getaffinity(0))} cores")
+    parts.append(f"Python {platform.python_version()}")
+    parts.extend(f"{name} {version(name)}" for name in LIBRARIES)
     return ", ".join(parts)
 
 
-def _cpuinfo() -> list[str]:
+def _cpu_info() -> list[str]:
     path = Path("/proc/cpuinfo")
     return path.read_text().splitlines() if path.exists() else []

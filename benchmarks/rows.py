@@ -1,6 +1,6 @@
-"""Ways of writing a batch's images and predictions, side by side in one run; workers write as `models.bulk` does.
+"""Ways to write a batch's images and predictions. Workers use `models.store.bulk`.
 
-python -m benchmarks.rows
+python -m benchmarks.rows    # the figures of docs/decisions/0008
 """
 
 import tempfile
@@ -25,7 +25,8 @@ from models.store.jobs import Submission
 from models.store.tables import Base, Image, Prediction
 from tests.services import run_postgres
 
-SIZE, BATCHES, WARM = 64, 300, 20
+SIZE, BATCHES, WARM_UP = 64, 300, 20
+OUTCOME = ("classified", None, None)
 IMAGE = ("job_id", "number", "path", "outcome", "error_code", "error_message")
 PREDICTION = ("job_id", "number", "face", "model_release_id", "emotion", "score", *EMOTIONS)
 
@@ -34,7 +35,7 @@ Write = Callable[[Connection, type[Base], tuple[str, ...], Rows], None]
 
 
 def conflict_ignored(insert: Any) -> Write:
-    """As it was: SQLAlchemy's executemany of dictionaries, with ON CONFLICT DO NOTHING."""
+    """SQLAlchemy's executemany of dictionaries, with ON CONFLICT DO NOTHING."""
 
     def write(
         connection: Connection, table: type[Base], columns: tuple[str, ...], rows: Rows
@@ -48,8 +49,10 @@ def conflict_ignored(insert: Any) -> Write:
 def many_values(
     connection: Connection, table: type[Base], columns: tuple[str, ...], rows: Rows
 ) -> None:
-    one = f"({', '.join('?' * len(columns))})"
-    statement = f"INSERT INTO {table.__tablename__} ({', '.join(columns)}) VALUES {', '.join([one] * len(rows))}"
+    """One INSERT with the values of all rows."""
+    placeholders = f"({', '.join('?' * len(columns))})"
+    values = ", ".join([placeholders] * len(rows))
+    statement = f"INSERT INTO {table.__tablename__} ({', '.join(columns)}) VALUES {values}"
     connection.exec_driver_sql(statement, tuple(value for row in rows for value in row))
 
 
@@ -66,10 +69,9 @@ def copy_text(
 
 
 def unnest(connection: Connection, table: type[Base], columns: tuple[str, ...], rows: Rows) -> None:
-    """One array a column, sent as binary."""
-    arrays = ", ".join(
-        f"%b::{table.__table__.c[name].type.compile(connection.dialect)}[]" for name in columns
-    )
+    """One array per column, sent as binary."""
+    types = [table.__table__.c[name].type.compile(connection.dialect) for name in columns]
+    arrays = ", ".join(f"%b::{column_type}[]" for column_type in types)
     statement = (
         f"INSERT INTO {table.__tablename__} ({', '.join(columns)}) SELECT * FROM unnest({arrays})"
     )
@@ -78,89 +80,94 @@ def unnest(connection: Connection, table: type[Base], columns: tuple[str, ...], 
         cursor.execute(statement, [list(column) for column in zip(*rows, strict=True)])
 
 
-WAYS: dict[str, dict[str, Write]] = {
+METHODS: dict[str, dict[str, Write]] = {
     "SQLite": {
         "executemany by SQLAlchemy": conflict_ignored(sqlite.insert),
         "one INSERT of many VALUES": many_values,
-        "ours: executemany of tuples": bulk.insert,
+        "Cuemill: executemany of tuples": bulk.insert,
     },
     "PostgreSQL": {
         "executemany by SQLAlchemy": conflict_ignored(postgresql.insert),
         "INSERT ... unnest(binary arrays)": unnest,
         "COPY, text": copy_text,
-        "ours: COPY, binary": bulk.insert,
+        "Cuemill: COPY, binary": bulk.insert,
     },
 }
 
 
-def milliseconds(db: Database, ways: dict[str, Write]) -> dict[str, tuple[float, float]]:
-    """Median time a batch, its commit with it, and this process's share of that; the ways take turns."""
+def measure_ms(db: Database, methods: dict[str, Write]) -> dict[str, tuple[float, float]]:
+    """Milliseconds per batch, with its commit: elapsed, and this process's CPU time. Medians.
+
+    The methods take turns, so that other load on the machine affects all alike.
+    """
     db.upgrade()
-    release = releases.resolve(db, None, SHIPPED_MODEL)
-    made = {name: jobs.submit(db, Submission(f"/{name}", release))[0].id for name in ways}
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    release_id = releases.resolve(db, None, SHIPPED_MODEL)
+    job_ids = {name: jobs.submit(db, Submission(f"/{name}", release_id))[0].id for name in methods}
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in methods}
     random = np.random.default_rng(0)
     for first in range(0, SIZE * BATCHES, SIZE):
+        numbers = range(first, first + SIZE)
         scores = random.dirichlet(np.ones(28), SIZE).astype(np.float32).tolist()
-        for name, write in ways.items():
-            job = made[name]
-            numbers = range(first, first + SIZE)
+        for name, write in methods.items():
+            job_id = job_ids[name]
             images: Rows = [
-                (job, n, f"person-{n % 97:03}/{n:08}.jpg", "classified", None, None)
-                for n in numbers
+                (job_id, number, f"person-{number % 97:03}/{number:08}.jpg", *OUTCOME)
+                for number in numbers
             ]
-            faces: Rows = [
-                (job, n, 0, release, "neutral", max(s), *s)
-                for n, s in zip(numbers, scores, strict=True)
+            predictions: Rows = [
+                (job_id, number, 0, release_id, "neutral", max(row), *row)
+                for number, row in zip(numbers, scores, strict=True)
             ]
-            begun, begun_cpu = time.perf_counter(), time.process_time()
+
+            started, started_cpu = time.perf_counter(), time.process_time()
             with db.write() as connection:
                 write(connection, Image, IMAGE, images)
-                write(connection, Prediction, PREDICTION, faces)
-            taken[name].append((time.perf_counter() - begun, time.process_time() - begun_cpu))
-    _check(db, list(made.values()))
+                write(connection, Prediction, PREDICTION, predictions)
+            elapsed = time.perf_counter() - started
+            seconds[name].append((elapsed, time.process_time() - started_cpu))
+
+    _check_rows(db, list(job_ids.values()))
     db.close()
     medians = {
-        name: 1000 * np.median(np.array(times[WARM:]), axis=0) for name, times in taken.items()
+        name: 1000 * np.median(np.array(times[WARM_UP:]), axis=0) for name, times in seconds.items()
     }
-    return {name: (float(wall), float(cpu)) for name, (wall, cpu) in medians.items()}
+    return {name: (float(elapsed), float(cpu)) for name, (elapsed, cpu) in medians.items()}
 
 
-def _check(db: Database, made: list[int]) -> None:
-    """All ways must have written the same."""
-    sums = sa.select(
-        sa.func.count(), *(sa.func.sum(Prediction.__table__.c[name]) for name in EMOTIONS)
-    )
+def _check_rows(db: Database, job_ids: list[int]) -> None:
+    """All methods must have written the same."""
+    columns = Prediction.__table__.c
+    sums = sa.select(sa.func.count(), *(sa.func.sum(columns[name]) for name in EMOTIONS))
     with db.read() as connection:
-        written = {
-            tuple(connection.execute(sums.where(Prediction.job_id == job)).one()) for job in made
-        }
-    if len({row[0] for row in written}) != 1 or not np.allclose(
-        list(written), next(iter(written)), rtol=1e-5
-    ):
-        raise RuntimeError(f"The ways wrote different rows: {written}")
+        rows = [
+            tuple(connection.execute(sums.where(Prediction.job_id == job_id)).one())
+            for job_id in job_ids
+        ]
+    same_count = len({row[0] for row in rows}) == 1
+    if not same_count or not np.allclose(rows, rows[0], rtol=1e-5):
+        raise RuntimeError(f"The methods wrote different rows: {rows}")
 
 
 def main() -> None:
-    table = Table(
-        "way",
-        "ms a batch",
-        "ratio",
-        "ms of the worker's processor",
-        "ratio",
-        title=f"{SIZE} rows a batch",
-    )
+    columns = ("ms per batch", "ratio", "ms of the worker's CPU", "ratio")
+    table = Table("method", *columns, title=f"{SIZE} rows per batch")
     with tempfile.TemporaryDirectory() as folder, run_postgres() as server:
         urls = {
             "SQLite": f"sqlite:///{Path(folder) / 'rows.db'}",
             "PostgreSQL": server.create_database().replace("postgresql:", "postgresql+psycopg:"),
         }
-        for kind, ways in WAYS.items():
-            figures = milliseconds(Database(urls[kind]), ways)
-            wall_0, cpu_0 = next(iter(figures.values()))
-            for name, (wall, cpu) in figures.items():
-                ratios = f"{wall / wall_0:.2f}", f"{cpu / cpu_0:.2f}"
-                table.add_row(f"{kind}, {name}", f"{wall:.1f}", ratios[0], f"{cpu:.2f}", ratios[1])
+        for kind, methods in METHODS.items():
+            measured = measure_ms(Database(urls[kind]), methods)
+            first_elapsed, first_cpu = next(iter(measured.values()))
+            for name, (elapsed, cpu) in measured.items():
+                table.add_row(
+                    f"{kind}, {name}",
+                    f"{elapsed:.1f}",
+                    f"{elapsed / first_elapsed:.2f}",
+                    f"{cpu:.2f}",
+                    f"{cpu / first_cpu:.2f}",
+                )
+
     console = Console(width=120)
     console.print(table)
     console.print(describe(), highlight=False)

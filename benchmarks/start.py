@@ -1,4 +1,4 @@
-"""How long `cuemill classify` takes to its first result, from a cold process: ten faces, new database and known one.
+"""Time to the first result of `cuemill classify` from a cold start, on ten faces.
 
 python -m benchmarks.start
 """
@@ -19,33 +19,35 @@ from tests.integration.deployment import CUEMILL, Deployment
 RUNS = 5
 
 
-def first_result(data: Path, folder: Path) -> float:
+def first_result_s(data_dir: Path, folder: Path) -> float:
     """Seconds from starting the program to its first line of results."""
-    variables = Deployment("embedded", {"CUEMILL_DATA_DIR": str(data)}).variables
-    begun = time.perf_counter()
+    variables = Deployment("embedded", {"CUEMILL_DATA_DIR": str(data_dir)}).variables
     command = [*CUEMILL, "classify", str(folder), "--format", "jsonl", "--fresh"]
+
+    started = time.perf_counter()
     with subprocess.Popen(
         command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as program:
         if program.stdout is None or not program.stdout.readline():
-            raise RuntimeError(f"{command} gave no result.")
-        taken = time.perf_counter() - begun
+            raise RuntimeError(f"{command} printed no result.")
+        seconds = time.perf_counter() - started
         program.communicate()
-    return taken
+    return seconds
 
 
 def main() -> None:
     table = Table("database", "first result, s", "fastest", "slowest", box=None)
     with tempfile.TemporaryDirectory() as scratch:
         folder = draw(Path(scratch) / "faces", 10, FACE)
-        new = [first_result(Path(scratch) / f"data{run}", folder) for run in range(RUNS)]
-        known = [first_result(Path(scratch) / "data0", folder) for _ in range(RUNS)]
-    for name, found in (("new", new), ("known", known)):
-        table.add_row(
-            name, *(f"{seconds:.2f}" for seconds in (median(found), min(found), max(found)))
-        )
-    console = Console(width=110)
-    console.print(table, "", describe(), highlight=False)
+        timings = {
+            "new": [first_result_s(Path(scratch) / f"data{run}", folder) for run in range(RUNS)],
+            "existing": [first_result_s(Path(scratch) / "data0", folder) for _ in range(RUNS)],
+        }
+
+    for database, seconds in timings.items():
+        columns = (median(seconds), min(seconds), max(seconds))
+        table.add_row(database, *(f"{value:.2f}" for value in columns))
+    Console(width=110).print(table, "", describe(), highlight=False)
 
 
 if __name__ == "__main__":
