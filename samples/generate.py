@@ -1,8 +1,11 @@
-"""Draws the demo images: `python samples/generate.py` rewrites this folder, byte for byte, on one version of Pillow.
+"""Draws the sample images.
 
-A network trained on photographs of faces needs light and relief more than lines. So a head is an ellipsoid with a
-relief (sockets, nose, cheeks) under one lamp, painted with soft masks. Every mask is a formula in the face's own
-coordinates: x to the right, y down, the eyes near y = -0.2 and the chin near y = 1; one unit is about half a picture.
+`python samples/generate.py` rewrites this folder; with one version of Pillow, byte for byte.
+
+A network trained on photographs of faces responds to light and relief more than to lines. So a head
+is an ellipsoid with a relief (eye sockets, nose, cheeks) under one lamp, painted with soft masks.
+Every mask is a formula in the face's own coordinates: x to the right, y down, the eyes near
+y = -0.2 and the chin near y = 1; one unit is about half a picture.
 """
 
 import io
@@ -25,13 +28,18 @@ Encode = Callable[[Image.Image], bytes]
 
 @dataclass(frozen=True)
 class Look:
-    """Whose face it is, before which wall, in which light."""
+    """A person, in front of a wall, under a lamp.
+
+    Attributes:
+        hair_end: the y at which the hair beside the face ends.
+        lamp: the direction to it: right, down, towards the viewer.
+    """
 
     skin: Triple
     hair: Triple
-    hair_end: float  # y where it ends beside the face
+    hair_end: float
     wall: Triple
-    lamp: Triple  # direction to it: right, down, towards us
+    lamp: Triple
 
 
 ADA: Final = Look((222, 184, 162), (62, 46, 38), 1.4, (128, 136, 144), (-0.45, -0.5, 0.8))
@@ -44,31 +52,37 @@ FAY: Final = Look((196, 154, 128), (68, 44, 34), 1.4, (170, 154, 144), (0.55, -0
 
 @dataclass(frozen=True)
 class Face:
-    """An expression, and who wears it. The defaults are a neutral face; wrinkles go from 0 to 1."""
+    """A person's expression. The defaults are a neutral face.
+
+    Attributes:
+        brow: raise; slant, where > 0 lifts the inner ends (grief), < 0 lowers them (anger); arch.
+        lids: how far the upper lid is open, and how far the lower lid is raised.
+        gaze: shift of the irises.
+        mouth: smile, where > 0 lifts the corners and < 0 pulls them down; half the width; y.
+        gap: how far the mouth opens.
+        boxy: the shape of the opening, from an oval (0) to a box (1).
+        teeth: visible height of the upper and the lower teeth.
+        frown, forehead, folds, sneer: wrinkles, from 0 to 1: between the brows, above the brows,
+            from nose to mouth, and on the nose, whose wings rise.
+        tilt, yaw: how far the head leans and turns, in radians.
+        zoom: > 1 crops tighter.
+    """
 
     look: Look = ADA
-    brow: Triple = (
-        0.0,
-        -0.01,
-        0.03,
-    )  # raise; slant: > 0 lifts the inner ends (grief), < 0 lowers them (anger); arch
-    lids: Point = (0.85, 0.0)  # how far the upper one is open, how far the lower one is drawn up
-    gaze: Point = (0.0, 0.0)  # shift of the irises
-    mouth: Triple = (
-        0.0,
-        0.29,
-        0.52,
-    )  # smile: > 0 lifts the corners, < 0 pulls them down; half its width; its y
-    gap: float = 0.0  # how far the mouth opens
-    boxy: float = 0.0  # whether the opening is an oval (0) or a box (1)
-    teeth: Point = (0.0, 0.0)  # height shown of the upper and the lower ones
-    frown: float = 0.0  # wrinkles between the brows
-    forehead: float = 0.0  # wrinkles above the brows
-    folds: float = 0.15  # wrinkles from nose to mouth
-    sneer: float = 0.0  # wrinkles on the nose, whose wings rise
-    tilt: float = 0.0  # radians; the head leans
-    yaw: float = 0.0  # radians; the head turns
-    zoom: float = 1.08  # > 1 crops tighter
+    brow: Triple = (0.0, -0.01, 0.03)
+    lids: Point = (0.85, 0.0)
+    gaze: Point = (0.0, 0.0)
+    mouth: Triple = (0.0, 0.29, 0.52)
+    gap: float = 0.0
+    boxy: float = 0.0
+    teeth: Point = (0.0, 0.0)
+    frown: float = 0.0
+    forehead: float = 0.0
+    folds: float = 0.15
+    sneer: float = 0.0
+    tilt: float = 0.0
+    yaw: float = 0.0
+    zoom: float = 1.08
 
 
 NEUTRAL: Final = Face()
@@ -120,13 +134,14 @@ def blob(x: Grid, y: Grid, at: Point, radii: Point) -> Grid:
 
 
 def stroke(x: Grid, y: Grid, start: Point, bend: Point, end: Point, width: float) -> Grid:
-    """A soft line along a quadratic Bezier curve, by the distance to nine straight pieces of it."""
+    """A soft line along a quadratic Bezier curve, approximated by nine straight segments."""
     t = np.linspace(0, 1, 10)[:, None]
     path = (
         (1 - t) ** 2 * np.asarray(start)
         + 2 * t * (1 - t) * np.asarray(bend)
         + t**2 * np.asarray(end)
     )
+
     nearest = np.full_like(x, np.inf)
     for (ax, ay), (dx, dy) in zip(path[:-1], np.diff(path, axis=0), strict=True):
         along = np.clip(((x - ax) * dx + (y - ay) * dy) / (dx * dx + dy * dy), 0, 1)
@@ -135,30 +150,31 @@ def stroke(x: Grid, y: Grid, start: Point, bend: Point, end: Point, width: float
 
 
 class Portrait:
-    """One face being drawn. The steps share coordinates and colours, and each paints over those before."""
+    """A face being drawn. The steps share coordinates and colours; each paints over the last."""
 
     def __init__(self, face: Face, width: int, height: int) -> None:
         self.face = face
-        self.skin, self.hair_colour = (
-            np.asarray(face.look.skin, np.float64),
-            np.asarray(face.look.hair, np.float64),
-        )
+        self.skin = np.asarray(face.look.skin, np.float64)
+        self.hair_colour = np.asarray(face.look.hair, np.float64)
+
         self.pixel = 2 / min(width, height) / face.zoom
         right = (np.arange(width) + 0.5 - width / 2) * self.pixel
         down = (np.arange(height)[:, None] + 0.5 - height / 2) * self.pixel + 0.05
         cos, sin = np.cos(face.tilt), np.sin(face.tilt)
-        self.head_x, self.y = right * cos + down * sin, down * cos - right * sin
-        # The features turn with the ellipsoid's surface, whose outline stays where it is.
+        self.head_x = right * cos + down * sin
+        self.y = down * cos - right * sin
+
+        # The features turn with the ellipsoid's surface, whose outline stays in place.
         angle = np.arcsin(np.clip(self.head_x / 0.95, -1, 1))
         self.x = np.where(np.abs(self.head_x) < 0.9, 0.95 * np.sin(angle - face.yaw), 9.0)
-        self.side = np.abs(
-            self.x
-        )  # Eyes, brows, cheeks and corners of the mouth are drawn once, mirrored.
+
+        # Eyes, brows, cheeks and the mouth's corners are drawn once, mirrored.
+        self.side = np.abs(self.x)
+
         self.colours = (1.05 - 0.25 * down - 0.12 * right)[..., None] * np.asarray(face.look.wall)
         self.lift = 0.03 * face.sneer
-        waves = np.sin(55 * self.head_x + 5 * np.sin(4 * down)) * np.sin(
-            23 * self.head_x + 3 * down
-        )
+        across = np.sin(55 * self.head_x + 5 * np.sin(4 * down))
+        waves = across * np.sin(23 * self.head_x + 3 * down)
         self.strands = (1 + 0.25 * waves)[..., None]
 
     def paint(self, mask: Grid, colour: Triple | Grid) -> None:
@@ -168,7 +184,7 @@ class Portrait:
         self.colours *= 1 - depth * mask[..., None]
 
     def draw(self) -> Image.Image:
-        """From the back to the front, then the lamp, then what a camera does: exposure and grain."""
+        """Draws from back to front, then adds the lamp, and the camera's exposure and grain."""
         depth = self.head()
         self.eyes()
         self.wrinkles()
@@ -177,18 +193,23 @@ class Portrait:
         self.mouth()
         self.shine(depth)
         self.hair(depth)
+
         self.colours *= (125 / self.colours.mean()) ** 0.6
         self.colours += np.random.default_rng(7).normal(0, 2, self.y.shape)[..., None]
         return Image.fromarray(np.clip(self.colours, 0, 255).astype(np.uint8))
 
     def head(self) -> Grid:
-        """Clothes, neck, ears and head. Returns the head's depth, squared: 1 at its middle, 0 at its outline."""
+        """Draws clothes, neck, ears and head.
+
+        Returns:
+            The head's squared depth: 1 at its middle, 0 at its outline.
+        """
         y, m = self.y, np.abs(self.head_x)
         self.paint(soft(y - 1.2 + 0.3 * m, 0.03), (70, 72, 84))
         self.paint(soft(0.47 - m, 0.05) * soft(y - 0.6, 0.1), self.skin * 0.5)
-        self.paint(
-            soft(1 - ((m - 0.8) / 0.1) ** 2 - ((y + 0.08) / 0.24) ** 2, 0.2), self.skin * 0.72
-        )
+        ears = 1 - ((m - 0.8) / 0.1) ** 2 - ((y + 0.08) / 0.24) ** 2
+        self.paint(soft(ears, 0.2), self.skin * 0.72)
+
         jaw = 0.77 - 0.08 * soft(y - 0.5, 0.5)
         chin = 1.02 + 0.35 * self.face.gap
         depth = 1 - (m / jaw) ** 2 - (np.abs(y) / np.where(y > 0, chin, 1.1)) ** 2.4
@@ -201,17 +222,21 @@ class Portrait:
         arc = np.clip(1 - u * u, 0, 1)
         upper = -0.21 - 0.015 * u - 0.085 * upper_lid * arc**0.7
         lower = -0.21 - 0.015 * u + 0.055 * (1 - lower_lid) * min(1.0, 0.4 + 0.6 * upper_lid) * arc
+
+        # Shadows of the sockets, then the whites.
         self.darken(blob(m, y, (0.3, -0.25), (0.2, 0.1)), 0.22)
         self.darken(blob(m, y, (0.32, -0.09), (0.15, 0.03)), 0.12)
         inside = soft(np.minimum(y - upper, lower - y)) * soft(1 - np.abs(u), 0.05)
         self.paint(inside, (0.72 + 2.5 * np.clip(y - upper, 0, 0.11))[..., None] * (222, 216, 210))
-        across, down = (
-            m - 0.345 - np.sign(self.x) * self.face.gaze[0],
-            y + 0.225 - self.face.gaze[1],
-        )
-        for radius, colour in (0.074, (66, 48, 36)), (0.036, (12, 10, 10)):
-            self.paint(inside * soft(radius - np.hypot(across, down)), colour)
+
+        # Iris, pupil and highlight.
+        across = m - 0.345 - np.sign(self.x) * self.face.gaze[0]
+        down = y + 0.225 - self.face.gaze[1]
+        self.paint(inside * soft(0.074 - np.hypot(across, down)), (66, 48, 36))
+        self.paint(inside * soft(0.036 - np.hypot(across, down)), (12, 10, 10))
         self.paint(inside * soft(0.016 - np.hypot(across + 0.025, down + 0.025)), (250, 250, 250))
+
+        # Lashes and the fold above the eye.
         lid = soft(1.06 - np.abs(u), 0.08)
         self.darken(lid * ridge(y - upper, 0.018), 0.85)
         self.darken(lid * ridge(y - lower, 0.012), 0.35)
@@ -229,11 +254,12 @@ class Portrait:
         corner = (f.mouth[1] + 0.06, f.mouth[2] - 0.5 * f.mouth[0])
         fold = stroke(m, y, (0.16, 0.15 - lift), (corner[0], 0.2), corner, 0.035)
         self.darken(fold * soft(corner[1] - y, 0.15), 0.45 * f.folds)
-        self.darken(
-            stroke(m, y, (0.05, -0.46), (0.065, -0.4), (0.045, -0.33), 0.022), 0.5 * f.frown
-        )
+
+        frown = stroke(m, y, (0.05, -0.46), (0.065, -0.4), (0.045, -0.33), 0.022)
+        self.darken(frown, 0.5 * f.frown)
         self.darken(stroke(m, y, (0, -0.2), (0.08, -0.19), (0.13, -0.11), 0.02), 0.4 * f.sneer)
         self.darken(stroke(m, y, (0, -0.13), (0.06, -0.12), (0.1, -0.06), 0.02), 0.3 * f.sneer)
+
         for height in (-0.58, -0.66, -0.74):
             line = ridge(y - height - f.brow[2] * np.cos(6 * self.x), 0.016)
             self.darken(line * blob(self.x, y, (0, height), (0.32, 0.2)), 0.35 * f.forehead)
@@ -241,9 +267,8 @@ class Portrait:
     def nose(self) -> None:
         y, m, lift = self.y, self.side, self.lift
         self.darken(blob(m, y, (0.065, 0.225 - lift), (0.038, 0.022)), 0.75)
-        self.darken(
-            stroke(m, y, (0.13, 0.12 - lift), (0.19, 0.18 - lift), (0.13, 0.235 - lift), 0.02), 0.35
-        )
+        wing = stroke(m, y, (0.13, 0.12 - lift), (0.19, 0.18 - lift), (0.13, 0.235 - lift), 0.02)
+        self.darken(wing, 0.35)
         self.darken(blob(m, y, (0, 0.285 - lift), (0.13, 0.03)), 0.25)
         self.paint(0.2 * blob(m, y, (0.45, 0.2), (0.18, 0.14)), self.skin * (0.95, 0.7, 0.68))
 
@@ -253,29 +278,31 @@ class Portrait:
         arc = np.clip(1 - u * u, 0, 1) ** (0.55 - 0.3 * f.boxy)
         line = middle + smile * (0.35 - np.minimum(u, 1.1) ** 2)
         top, bottom = line - 0.35 * f.gap * arc, line + 0.65 * f.gap * arc
+
+        # Lips, and the shadow below them.
         bow = 0.062 * arc**0.6 - 0.014 * ridge(u, 0.16)
-        lips = soft(np.minimum(y - top + bow, bottom + 0.08 * arc**0.6 - y), 0.014) * soft(
-            1 - u, 0.06
-        )
+        edge = np.minimum(y - top + bow, bottom + 0.08 * arc**0.6 - y)
+        lips = soft(edge, 0.014) * soft(1 - u, 0.06)
         self.paint(0.75 * lips, self.skin * (0.76, 0.54, 0.54))
         self.darken(lips * soft(line - y, 0.03), 0.15)
-        self.darken(
-            blob(m, y, (0, middle + 0.35 * smile + 0.65 * f.gap + 0.13), (0.17, 0.035)), 0.3
-        )
+        below = (0, middle + 0.35 * smile + 0.65 * f.gap + 0.13)
+        self.darken(blob(m, y, below, (0.17, 0.035)), 0.3)
+
+        # The opening, with tongue and teeth.
         inside = soft(np.minimum(y - top, bottom - y)) * soft(1 - u, 0.04) * (f.gap > 0)
         self.paint(inside, (38, 14, 16))
-        self.paint(
-            0.7 * inside * blob(m, y, (0, middle + 0.62 * f.gap), (0.2, 0.3 * f.gap + 0.01)),
-            (150, 70, 72),
-        )
+        tongue = blob(m, y, (0, middle + 0.62 * f.gap), (0.2, 0.3 * f.gap + 0.01))
+        self.paint(0.7 * inside * tongue, (150, 70, 72))
         shown = np.maximum(soft(top + f.teeth[0] - y), soft(y - bottom + f.teeth[1]))
         white = (1.02 - 0.35 * u * u) * (1 - 0.15 * ridge(np.sin(self.x * np.pi / 0.075), 0.18))
         self.paint(inside * shown, white[..., None] * (238, 232, 222))
+
+        # The line between the lips, and the corners.
         self.darken(ridge(y - line, 0.014) * soft(1.05 - u, 0.06) * (1 - inside), 0.7)
         self.darken(blob(m, y, (half_width + 0.01, middle - 0.65 * smile), (0.035, 0.035)), 0.4)
 
     def relief(self) -> Grid:
-        """Height over the ellipsoid."""
+        """The height above the ellipsoid."""
         f, m, y, lift, up = self.face, self.side, self.y, self.lift, max(self.face.mouth[0], 0)
         hills: tuple[tuple[float, Point, Point], ...] = (
             (0.05, (0.3, -0.42), (0.2, 0.1)),  # brow ridge
@@ -291,27 +318,23 @@ class Portrait:
         return np.asarray(sum(height * blob(m, y, at, radii) for height, at, radii in hills))
 
     def shine(self, depth: Grid) -> None:
-        """Lambert's law: 0.3 from the room, 0.85 from the lamp, and a little gloss where the lamp is mirrored."""
+        """Lights the head by Lambert's law: 0.3 from the room, 0.85 from the lamp, some gloss."""
         slope_y, slope_x = np.gradient(self.relief(), self.pixel)
-        normal = np.stack(
-            [
-                self.head_x / 0.8 - slope_x,
-                self.y / 1.5 - slope_y,
-                np.sqrt(np.clip(depth, 0.02, 1)) + 0.2,
-            ]
-        )
+        towards_viewer = np.sqrt(np.clip(depth, 0.02, 1)) + 0.2
+        normal = np.stack([self.head_x / 0.8 - slope_x, self.y / 1.5 - slope_y, towards_viewer])
         normal /= np.linalg.norm(normal, axis=0)
+
         lamp = np.asarray(self.face.look.lamp) / np.linalg.norm(self.face.look.lamp)
         mirror = (lamp + np.array([0, 0, 1])) / np.linalg.norm(lamp + np.array([0, 0, 1]))
-        diffuse, gloss = (
-            np.clip(np.einsum("i,ihw->hw", axis, normal), 0, 1) for axis in (lamp, mirror)
-        )
+        diffuse = np.clip(np.einsum("i,ihw->hw", lamp, normal), 0, 1)
+        gloss = np.clip(np.einsum("i,ihw->hw", mirror, normal), 0, 1)
+
         on_head = soft(depth, 0.03)[..., None]
         self.colours *= 1 + on_head * (0.3 + 0.85 * diffuse[..., None] - 1)
         self.colours += 28 * on_head * gloss[..., None] ** 30
 
     def hair(self, depth: Grid) -> None:
-        """Above the hairline and, where it is long, beside the face."""
+        """Draws hair above the hairline and, if it is long, beside the face."""
         look, m, y = self.face.look, np.abs(self.head_x), self.y
         half_width = 0.88 + 0.1 * max(look.hair_end, 0) + 0.02 * np.sin(6 * y)
         cap = 1 - (m / half_width) ** 2 - (np.minimum(y + 0.1, 0) / 1.15) ** 2
@@ -323,17 +346,14 @@ class Portrait:
 
 
 def draw(face: Face, width: int, height: int) -> Image.Image:
-    """The face; a small picture is drawn larger and averaged, as a camera's sensor does."""
+    """Draws a face. A small picture is drawn larger and averaged, as a camera's sensor does."""
     factor = max(1, round(480 / height))
-    return (
-        Portrait(face, width * factor, height * factor)
-        .draw()
-        .resize((width, height), Image.Resampling.BOX)
-    )
+    picture = Portrait(face, width * factor, height * factor).draw()
+    return picture.resize((width, height), Image.Resampling.BOX)
 
 
 def plain(kind: str, mode: str = "RGB", **options: Any) -> Encode:
-    """The picture as Pillow writes it in this format and mode."""
+    """An encoder that writes a picture with Pillow, in this format and mode."""
 
     def encode(image: Image.Image) -> bytes:
         file = io.BytesIO()
@@ -344,7 +364,7 @@ def plain(kind: str, mode: str = "RGB", **options: Any) -> Encode:
 
 
 def rotated(image: Image.Image) -> bytes:
-    """Lies on its side, as a telephone saves it; EXIF says how to turn it."""
+    """Stored on its side, as telephones do, with the rotation in EXIF."""
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     return plain("JPEG", exif=exif)(image.transpose(Image.Transpose.ROTATE_90))
@@ -356,14 +376,14 @@ def sixteen_bits(image: Image.Image) -> bytes:
 
 
 def cut_out(image: Image.Image) -> bytes:
-    """Transparent outside an oval round the face."""
+    """Transparent outside an oval around the face."""
     x, y = np.linspace(-1, 1, image.width), np.linspace(-1, 1, image.height)[:, None]
     image.putalpha(Image.fromarray((255 * soft(0.95 - np.hypot(x, y), 0.05)).astype(np.uint8)))
     return plain("PNG", "RGBA")(image)
 
 
 def animated(image: Image.Image) -> bytes:
-    """Two frames, grey; a classifier reads the first."""
+    """Two grey frames, of which a classifier reads the first."""
     leaning = image.convert("L").rotate(5, Image.Resampling.BICUBIC)
     return plain("GIF", "L", save_all=True, append_images=[leaning], duration=500, loop=0)(image)
 

@@ -60,7 +60,7 @@ def tiny_weights() -> dict[str, NDArray[np.float32]]:
 
 
 def tiny_release() -> Release:
-    """48x48 RGB to the 28 emotions' scores, the same every time; which emotion is highest depends on the image."""
+    """A release for 48x48 RGB, always the same, whose label depends on the image."""
     return Release(
         "tiny", EMOTIONS, EMOTIONS, Preprocessing(), tiny_network(), tiny_weights(), "{}"
     )

@@ -1,4 +1,4 @@
-"""Keras networks for tests, with nothing left at a value that hides a mistake."""
+"""Keras networks for tests, with random weights: a default value could hide a mistake."""
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ from trainer.export import export
 
 
 def pictures(count: int, seed: int = 0, height: int = 48, width: int = 48) -> NDArray[np.float32]:
-    """(count, height, width, 3) in [-1, 1]: a third noise, the rest blocks, grey and coloured, as unlike as can be."""
+    """Inputs (count, height, width, 3) in [-1, 1]: in turn noise, grey and coloured blocks."""
     random = np.random.default_rng(seed)
     noise = random.uniform(-1, 1, (count, 48, 48, 3))
     grey = np.kron(random.uniform(-1, 1, (count, 6, 6, 1)), np.ones((1, 8, 8, 3)))
@@ -22,10 +22,10 @@ def pictures(count: int, seed: int = 0, height: int = 48, width: int = 48) -> ND
 
 
 def randomise(model: keras.Model, seed: int = 0) -> keras.Model:
-    """Sets every weight at random, batch normalisation's statistics too.
+    """Sets every weight at random, and the statistics of batch normalisation.
 
-    A kernel's spread is He's, sqrt(2 / inputs), which keeps activations at one size from layer to layer. The last bias
-    is then set to favour no label, or all pictures would get the same.
+    The spread of a kernel is He's, sqrt(2 / inputs), which keeps activations at the same scale from
+    layer to layer. The last bias then balances the labels, so that not all pictures get the same.
     """
     random = np.random.default_rng(seed)
     spreads = {"bias": 0.1, "beta": 0.3, "moving_mean": 0.3}
@@ -39,6 +39,7 @@ def randomise(model: keras.Model, seed: int = 0) -> keras.Model:
         else:
             continue
         variable.assign(value.astype(np.float32))
+
     last, (_, height, width, _) = model.layers[-1], model.input_shape
     scores = model.predict_on_batch(pictures(96, seed, height, width))
     last.bias.assign(last.bias - np.log(scores).mean(axis=0))
@@ -50,7 +51,7 @@ def exported(model: keras.Model, preprocessing: Preprocessing) -> Release:
 
 
 def crooked(input_shape: tuple[int, int, int]) -> keras.Model:
-    """Odd sizes, strides, paddings that don't divide, layers without bias: all that Model 3 leaves out."""
+    """What Model 3 does not have: odd sizes, strides and paddings, and layers without bias."""
     return keras.Sequential(
         [
             keras.Input(input_shape),
@@ -68,15 +69,15 @@ def crooked(input_shape: tuple[int, int, int]) -> keras.Model:
 
 
 def branching(input_shape: tuple[int, int, int]) -> keras.Model:
-    """What networks have that are no sequence: sums, depthwise convolutions, padding by hand, global pools."""
+    """What a sequence does not have: sums, depthwise convolutions, zero padding, global pools."""
     images = keras.Input(input_shape)
-    x = layers.ReLU(6.0)(
-        layers.BatchNormalization()(layers.Conv2D(8, 3, padding="same", use_bias=False)(images))
-    )
+    x = layers.Conv2D(8, 3, padding="same", use_bias=False)(images)
+    x = layers.ReLU(6.0)(layers.BatchNormalization()(x))
+
     y = layers.DepthwiseConv2D(3, strides=2)(layers.ZeroPadding2D(((0, 1), (1, 2)))(x))
     z = layers.DepthwiseConv2D((3, 2), padding="same", use_bias=False, activation="relu6")(y)
     x = layers.ReLU()(layers.Add()([y, layers.Dropout(0.5)(z)]))
     x = layers.Add()([layers.GlobalMaxPooling2D()(x), layers.GlobalAveragePooling2D()(z)])
-    return keras.Model(
-        images, layers.Dense(28, activation="softmax", name="last")(x), name="branching"
-    )
+
+    scores = layers.Dense(28, activation="softmax", name="last")(x)
+    return keras.Model(images, scores, name="branching")

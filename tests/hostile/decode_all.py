@@ -1,7 +1,7 @@
-"""A program: decodes every image of a folder as a worker does, in bounded memory and time, and says what came of each.
+"""A program that decodes every image of a folder as a worker does, in limited memory and CPU time.
 
-It prints JSON: path -> [code, sentence], or null where there is a picture. It fails where anything else is raised, or a
-warning, and is killed where it takes more than SECONDS of a processor.
+It prints JSON: path -> [code, message], or null for a picture. It fails on any other exception and
+on any warning, and is killed when it takes more than CPU_S.
 """
 
 import json
@@ -17,8 +17,8 @@ from models.sources.names import to_text
 from models.sources.read import read_image
 from models.sources.walk import walk
 
-MEMORY = 1 << 30
-SECONDS = 60
+MEMORY_BYTES = 1 << 30
+CPU_S = 60
 NETWORKS = (
     Preprocessing(),
     Preprocessing(antialias=False, channel_order="bgr"),
@@ -27,21 +27,23 @@ NETWORKS = (
 
 
 def main(folder: bytes) -> None:
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
     warnings.simplefilter("error")
-    found: dict[str, list[str] | None] = {}
+
+    outcomes: dict[str, list[str] | None] = {}
     for path in walk(folder, recursive=True):
         try:
             data, _ = read_image(folder, path)
             shapes = {read_pixels(data, network).shape for network in NETWORKS}
         except ImageError as error:
-            found[to_text(path)] = [error.code, str(error)]
+            outcomes[to_text(path)] = [error.code, str(error)]
             continue
+
         if shapes != {(48, 48, 3)}:
-            raise ValueError(f"{to_text(path)} became {shapes}")
-        found[to_text(path)] = None
-    json.dump(found, sys.stdout)
+            raise ValueError(f"{to_text(path)} gave the shapes {shapes}")
+        outcomes[to_text(path)] = None
+    json.dump(outcomes, sys.stdout)
 
 
 if __name__ == "__main__":

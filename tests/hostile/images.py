@@ -1,6 +1,6 @@
-"""A folder of what nobody should have sent: mutated files of every format, bombs, and names that aren't files at all.
+"""A folder of hostile files: mutated files of every format, bombs, odd names, links and devices.
 
-The same seed gives the same bytes, so a file that breaks something can be made again by its name.
+The same seed gives the same bytes, so a file that breaks something can be recreated by its name.
 """
 
 import io
@@ -33,16 +33,16 @@ HUGE: Final = (
     b"\xff\xff",
     b"\0\1\0\0",
 )
-"""What a header's field of a size or an offset is set to."""
+"""Values for a size or an offset in a header."""
 
 Codes = set[str | None]
-"""What may come of a file: an error's codes, or None where it is to be classified."""
+"""The possible outcomes of a file: error codes, or None for a picture."""
 
 Mutation = Callable[[random.Random, bytes, bytes], bytes]
 
 
 def sources() -> dict[str, bytes]:
-    """A sound picture in every form that is accepted, by a name whose ending is the form's."""
+    """A valid picture in every accepted format, by a name with the format's ending."""
     ramp = np.add.outer(np.arange(SIDE), 4 * np.arange(SIDE))
     rgb = Image.fromarray(np.stack([ramp, ramp * 3, 255 - ramp], -1).astype(np.uint8))
     rgba = rgb.copy()
@@ -53,6 +53,7 @@ def sources() -> dict[str, bytes]:
     exif[0x0112], exif[0x010E] = 6, "a description " * 20
     text = PngImagePlugin.PngInfo()
     text.add_text("Comment", "words " * 100, zip=True)
+    digits = " ".join(map(str, np.asarray(rgb).ravel()))
     several: dict[str, Any] = {"save_all": True, "append_images": frames[1:]}
     return {
         "rgb.jpg": _encode(rgb, "JPEG"),
@@ -83,7 +84,7 @@ def sources() -> dict[str, bytes]:
         "single.gif": _encode(rgb, "GIF"),
         "animated.gif": _encode(rgb, "GIF", **several),
         "rgb.ppm": _encode(rgb, "PPM"),
-        "plain.ppm": f"P3 {SIDE} {SIDE} 255\n{' '.join(map(str, np.asarray(rgb).ravel()))}\n".encode(),
+        "plain.ppm": f"P3 {SIDE} {SIDE} 255\n{digits}\n".encode(),
         "grey.pgm": _encode(rgb.convert("L"), "PPM"),
         "wide.pgm": _encode(wide, "PPM"),
     }
@@ -91,7 +92,7 @@ def sources() -> dict[str, bytes]:
 
 def _encode(image: Image.Image, form: str, **options: Any) -> bytes:
     file = io.BytesIO()
-    if "append_images" in options:  # Pillow leaves an encoder's options behind in what it saved.
+    if "append_images" in options:  # Pillow modifies the images that it saves.
         options["append_images"] = [frame.copy() for frame in options["append_images"]]
     image.copy().save(file, form, **options)
     return file.getvalue()
@@ -101,7 +102,7 @@ def _encode(image: Image.Image, form: str, **options: Any) -> bytes:
 
 
 def _place(rng: random.Random, data: bytes) -> int:
-    """Anywhere, but every other time in the first 100 bytes, where headers are."""
+    """A random position; half the time in the first 100 bytes, where headers are."""
     return rng.randrange(min(len(data), 100) if rng.random() < 0.5 else len(data))
 
 
@@ -149,9 +150,10 @@ def swell(rng: random.Random, data: bytes, other: bytes) -> bytes:
 
 
 def rechunk(rng: random.Random, data: bytes, other: bytes) -> bytes:
-    """PNG: chunks changed, doubled, swapped or borrowed, with true checksums, so that what is behind them is reached.
+    """Changes, doubles, swaps or borrows a PNG's chunks, with valid checksums.
 
-    Anything else is cut into pieces and shuffled.
+    The checksums let the decoder reach the chunks' content. Any other file is cut into pieces and
+    shuffled.
     """
     if not data.startswith(PNG):
         size = max(len(data) // 8, 1)
@@ -165,23 +167,30 @@ def rechunk(rng: random.Random, data: bytes, other: bytes) -> bytes:
     for _ in range(rng.randint(1, 3)):
         i = rng.randrange(len(chunks))
         kind, body = chunks[i]
-        chunks[i] = (
-            kind,
-            rng.choice([flip_bits, cut, repeat, swell])(rng, body, other)
-            if len(body) > 1
-            else body,
-        )
+        if len(body) > 1:
+            body = rng.choice([flip_bits, cut, repeat, swell])(rng, body, other)
+        chunks[i] = (kind, body)
         chunks.insert(rng.randrange(len(chunks)), rng.choice(chunks))
     return png(*chunks)
 
 
 MUTATIONS: Final[tuple[Mutation, ...]] = (
-    *(flip_bits, flip_bits, cut, cut_head, splice, repeat, drop, insert, swell, swell, rechunk),
+    flip_bits,
+    flip_bits,
+    cut,
+    cut_head,
+    splice,
+    repeat,
+    drop,
+    insert,
+    swell,
+    swell,
+    rechunk,
 )
 
 
 def mutated(count: int, seed: int = 0) -> Iterator[tuple[str, bytes]]:
-    """Names and bytes of so many broken files; one in eight has another format's ending."""
+    """Names and bytes of `count` mutated files; one in eight has another format's ending."""
     rng = random.Random(seed)
     originals = sources()
     for number in range(count):
@@ -208,11 +217,12 @@ def png(*chunks: tuple[bytes, bytes]) -> bytes:
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    at = len(PNG)
-    while at < len(data):
-        (size,) = struct.unpack_from(">I", data, at)
-        yield data[at + 4 : at + 8], data[at + 8 : at + 8 + size]
-        at += 12 + size
+    position = len(PNG)
+    while position < len(data):
+        (size,) = struct.unpack_from(">I", data, position)
+        body = position + 8
+        yield data[position + 4 : body], data[body : body + size]
+        position = body + size + 4
 
 
 def png_of(
@@ -223,32 +233,35 @@ def png_of(
 
 
 def zeros(count: int) -> bytes:
-    """Compressed by zlib, made piece by piece."""
-    packer = zlib.compressobj(9)
-    return b"".join(
-        [
-            *(packer.compress(bytes(min(2**20, count - i))) for i in range(0, count, 2**20)),
-            packer.flush(),
-        ]
-    )
+    """`count` zeros, compressed by zlib piece by piece."""
+    compressor = zlib.compressobj(9)
+    pieces = [
+        compressor.compress(bytes(min(2**20, count - start))) for start in range(0, count, 2**20)
+    ]
+    return b"".join([*pieces, compressor.flush()])
 
 
 def tiff(width: int, height: int, *tags: tuple[int, int, int, int], data: bytes = b"") -> bytes:
-    """A little-endian TIFF of one directory of 8 bit grey, in one strip; a tag is (number, type, count, value)."""
-    known: dict[int, tuple[int, ...]] = {
+    """A little-endian TIFF in 8-bit grey, with one directory and one strip.
+
+    Args:
+        tags: (number, type, count, value) each, added to the usual ones or in place of them.
+    """
+    values: dict[int, tuple[int, ...]] = {
         256: (4, 1, width),
         257: (4, 1, height),
         258: (3, 1, 8),
         262: (3, 1, 1),
+        273: (4, 1, 8),
         278: (4, 1, height),
+        279: (4, 1, len(data)),
     }
-    known |= {273: (4, 1, 8), 279: (4, 1, len(data))} | {
-        number: (kind, *rest) for number, kind, *rest in tags
-    }
+    for number, *value in tags:
+        values[number] = tuple(value)
     entries = b"".join(
-        struct.pack("<HHII", number, *rest) for number, rest in sorted(known.items())
+        struct.pack("<HHII", number, *value) for number, value in sorted(values.items())
     )
-    directory = struct.pack("<H", len(known)) + entries + b"\0" * 4
+    directory = struct.pack("<H", len(values)) + entries + b"\0" * 4
     return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory
 
 
@@ -263,7 +276,7 @@ def gif(
 
 
 def webp(width: int, height: int) -> bytes:
-    """A canvas of any size around a sound small picture."""
+    """A canvas of any size around a valid small picture."""
     inner = sources()["lossy.webp"][12:]
     body = b"VP8X" + struct.pack("<I", 10) + b"\x02\0\0\0" + _u24(width - 1) + _u24(height - 1)
     body += b"ANIM" + struct.pack("<IIH", 6, 0, 0)
@@ -279,21 +292,21 @@ def _u24(number: int) -> bytes:
 
 
 def jpeg_sized(width: int, height: int) -> bytes:
-    """A sound JPEG whose header says another size."""
+    """A valid JPEG whose header declares another size."""
     data = bytearray(sources()["rgb.jpg"])
     struct.pack_into(">HH", data, data.index(b"\xff\xc0") + 5, height, width)
     return bytes(data)
 
 
 def jpeg_of_scans(side: int, count: int) -> bytes:
-    """A progressive JPEG that goes over all its pixels so many times, in a few bytes each time."""
+    """A progressive JPEG with `count` scans over all its pixels, of a few bytes each."""
     data = _encode(Image.new("L", (side, side), 99), "JPEG", progressive=True)
     last = data.rindex(b"\xff\xda")
     return data[:last] + data[last:-2] * count + data[-2:]
 
 
 def bombs() -> dict[str, tuple[bytes, Codes]]:
-    """By name: small files that ask for much, and what may come of each: codes, or None for a picture."""
+    """Small files that demand much, by name, with the possible outcomes of each."""
     pixels, big = zlib.compress(b"\0" * 1000), 100_000
     much = zeros(80_000_000)
     text, profile = b"Comment\0\0" + much, b"profile\0\0" + much
@@ -417,22 +430,20 @@ def bombs() -> dict[str, tuple[bytes, Codes]]:
 # --- Files that aren't files, and names ---
 
 NAMES: Final = (
-    *(
-        b"caf\xe9.jpg",
-        b"\xff\xfe\x80.png",
-        "n\u00e4me \U0001f642.webp".encode(),
-        b"new\nline\r.gif",
-        b"tab\t\x1b[31m\x01.bmp",
-    ),
-    *(
-        b"'\"`$(touch x); DROP TABLE images.jpg",
-        b"-rf.jpg",
-        b" .jpg",
-        b"%s%n{0}.png",
-        b"back\\x00slash.jpg",
-        b"CON.JPG",
-    ),
-    *("\u202egpj.exe.jpg".encode(), b"a" * 251 + b".jpg", b"[b]*?.tif"),
+    b"caf\xe9.jpg",
+    b"\xff\xfe\x80.png",
+    "n\u00e4me \U0001f642.webp".encode(),
+    b"new\nline\r.gif",
+    b"tab\t\x1b[31m\x01.bmp",
+    b"'\"`$(touch x); DROP TABLE images.jpg",
+    b"-rf.jpg",
+    b" .jpg",
+    b"%s%n{0}.png",
+    b"back\\x00slash.jpg",
+    b"CON.JPG",
+    "\u202egpj.exe.jpg".encode(),
+    b"a" * 251 + b".jpg",
+    b"[b]*?.tif",
 )
 
 
@@ -440,7 +451,7 @@ def build(folder: Path, mutants: int) -> dict[bytes, Codes | None]:
     """Fills a folder, and one beside it that links lead to.
 
     Returns:
-        The paths that are to have an outcome, and what that may be; None = any.
+        The paths that need an outcome, with the possible ones; None = any.
     """
     outside = folder.parent / "outside"
     outside.mkdir()
@@ -457,18 +468,16 @@ def build(folder: Path, mutants: int) -> dict[bytes, Codes | None]:
         expected[name] = codes
 
     for name, data in sound.items():
+        wrong_suffix = b".gif" if name.endswith("png") else b".png"
         write(b"sound/" + name.encode(), data, {None})
-        write(
-            b"misnamed/" + name.encode() + (b".gif" if name.endswith("png") else b".png"),
-            data,
-            {None},
-        )
+        write(b"misnamed/" + name.encode() + wrong_suffix, data, {None})
     for name, data in mutated(mutants):
         write(b"mutated/" + name.encode(), data, None)
     for name, (data, codes) in bombs().items():
         write(b"bombs/" + name.encode(), data, codes)
     for raw in NAMES:
         write(b"names/" + raw, sound["rgb.jpg"], {None})
+
     write(b"directory.jpg/" + b"a" * 200 + b"/inner.jpg", sound["rgb.jpg"], {None})
     write(b"empty.jpg", b"", {"empty"})
     write(b"unreadable.jpg", sound["rgb.jpg"], {None if os.geteuid() == 0 else "permission_denied"})
@@ -479,10 +488,11 @@ def build(folder: Path, mutants: int) -> dict[bytes, Codes | None]:
     ):
         write(f"sparse-{name}.jpg".encode(), sound["rgb.jpg"], {code})
         os.truncate(folder / f"sparse-{name}.jpg", size)
+
     (folder / "unreadable.jpg").chmod(0)
     (folder / "empty-directory.jpg").mkdir()
-    (folder / "no-image.txt").write_text("passed over")
-    (folder / ".hidden.jpg").write_bytes(b"passed over")
+    (folder / "no-image.txt").write_text("ignored")
+    (folder / ".hidden.jpg").write_bytes(b"ignored")
     expected |= _odd_files(folder, outside)
     return expected
 
@@ -512,15 +522,14 @@ def _odd_files(folder: Path, outside: Path) -> dict[bytes, Codes | None]:
     expected[b"pipe.jpg"] = {"not_a_file"}
     with socket.socket(socket.AF_UNIX) as server:
         descriptor = os.open(folder, os.O_RDONLY)
-        server.bind(f"/proc/self/fd/{descriptor}/socket.jpg")  # A socket's path may have 107 bytes.
+        # Through /proc, because a socket's path is limited to 107 bytes.
+        server.bind(f"/proc/self/fd/{descriptor}/socket.jpg")
         os.close(descriptor)
     expected[b"socket.jpg"] = {"not_a_file"}
-    with suppress(
-        PermissionError
-    ):  # Root alone may, and not in every container; then there is no such file.
+
+    # Only root may create a device, and not in every container.
+    with suppress(PermissionError):
         os.mknod(folder / "device.jpg", stat.S_IFCHR | 0o666, os.makedev(1, 5))
-        expected[b"device.jpg"] = {
-            "not_a_file",
-            "permission_denied",
-        }  # Denied where devices are not to be opened.
+        # Denied where devices may not be opened.
+        expected[b"device.jpg"] = {"not_a_file", "permission_denied"}
     return expected

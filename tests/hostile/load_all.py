@@ -1,7 +1,8 @@
-"""A program: loads hostile pickles in bounded memory and time, in a folder of its own, and says what came of each.
+"""A program that loads hostile pickles in limited memory and CPU time, in a folder of its own.
 
-It prints JSON: name -> [the error's class, its text], or null where a release came out. Its argument says which:
-`run` loads the gadgets by `pickle`, to prove that they work; `ours` is `models.load_release`; `wild` is the import.
+It prints JSON: name -> [the error's class, its text], or null for a pickle that was loaded. Its
+argument chooses the loader: `pickle` loads the gadgets with `pickle`, to prove that they work;
+`release` is `load_release`; `keras` is the import of pickled Keras models.
 """
 
 import hashlib
@@ -14,7 +15,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,26 +23,32 @@ from models.release.files import load_release, save_release
 from models.release.release import Release
 from tests.hostile import pickles as hostile
 
-MEMORY = 1 << 30
-MEMORY_WILD = 2 << 30  # Besides the file, twice what it unpacks to, which may be 512 MB; and Keras.
-SECONDS = 60
+MEMORY_BYTES = 1 << 30
+
+KERAS_MEMORY_BYTES = 2 << 30
+"""Beside Keras and the file: twice the unpacked content, which may have 512 MB."""
+
+CPU_S = 60
 MUTANTS = 1000
-WILD_MUTANTS = 80
+KERAS_MUTANTS = 80
+
+Outcomes = dict[str, list[str] | None]
 
 
-def run() -> dict[str, list[str] | None]:
-    found: dict[str, list[str] | None] = {}
+def run_gadgets() -> Outcomes:
+    """The files that each gadget leaves behind when `pickle` loads it."""
+    files: Outcomes = {}
     for name, raw in hostile.gadgets().items():
         with tempfile.TemporaryDirectory() as folder:
             os.chdir(folder)
             with suppress(Exception):
                 pickle.loads(raw)
-            found[name] = os.listdir(folder)
+            files[name] = os.listdir(folder)
             os.chdir("/")
-    return found
+    return files
 
 
-def ours() -> Iterator[tuple[str, bytes]]:
+def release_pickles() -> Iterator[tuple[str, bytes]]:
     yield "sound", hostile.sound()
     yield from hostile.mutated(MUTANTS)
     yield from hostile.bombs().items()
@@ -51,64 +57,62 @@ def ours() -> Iterator[tuple[str, bytes]]:
         yield f"{name} in a release", hostile.in_a_release(raw)
 
 
-def load_ours(path: Path) -> None:
-    """A release that comes out must be one that can be saved and comes back the same."""
+def load_as_release(path: Path) -> None:
+    """Loads a release, which must also survive being saved and loaded again."""
     release = load_release(path, hashlib.sha256(path.read_bytes()).hexdigest())
-    again = path.with_name("again.pkl")
-    save_release(release, again)
-    if _plain(load_release(again)) != _plain(release):
-        raise ValueError("it came back as another")
+    copy = path.with_name("copy.pkl")
+    save_release(release, copy)
+    if _comparable(load_release(copy)) != _comparable(release):
+        raise ValueError("The saved copy is not equal to the release.")
 
 
-def _plain(release: Release) -> Release:
+def _comparable(release: Release) -> Release:
     weights: Any = {name: array.tobytes() for name, array in release.weights.items()}
     return replace(release, sha256="", weights=weights)
 
 
-def wild() -> Iterator[tuple[str, bytes]]:
-    yield from chain(
-        hostile.wild_mutated(WILD_MUTANTS), hostile.bombs().items(), hostile.wild_bombs().items()
-    )
+def keras_pickles() -> Iterator[tuple[str, bytes]]:
+    yield from hostile.keras_mutated(KERAS_MUTANTS)
+    yield from hostile.bombs().items()
+    yield from hostile.keras_bombs().items()
     yield from hostile.gadgets().items()
 
 
-def refuse_all(
-    raws: Iterator[tuple[str, bytes]], load: Callable[[Path], Any]
-) -> dict[str, list[str] | None]:
-    found: dict[str, list[str] | None] = {}
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as present:
-        os.chdir(present)
+def load_all(pickles: Iterator[tuple[str, bytes]], load: Callable[[Path], Any]) -> Outcomes:
+    outcomes: Outcomes = {}
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as working_folder:
+        os.chdir(working_folder)
         path = Path(folder) / "hostile.pkl"
-        for name, raw in raws:
+        for name, raw in pickles:
             path.write_bytes(raw)
             try:
                 load(path)
             except (PickleError, EngineError) as error:
-                found[name] = [type(error).__name__, str(error)]
+                outcomes[name] = [type(error).__name__, str(error)]
             else:
-                found[name] = None
-            if os.listdir(present):
-                raise RuntimeError(f"{name} was executed")
-    return found
+                outcomes[name] = None
+            if os.listdir(working_folder):
+                raise RuntimeError(f"{name} was executed.")
+    return outcomes
 
 
-def main(which: str) -> None:
-    if which == "run":
-        found = run()
-    elif which == "ours":
-        limit(MEMORY)
-        found = refuse_all(ours(), load_ours)
+def main(loader: str) -> None:
+    if loader == "pickle":
+        outcomes = run_gadgets()
+    elif loader == "release":
+        limit_resources(MEMORY_BYTES)
+        outcomes = load_all(release_pickles(), load_as_release)
     else:
         from trainer.keras_import.read import import_keras
 
-        limit(MEMORY_WILD)
-        found = refuse_all(wild(), import_keras)
-    json.dump(found, sys.stdout)
+        limit_resources(KERAS_MEMORY_BYTES)
+        outcomes = load_all(keras_pickles(), import_keras)
+    json.dump(outcomes, sys.stdout)
 
 
-def limit(memory: int) -> None:
-    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+def limit_resources(memory_bytes: int) -> None:
+    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
 
 
 if __name__ == "__main__":

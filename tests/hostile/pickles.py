@@ -1,6 +1,6 @@
-"""Pickles that nobody should load: a release's, broken in every way, and those that are written to do harm.
+"""Hostile pickles: broken releases, and pickles that run code or exhaust memory when loaded.
 
-Each that would run something leaves a file in the present folder. The same seed gives the same bytes.
+Each one that runs code leaves a file in the working folder. The same seed gives the same bytes.
 """
 
 import bdb
@@ -45,7 +45,7 @@ from tests.hostile import images
 MARK: Final = "executed"
 TOUCH: Final = f"touch {MARK}"
 PYTHON: Final = f"open({MARK!r}, 'w').close()"
-WILD: Final = Path(__file__).parents[1] / "trainer" / "keras_import" / "fixtures"
+KERAS_FIXTURES: Final = Path(__file__).parents[1] / "trainer" / "keras_import" / "fixtures"
 OPCODES: Final = tuple(opcode.code.encode("latin-1") for opcode in pickletools.opcodes)
 
 
@@ -60,33 +60,34 @@ def sound() -> bytes:
 
 
 class Call:
-    """Is what a function returns, once it is unpickled. It may be what is called, too."""
+    """Unpickles to the result of a function; the function may be a `Call` too."""
 
     def __init__(self, function: Any, *arguments: Any) -> None:
-        self._made = function, arguments
+        self._call = function, arguments
 
     def __reduce__(self) -> Any:
-        return self._made
+        return self._call
 
     def __call__(self) -> None:
         raise NotImplementedError
 
 
-def method(name: str, of: Any, *arguments: Any) -> Call:
-    """A method's result, by way of `operator.methodcaller`."""
-    return Call(Call(operator.methodcaller, name, *arguments), of)
+def method(name: str, target: Any, *arguments: Any) -> Call:
+    """The result of a method, by `operator.methodcaller`."""
+    return Call(Call(operator.methodcaller, name, *arguments), target)
 
 
-def member(path: str, of: Any) -> Call:
-    return Call(Call(operator.attrgetter, path), of)
+def member(path: str, target: Any) -> Call:
+    """An attribute, by `operator.attrgetter`."""
+    return Call(Call(operator.attrgetter, path), target)
 
 
 def gadgets() -> dict[str, bytes]:
-    """By name: pickles that run something when they are loaded, in three protocols."""
+    """Pickles that run code when they are loaded, by name, in three protocols."""
     code, array = io.BytesIO(), io.BytesIO()
     np.save(array, np.array([Call(os.mkdir, MARK)], object), allow_pickle=True)
     code.write(marshal.dumps(compile(PYTHON, "gadget", "exec")))
-    made = {
+    calls = {
         "os.system": Call(os.system, TOUCH),
         "os.popen": method("read", Call(os.popen, TOUCH)),
         "os.mkdir": Call(os.mkdir, MARK),
@@ -127,7 +128,7 @@ def gadgets() -> dict[str, bytes]:
     }
     raws = {
         f"{name} {protocol}": pickle.dumps(value, protocol)
-        for name, value in made.items()
+        for name, value in calls.items()
         for protocol in (0, 2, 4)
     }
     mark = MARK.encode()
@@ -140,91 +141,94 @@ def gadgets() -> dict[str, bytes]:
 
 
 def in_a_release(gadget: bytes) -> bytes:
-    """A release's own pickle that does what a gadget does before all else."""
+    """A release's pickle that first does what a gadget does."""
     body = gadget[2:-1] if gadget[:1] == b"\x80" else gadget[:-1]
     if body[:1] == b"\x95":
         body = body[9:]
     raw = sound()
-    frame = 2 + 9  # Behind the protocol and the first frame's length, which isn't enforced.
-    return raw[:2] + body + b"0" + raw[frame:]
+    content = 2 + 9  # After the protocol and the first frame's length, which is not enforced.
+    return raw[:2] + body + b"0" + raw[content:]
 
 
-# --- Mutations: random, steps' places and bytes -> bytes ---
+# --- Mutations: random, positions of opcodes and bytes -> bytes ---
 
 
-def _places(raw: bytes) -> list[int]:
-    return [at for _, _, at in pickletools.genops(raw) if at is not None]
+def _positions(raw: bytes) -> list[int]:
+    return [position for _, _, position in pickletools.genops(raw) if position is not None]
 
 
 def mutated(count: int, seed: int = 0) -> Iterator[tuple[str, bytes]]:
-    """Names and bytes of so many broken releases; most are broken at a step, few in the weights' bytes."""
+    """Names and bytes of `count` broken releases, most of them broken at an opcode."""
     rng, raw = random.Random(seed), sound()
-    places, gadget_list = _places(raw), list(gadgets().values())
+    positions, gadget_list = _positions(raw), list(gadgets().values())
     for number in range(count):
         kind = rng.choice(list(_MUTATIONS))
-        data = _MUTATIONS[kind](rng, raw, places, gadget_list)
+        data = _MUTATIONS[kind](rng, raw, positions, gadget_list)
         if rng.random() < 0.2:
-            at = rng.choice(places) % len(data)
-            data = data[:at] + bytes([data[at] ^ 1 << rng.randrange(8)]) + data[at + 1 :]
+            position = rng.choice(positions) % len(data)
+            flipped = bytes([data[position] ^ 1 << rng.randrange(8)])
+            data = data[:position] + flipped + data[position + 1 :]
         yield f"{number:04} {kind}", data
 
 
-def _flip(rng: random.Random, raw: bytes, places: list[int], _: list[bytes]) -> bytes:
+def _flip(rng: random.Random, raw: bytes, positions: list[int], _: list[bytes]) -> bytes:
     changed = bytearray(raw)
     for _bit in range(rng.randint(1, 8)):
-        changed[min(rng.choice(places) + rng.randrange(6), len(raw) - 1)] ^= 1 << rng.randrange(8)
+        changed[min(rng.choice(positions) + rng.randrange(6), len(raw) - 1)] ^= 1 << rng.randrange(
+            8
+        )
     return bytes(changed)
 
 
-def _cut(rng: random.Random, raw: bytes, places: list[int], _: list[bytes]) -> bytes:
-    end = rng.choice([*places, rng.randrange(len(raw))])
+def _cut(rng: random.Random, raw: bytes, positions: list[int], _: list[bytes]) -> bytes:
+    end = rng.choice([*positions, rng.randrange(len(raw))])
     return raw[:end] + rng.choice([b"", b"."])
 
 
-def _splice(rng: random.Random, raw: bytes, places: list[int], _: list[bytes]) -> bytes:
-    return raw[: rng.choice(places)] + raw[rng.choice(places) :]
+def _splice(rng: random.Random, raw: bytes, positions: list[int], _: list[bytes]) -> bytes:
+    return raw[: rng.choice(positions)] + raw[rng.choice(positions) :]
 
 
-def _substitute(rng: random.Random, raw: bytes, places: list[int], _: list[bytes]) -> bytes:
+def _substitute(rng: random.Random, raw: bytes, positions: list[int], _: list[bytes]) -> bytes:
     changed = bytearray(raw)
     for _step in range(rng.randint(1, 4)):
-        at = rng.choice(places)
-        changed[at : at + 1] = rng.choice(OPCODES)
+        position = rng.choice(positions)
+        changed[position : position + 1] = rng.choice(OPCODES)
     return bytes(changed)
 
 
-def _insert(rng: random.Random, raw: bytes, places: list[int], _: list[bytes]) -> bytes:
-    at = rng.choice(places)
+def _insert(rng: random.Random, raw: bytes, positions: list[int], _: list[bytes]) -> bytes:
+    position = rng.choice(positions)
     steps = b"".join(
         rng.choice(OPCODES) + rng.randbytes(rng.choice([0, 0, 1, 4]))
         for _step in range(rng.randint(1, 6))
     )
-    return raw[:at] + steps + raw[at:]
+    return raw[:position] + steps + raw[position:]
 
 
 def _insert_call(
-    rng: random.Random, raw: bytes, places: list[int], gadget_list: list[bytes]
+    rng: random.Random, raw: bytes, positions: list[int], gadget_list: list[bytes]
 ) -> bytes:
-    """A gadget that leaves the stack as it was, or what it gives on it."""
-    at, gadget = rng.choice(places), rng.choice(gadget_list)
+    """Inserts a gadget; its result stays on the stack or is popped."""
+    position, gadget = rng.choice(positions), rng.choice(gadget_list)
     return (
-        raw[:at]
+        raw[:position]
         + (gadget[2:-1] if gadget[:1] == b"\x80" else gadget[:-1])
         + rng.choice([b"0", b""])
-        + raw[at:]
+        + raw[position:]
     )
 
 
-def _swell(rng: random.Random, raw: bytes, places: list[int], _: list[bytes]) -> bytes:
-    """A step with a length or a slot of another size than is there."""
-    at = rng.choice(places)
+def _swell(rng: random.Random, raw: bytes, positions: list[int], _: list[bytes]) -> bytes:
+    """Inserts an opcode that declares more bytes, or a higher memo slot, than there are."""
+    position = rng.choice(positions)
     step = rng.choice([b"X", b"B", b"T", b"r", b"j", b"\x8b"]) + struct.pack(
         "<I", rng.choice([2**31 - 1, 2**32 - 1, 2**24])
     )
     step8 = rng.choice([b"\x8d", b"\x8e", b"\x96", b"\x95"]) + struct.pack(
         "<Q", rng.choice([2**60, 2**63, 2**34])
     )
-    return raw[:at] + rng.choice([step, step8]) + raw[at:]
+    return raw[:position] + rng.choice([step, step8]) + raw[position:]
 
 
 _MUTATIONS: Final[dict[str, Callable[[random.Random, bytes, list[int], list[bytes]], bytes]]] = {
@@ -237,7 +241,7 @@ _MUTATIONS: Final[dict[str, Callable[[random.Random, bytes, list[int], list[byte
 
 
 def _laughs(hold: Callable[[list[Any]], Any]) -> Any:
-    """A hundred objects that, written out, are 10 to the power of 100."""
+    """A hundred objects that amount to 10 ** 100 when written out."""
     value: Any = "ha"
     for _ in range(100):
         value = hold([value] * 10)
@@ -252,14 +256,14 @@ def _nested(depth: int) -> Any:
 
 
 def bombs() -> dict[str, bytes]:
-    """By name: pickles that take far more memory, time or stack to load than they are long."""
+    """Pickles that take far more memory, time or stack than their length suggests, by name."""
     plain: dict[str, Any] = pickle.loads(sound())
     laughs, tuples = _laughs(list), _laughs(tuple)
     dicts = _laughs(lambda values: {str(i): value for i, value in enumerate(values)})
-    endless: list[Any] = []
-    endless.append(endless)
-    turning: dict[str, Any] = {}
-    turning["again"] = turning
+    endless_list: list[Any] = []
+    endless_list.append(endless_list)
+    endless_dict: dict[str, Any] = {}
+    endless_dict["again"] = endless_dict
     huge = 10**100_000
 
     def weight(shape: Any, raw: Any = b"\0" * 4) -> dict[str, Any]:
@@ -268,8 +272,8 @@ def bombs() -> dict[str, bytes]:
     changes: dict[str, dict[str, Any]] = {
         **{f"laughs in {key}": {key: laughs} for key in plain},
         **{f"dicts in {key}": {key: dicts} for key in plain},
-        **{f"endless list in {key}": {key: endless} for key in plain},
-        **{f"endless dict in {key}": {key: turning} for key in plain},
+        **{f"endless list in {key}": {key: endless_list} for key in plain},
+        **{f"endless dict in {key}": {key: endless_dict} for key in plain},
         **{f"huge number in {key}": {key: huge} for key in plain},
         **{f"deep list in {key}": {key: _nested(200)} for key in plain},
         "tuples": {"data": tuples},
@@ -301,7 +305,7 @@ def bombs() -> dict[str, bytes]:
         "a key that is a number": {"data": {7: 7}},
     }
     raws = {name: pickle.dumps({**plain, **change}, 4) for name, change in changes.items()}
-    nesting = 45_000  # Fewer than MAX_STEPS in all, so that it is not their number that is refused.
+    nesting = 45_000  # Fewer steps than MAX_STEPS, so that something else must refuse them.
     return raws | {
         "lists in lists": b"\x80\x04" + b"]" * nesting + b"a" * (nesting - 1) + b".",
         "lists in lists in lists": b"\x80\x04" + b"]" * 1_000_000 + b"a" * 999_999 + b".",
@@ -342,7 +346,8 @@ def bombs() -> dict[str, bytes]:
         ),
         "a persistent id": b"P" + MARK.encode() + b"\n.",
         "a persistent object": b"\x80\x02Vstorage\nQ.",
-        "a tensor": b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((Vstorage\nctorch\nFloatStorage\ntQtR.",
+        "a tensor": b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n"
+        b"((Vstorage\nctorch\nFloatStorage\ntQtR.",
         "a buffer outside": b"\x80\x05\x97\x98.",
         "an extension": b"\x80\x02\x84\xff\xff\xff\x7f.",
         "a call of nothing": b"\x80\x04N)R.",
@@ -354,12 +359,13 @@ def bombs() -> dict[str, bytes]:
     }
 
 
-# --- What only the import of foreign models meets ---
+# --- Pickled Keras models ---
 
 
 def _files(raw: bytes) -> dict[str, bytes]:
-    """What lies in the archive that a pickled Keras model is."""
-    archive = max((one for _, one, _ in pickletools.genops(raw) if isinstance(one, bytes)), key=len)
+    """The files in the archive of a pickled Keras model."""
+    arguments = [argument for _, argument, _ in pickletools.genops(raw)]
+    archive = max((value for value in arguments if isinstance(value, bytes)), key=len)
     with zipfile.ZipFile(io.BytesIO(archive)) as opened:
         return {name: opened.read(name) for name in opened.namelist()}
 
@@ -373,10 +379,10 @@ def keras_pickle(files: Mapping[str, bytes]) -> bytes:
     return call + pickle.dumps((buffer.getvalue(),), 4)[2:-1] + b"R."
 
 
-def wild_mutated(count: int, seed: int = 0) -> Iterator[tuple[str, bytes]]:
-    """Names and bytes of so many broken Keras models: broken as a stream, or one of the files in their archives is."""
+def keras_mutated(count: int, seed: int = 0) -> Iterator[tuple[str, bytes]]:
+    """Names and bytes of `count` Keras models, broken in the stream or in a file of the archive."""
     rng = random.Random(seed)
-    originals = [path.read_bytes() for path in sorted(WILD.glob("*.pkl"))]
+    originals = [path.read_bytes() for path in sorted(KERAS_FIXTURES.glob("*.pkl"))]
     for number in range(count):
         raw, other = rng.sample(originals, 2)
         mutation = rng.choice(images.MUTATIONS)
@@ -392,9 +398,9 @@ def wild_mutated(count: int, seed: int = 0) -> Iterator[tuple[str, bytes]]:
         yield f"{number:04} {place} {mutation.__name__}", keras_pickle(files)
 
 
-def wild_bombs() -> dict[str, bytes]:
-    """By name: what is small until it is unpacked, parsed or built."""
-    files = _files((WILD / "keras211.pkl").read_bytes())
+def keras_bombs() -> dict[str, bytes]:
+    """Files that are small until they are unpacked, parsed or built, by name."""
+    files = _files((KERAS_FIXTURES / "keras211.pkl").read_bytes())
     return {
         "gzip": gzip.compress(bytes(600_000_000), 1),
         "gzip in gzip": gzip.compress(gzip.compress(bytes(100_000_000), 1)),
@@ -411,7 +417,7 @@ def wild_bombs() -> dict[str, bytes]:
 def _wide_layers(
     files: Mapping[str, bytes], count: int, units: int, written: bool
 ) -> dict[str, bytes]:
-    """A network of so many wide dense layers, whose weights lie in the file once, or not at all."""
+    """A network of `count` wide dense layers, whose weights are in the file once, or not at all."""
     config = json.loads(files["config.json"])
     layers = config["config"]["layers"]
     first = next(i for i, layer in enumerate(layers) if layer["class_name"] == "Dense")

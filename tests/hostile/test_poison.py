@@ -1,4 +1,4 @@
-"""A decoder that crashes: no Python error, the process is gone in the middle of a batch."""
+"""A decoder that crashes the process in the middle of a batch, without a Python error."""
 
 import os
 from pathlib import Path
@@ -18,16 +18,13 @@ def test_an_image_that_crashes_its_decoder_is_found_and_all_others_are_classifie
     either: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(FAULT), prepend=os.pathsep)
-    either.environment |= {
-        "CUEMILL_BATCH_SIZE": "4",
-        "CUEMILL_WORKERS": "1",
-    }  # A worker's start takes a second.
+    # One worker, because starting one takes a second.
+    either.environment |= {"CUEMILL_BATCH_SIZE": "4", "CUEMILL_WORKERS": "1"}
     folder = make_faces(tmp_path / "faces", 12)
     victim = folder / "face-00006.jpg"
     sound = victim.read_bytes()
-    victim.write_bytes(
-        sound[:2] + b"\xff\xfe\0\x08poison" + sound[2:]
-    )  # A comment; the picture is a picture.
+    comment = b"\xff\xfe\0\x08poison"
+    victim.write_bytes(sound[:2] + comment + sound[2:])
     database = either.database()
     either.start("worker")
     job_id = int(either.run("enqueue", folder).stdout)

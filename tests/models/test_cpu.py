@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from models import cpu as processor
+from models import cpu
 
 
 @pytest.mark.parametrize(
@@ -20,5 +20,5 @@ def test_bf16_and_its_gain_are_found_by_vendor_and_flags(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vendor: str, flags: str, has: bool, gains: bool
 ) -> None:
     (tmp_path / "cpuinfo").write_text(f"vendor_id : {vendor}\nflags : fpu {flags} ht\n")
-    monkeypatch.setattr(processor, "CPU_INFO", tmp_path / "cpuinfo")
-    assert (processor.has_bf16(), processor.gains_by_bf16()) == (has, gains)
+    monkeypatch.setattr(cpu, "CPU_INFO", tmp_path / "cpuinfo")
+    assert (cpu.has_bf16(), cpu.gains_by_bf16()) == (has, gains)

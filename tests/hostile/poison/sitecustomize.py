@@ -1,6 +1,6 @@
-"""A decoder with a fault, for processes that have this folder in PYTHONPATH: one image's content makes it crash.
+"""A decoder that crashes on one image's content, in processes with this folder in PYTHONPATH.
 
-Python imports a module of this name by itself at its start, so the program under test stays as it is.
+Python imports a module of this name when it starts, so the program under test stays unchanged.
 """
 
 import os
@@ -9,13 +9,13 @@ from typing import Any
 
 import simplejpeg
 
-_sound = simplejpeg.decode_jpeg_header
+_original = simplejpeg.decode_jpeg_header
 
 
 def _decode_jpeg_header(data: bytes, *arguments: Any, **options: Any) -> Any:
     if b"poison" in data:
         os.kill(os.getpid(), signal.SIGSEGV)
-    return _sound(data, *arguments, **options)
+    return _original(data, *arguments, **options)
 
 
 simplejpeg.decode_jpeg_header = _decode_jpeg_header

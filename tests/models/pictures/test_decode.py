@@ -1,4 +1,4 @@
-"""Decoding what cameras, scanners, editors and enemies make."""
+"""Decoding the files of cameras, scanners, editors and attackers."""
 
 import io
 import struct
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.errors import ImageError
-from models.pictures import decode as images
+from models.pictures import decode as decode_module
 from models.pictures.decode import MAX_PIXELS, MAX_SCANS, decode, decode_fitting
 
 TARGET = (48, 48)
@@ -73,7 +73,7 @@ def test_transparency_is_laid_over_white() -> None:
     assert pixels(encode(Image.new("RGBA", (9, 9), (0, 0, 0, 0)), "PNG")).min() == 255
 
 
-def test_the_first_frame_of_an_animation_counts() -> None:
+def test_an_animation_is_decoded_as_its_first_frame() -> None:
     frames = [Image.new("RGB", (20, 20), colour) for colour in ("white", "black")]
     assert pixels(encode(frames[0], "GIF", save_all=True, append_images=frames[1:])).min() == 255
 
@@ -82,9 +82,7 @@ def test_an_image_is_turned_upright_by_its_exif() -> None:
     picture = Image.new("RGB", (40, 20))
     picture.paste("white", (0, 0, 20, 20))
     exif = Image.Exif()
-    exif[0x0112] = (
-        6  # Turn by 90 degrees clockwise to see it upright: the left half comes to the top.
-    )
+    exif[0x0112] = 6  # Rotate by 90 degrees clockwise: the left half becomes the top.
     found = pixels(encode(picture, "JPEG", exif=exif, quality=95))
     assert found.shape == (40, 20, 3)
     assert found[:18].mean() > 250
@@ -102,7 +100,7 @@ def test_a_large_jpeg_is_decoded_at_reduced_scale_but_never_below_twice_the_targ
 @pytest.mark.parametrize(
     "options", [{}, {"progressive": True}, {"subsampling": 0}, {"quality": 30}]
 )
-def test_the_short_way_for_plain_jpegs_gives_pillows_pixels(
+def test_simple_jpegs_have_the_pixels_that_pillow_gives(
     monkeypatch: pytest.MonkeyPatch,
     size: tuple[int, int],
     mode: str,
@@ -117,7 +115,7 @@ def test_the_short_way_for_plain_jpegs_gives_pillows_pixels(
         **options,
     )
     short, fitting = decode(data, TARGET, grey=grey), decode_fitting(data, size, grey=grey)
-    monkeypatch.setattr(images, "_simple_jpeg_size", lambda _: None)
+    monkeypatch.setattr(decode_module, "_simple_jpeg_size", lambda _: None)
     long = decode(data, TARGET, grey=grey)
     assert (short.mode, long.mode) == (("L", "L") if grey else ("RGB", "RGB"))
     np.testing.assert_array_equal(np.asarray(short), np.asarray(long))
@@ -138,7 +136,7 @@ def test_a_jpeg_asked_for_in_grey_is_as_grey_as_its_colours(
     assert np.abs(grey - colours).max() <= 2
 
 
-def test_no_other_jpeg_goes_the_short_way() -> None:
+def test_no_other_file_is_decoded_as_a_simple_jpeg() -> None:
     picture = Image.new("RGB", (60, 50), RED)
     whole, exif = encode(picture, "JPEG"), Image.Exif()
     exif[0x0112] = 6
@@ -157,7 +155,7 @@ def test_no_other_jpeg_goes_the_short_way() -> None:
     assert decode_fitting(whole, (50, 60)) is None
 
 
-def test_whatever_the_short_way_runs_into_pillow_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_when_simplejpeg_fails_pillow_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("out of sorts")
 
@@ -169,14 +167,14 @@ def test_one_pixel_is_an_image() -> None:
     assert pixels(encode(Image.new("RGB", (1, 1), RED), "PNG")).shape == (1, 1, 3)
 
 
-def test_an_empty_file_is_named_so() -> None:
+def test_an_empty_file_is_refused() -> None:
     assert refusal(b"") == "empty"
 
 
 @pytest.mark.parametrize(
     "data", [b"hello", b"\0" * 1000, b"%PDF-1.7 ...", b"<svg/>", b"\xff\xd8\xff"]
 )
-def test_what_is_no_image_is_named_so(data: bytes) -> None:
+def test_a_file_that_is_not_an_image_is_refused(data: bytes) -> None:
     assert refusal(data) in ("not_an_image", "truncated", "undecodable")
 
 
@@ -199,19 +197,16 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded() -> None:
     assert side * side > MAX_PIXELS
 
 
-def test_a_jpeg_that_goes_over_its_pixels_again_and_again_is_refused_but_not_one_that_looks_so() -> (
-    None
-):
+def test_a_jpeg_of_many_scans_is_refused_but_not_one_that_only_contains_their_marker() -> None:
     data = encode(Image.new("L", (600, 600), 99), "JPEG", progressive=True)
     last = data.rindex(b"\xff\xda")
     assert refusal(data[:last] + data[last:-2] * MAX_SCANS + data[-2:]) == "undecodable"
     comment = b"\xff\xfe\x20\x02" + b"\xff\xda" * 4096
-    assert (
-        pixels(data[:2] + comment + data[2:] + b"\xff\xda" * 1000).mean() == 99
-    )  # Such as a film behind the photo.
+    appended = b"\xff\xda" * 1000  # Such as a video after the photo.
+    assert pixels(data[:2] + comment + data[2:] + appended).mean() == 99
 
 
-def test_a_ppm_in_digits_may_have_comments_but_not_without_end() -> None:
+def test_a_plain_text_ppm_may_have_comments_but_not_too_many() -> None:
     def ppm(comments: int) -> bytes:
         return b"P3 1 1 255\n" + b"#\n" * comments + b"9 9 9"
 

@@ -47,7 +47,8 @@ def test_without_antialiasing_it_resizes_as_opencv_does(
 ) -> None:
     pixels = resize(picture(height, width), Preprocessing(antialias=False))
 
-    # cv2.resize(picture, (48, 48), interpolation=cv2.INTER_CUBIC) of OpenCV 5.0 gave the same pixels throughout.
+    # cv2.resize(picture, (48, 48), interpolation=cv2.INTER_CUBIC) of OpenCV 5.0 gave the same
+    # pixels throughout.
     assert pixels[5, 7].tolist() == first
     assert pixels[40, 31].tolist() == second
     assert int(pixels.sum()) == total
