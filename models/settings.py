@@ -181,6 +181,7 @@ def load_settings(**overrides: object) -> Settings:
         UsageError: settings are invalid; names each, and why.
     """
     given = {name: value for name, value in overrides.items() if value is not None}
+
     try:
         return Settings(**given)  # type: ignore[arg-type]
     except ValidationError as error:
@@ -188,6 +189,7 @@ def load_settings(**overrides: object) -> Settings:
         for problem in error.errors():
             variable = f"CUEMILL_{str(problem['loc'][0]).upper()}"
             problems.append(f"{variable}: {problem['msg'].removeprefix('Value error, ')}")
+
         raise UsageError(
             f"Invalid settings. {'; '.join(problems)}. "
             "Correct the environment variable or the line in .env."

@@ -200,16 +200,20 @@ def _explain(error: Exception) -> ImageError:
             ImageCode.TOO_MANY_PIXELS,
             f"The image has more than {MAX_PIXELS:,} pixels, or a side of more than {MAX_SIDE:,}.",
         )
+
     if isinstance(error, UnidentifiedImageError):
         return ImageError(
             ImageCode.NOT_AN_IMAGE, "The file's content is not an image in an accepted format."
         )
+
     if isinstance(error, EOFError):
         return ImageError(ImageCode.TRUNCATED, "The image file is truncated.")
+
     if isinstance(error, (OSError, SyntaxError, ValueError)):
         if "truncated" in str(error).lower():
             return ImageError(ImageCode.TRUNCATED, "The image file is truncated.")
         return ImageError(ImageCode.UNDECODABLE, f"The image cannot be decoded: {error}.")
+
     # Pillow's plug-ins raise anything on hostile bytes. One image never fails a batch.
     return ImageError(
         ImageCode.UNDECODABLE, f"The image cannot be decoded: {type(error).__name__}."

@@ -63,6 +63,7 @@ def _to_plain(release: Release) -> dict[str, Any]:
         name: {"shape": list(array.shape), "float32": np.ascontiguousarray(array, "<f4").tobytes()}
         for name, array in release.weights.items()
     }
+
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -111,12 +112,14 @@ def load_release(path: Path, sha256: str | None = None) -> Release:
     expected = sha256 or recorded_digest(path)
     raw = _read(path)
     actual = hashlib.sha256(raw).hexdigest()
+
     if actual != expected:
         raise PickleTamperedError(
             f"{path} was changed or truncated: its SHA-256 is {actual[:12]}..., expected "
             f"{expected[:12]}.... Fetch the model again. "
             "Do not load a file whose origin you cannot trace."
         )
+
     return _check(path, _parse(path, raw), actual)
 
 
@@ -130,6 +133,7 @@ def recorded_digest(path: Path) -> str:
         raise PickleMissingError(
             f"No model at {path}. Train one with `cuemill train`, or set CUEMILL_MODEL."
         )
+
     try:
         with digest_file(path).open() as file:
             return file.read(1000).split()[0]
@@ -177,6 +181,7 @@ def _parse(path: Path, raw: bytes) -> dict[str, Any]:
 def _check(path: Path, content: dict[str, Any], sha256: str) -> Release:
     # Older files have no calibration.
     content = {"calibration": {}, **content}
+
     try:
         weights = _typed(content, "weights", dict)
         release = Release(

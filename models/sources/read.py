@@ -35,11 +35,13 @@ def read_image(folder: bytes, path: bytes) -> tuple[bytes, os.stat_result | None
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise _not_a_file()
+
         if status.st_size > MAX_BYTES:
             raise ImageError(
                 ImageCode.TOO_LARGE,
                 f"The file has {status.st_size:,} bytes; the limit is {MAX_BYTES:,}.",
             )
+
         return _read(descriptor, status.st_size), None if is_linked else status
     finally:
         os.close(descriptor)
@@ -78,6 +80,7 @@ def _open_unlinked(path: bytes) -> int | None:
             return descriptor
     except OSError:
         pass
+
     os.close(descriptor)
     return None
 
@@ -88,6 +91,7 @@ def _open_resolved(folder: bytes, path: bytes) -> int:
         real_path = os.path.realpath(path, strict=True)
         if os.path.isdir(real_path):
             raise _folder_instead_of_image(path)
+
         if not contains(folder, real_path):
             raise ImageError(ImageCode.OUTSIDE_FOLDER, "The link leads out of the job's folder.")
         return os.open(real_path, _FLAGS)

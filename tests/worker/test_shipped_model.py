@@ -1,4 +1,4 @@
-"""The model that ships: what it says of itself, and fixed scores on the drawn faces."""
+"""The shipped models: what their files and cards say, and fixed scores on the drawn faces."""
 
 import os
 from pathlib import Path
@@ -20,7 +20,7 @@ SAMPLES = Path(__file__).parents[2] / "samples"
 TRAINED = SHIPPED_MODEL.parent
 PARAMETERS = {"Cuemill1": 2_695_420, "Model3": 3_265_372}
 LEAST_ACCURACY = {"Cuemill1": 0.67, "Model3": 0.60}
-# In f32; new ones when a model changes: print what `scores` returns.
+# In f32. When a model changes, print what `top_scores` returns.
 GOLDEN = {
     "Cuemill1": {
         "anger.bmp": ("anger", 0.699),
@@ -66,9 +66,10 @@ def shipped(request: pytest.FixtureRequest) -> Release:
     return load_release(TRAINED / f"{request.param}_trained.pkl")
 
 
-def scores(release: Release) -> dict[str, tuple[str, float]]:
-    """The top emotion and its score of each sample that can be read."""
-    engine, preprocessing, found = OpenVinoEngine(release, "f32"), release.preprocessing, {}
+def top_scores(release: Release) -> dict[str, tuple[str, float]]:
+    """The top emotion of each readable sample, and its score."""
+    engine, preprocessing = OpenVinoEngine(release, "f32"), release.preprocessing
+    scores: dict[str, tuple[str, float]] = {}
     root = os.fsencode(SAMPLES)
     for path in walk(root, recursive=True):
         try:
@@ -76,16 +77,15 @@ def scores(release: Release) -> dict[str, tuple[str, float]]:
         except ImageError:
             continue
         (row,) = engine.predict(preprocessing.to_input(pixels[None]))
-        found[path.decode()] = (EMOTIONS[int(np.argmax(row))], round(float(row.max()), 3))
-    return found
+        scores[path.decode()] = (EMOTIONS[int(np.argmax(row))], round(float(row.max()), 3))
+    return scores
 
 
-def test_it_gives_the_samples_the_scores_it_always_gave(shipped: Release) -> None:
-    found, golden = scores(shipped), GOLDEN[shipped.name]
-    assert {path: emotion for path, (emotion, _) in found.items()} == {
-        path: e for path, (e, _) in golden.items()
-    }
-    for path, (_, score) in found.items():
+def test_the_samples_have_the_same_scores_as_always(shipped: Release) -> None:
+    scores, golden = top_scores(shipped), GOLDEN[shipped.name]
+    emotions = {path: emotion for path, (emotion, _) in scores.items()}
+    assert emotions == {path: emotion for path, (emotion, _) in golden.items()}
+    for path, (_, score) in scores.items():
         assert score == pytest.approx(golden[path][1], abs=2e-3), path
 
 
@@ -97,10 +97,10 @@ def test_it_says_which_labels_it_has_seen(shipped: Release) -> None:
 
 
 def test_the_default_is_the_better_one() -> None:
-    found = {
+    accuracies = {
         path.name: load_release(path).metrics["val_accuracy"] for path in TRAINED.glob("*.pkl")
     }
-    assert max(found, key=found.__getitem__) == SHIPPED_MODEL.name
+    assert max(accuracies, key=accuracies.__getitem__) == SHIPPED_MODEL.name
 
 
 def test_it_is_as_good_as_its_card_says_and_small_enough_to_ship(shipped: Release) -> None:

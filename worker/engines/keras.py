@@ -112,6 +112,7 @@ def to_keras(release: Release) -> Any:
             f"The Keras config of {release.name} does not match its weights: "
             f"{type(error).__name__}: {error}. Export the model again."
         ) from error
+
     return model
 
 
@@ -131,6 +132,7 @@ def _checked_config(release: Release) -> Any:
             f"The Keras config of {release.name} does not describe a network. "
             "Export the model again."
         )
+
     for value in objects:
         _check_class(release, value)
     return config

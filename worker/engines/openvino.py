@@ -97,6 +97,7 @@ def _compile(release: Release, precision: str, threads: int) -> Any:
         "ENABLE_CPU_PINNING": False,
         "INFERENCE_PRECISION_HINT": "f32" if precision == "int8" else precision,
     }
+
     graph = build_graph(release, int8=precision == "int8")
     try:
         return openvino.Core().compile_model(graph, "CPU", options)
