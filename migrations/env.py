@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the migrations on the connection that `models.database` hands over."""
+"""Alembic's entry point: runs the migrations on the connection of `models/store/database.py`."""
 
 from alembic import context
 

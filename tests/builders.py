@@ -81,7 +81,7 @@ def touch(root: Path, *names: str) -> bytes:
 
 
 def submit_job(db: Database, release_id: int, images: int = 0) -> int:
-    """A queued job or, if it has images, one whose folder is listed and whose batches of one image are queued."""
+    """A queued job; if it has images, it is listed, with batches of one image each."""
     job, _ = jobs.submit(db, jobs.Submission("/faces", release_id, batch_size=1))
     if images:
         claim = scans.claim(db, job.id, "h:9", lease_s=30)

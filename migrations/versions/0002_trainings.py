@@ -49,7 +49,7 @@ def upgrade() -> None:
     )
     op.execute(
         sa.text("UPDATE model_releases SET is_default = false")
-    )  # It meant the first one registered.
+    )  # It meant the release that was registered first.
     op.create_index(
         "ix_model_releases_default",
         "model_releases",

@@ -1,4 +1,4 @@
-"""Indexes in the order that pages of results are in."""
+"""Indexes in the order of the pages of results."""
 
 from alembic import op
 

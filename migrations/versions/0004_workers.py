@@ -1,4 +1,4 @@
-"""Workers: which programs do the work, and when they were last heard of."""
+"""Workers: which programs classify batches, and when they last reported."""
 
 import sqlalchemy as sa
 from alembic import op

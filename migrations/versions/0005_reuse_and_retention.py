@@ -14,7 +14,7 @@ def upgrade() -> None:
     op.add_column("jobs", _mark("trust_mtime"))
     op.add_column("jobs", sa.Column("retention_days", sa.Integer()))
     op.add_column("jobs", sa.Column("deleted_at", sa.DateTime(timezone=True)))
-    # By hand, with its check: SQLite adds none to a table that exists, but for a new column's own.
+    # In plain SQL, because SQLite adds a check to an existing table only with a new column.
     op.execute(
         "ALTER TABLE jobs ADD COLUMN reused BIGINT DEFAULT 0 NOT NULL "
         "CONSTRAINT ck_jobs_reused_within_classified CHECK (reused <= classified)"
@@ -38,7 +38,7 @@ def _mark(name: str) -> "sa.Column[bool]":
 
 
 def downgrade() -> None:
-    # What is half deleted would be seen again, with counts that are no more true.
+    # A partly deleted job would become visible again, with wrong counts.
     for table in ("predictions", "images", "batches"):
         deleted = "SELECT id FROM jobs WHERE deleted_at IS NOT NULL"
         op.execute(f"DELETE FROM {table} WHERE job_id IN ({deleted})")  # noqa: S608

@@ -238,7 +238,9 @@ def test_a_deletion_that_was_killed_is_finished_later(
 ) -> None:
     job = finished(db, release_id, 400)
     script = (
-        "from models.store import deletion; from models.store.database import Database; deletion.DELETE_STEP = 1;"
+        "from models.store import deletion\n"
+        "from models.store.database import Database\n"
+        "deletion.DELETE_STEP = 1\n"
         f"deletion.delete(Database({db.url.render_as_string(hide_password=False)!r}), {job.id})"
     )
     process = subprocess.Popen([sys.executable, "-c", script])

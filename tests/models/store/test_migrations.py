@@ -21,22 +21,27 @@ _SCORES = ", ".join(str(0.5 if name == "fear" else 0.25) for name in EMOTIONS)
 
 def _release(number: int, default: bool) -> str:
     return (
-        "INSERT INTO model_releases (id, sha256, name, path, labels, trained_labels, metrics, is_default, created_at) "
-        f"VALUES ({number}, '{number:064}', 'release{number}', '/r.pkl', '[\"fear\"]', '[\"fear\"]', "
+        "INSERT INTO model_releases (id, sha256, name, path, labels, trained_labels, metrics, "
+        f"is_default, created_at) VALUES ({number}, '{number:064}', 'release{number}', "
+        "'/r.pkl', '[\"fear\"]', '[\"fear\"]', "
         f"'{{\"val_accuracy\": 0.5}}', {default}, {_MOMENT})"
     )
 
 
 def _job(number: int, status: str, ended: str, counts: str) -> list[str]:
-    """A job of two images: the first has a prediction, the second is in a batch of `_unfinished`."""
+    """A job of two images: the first is classified, the second is in a batch of `_unfinished`."""
     columns = "total, classified, no_face, unreadable, failed, cancelled"
     return [
-        f"INSERT INTO jobs (id, folder, recursive, model_release_id, metadata, batch_size, idempotency_key, status, "
-        f"queued_at, running_at, scanned_at, {ended} scan_attempt, {columns}) VALUES ({number}, '/photos', true, 1, "
-        f"'{{\"study\": {number}}}', 1, 'key{number}', '{status}', {_MOMENT}, {_MOMENT}, {_MOMENT}, "
+        "INSERT INTO jobs (id, folder, recursive, model_release_id, metadata, batch_size, "
+        "idempotency_key, status, queued_at, running_at, scanned_at, "
+        f"{ended} scan_attempt, {columns}) VALUES ({number}, '/photos', true, 1, "
+        f"'{{\"study\": {number}}}', 1, 'key{number}', '{status}', "
+        f"{_MOMENT}, {_MOMENT}, {_MOMENT}, "
         f"{f'{_MOMENT}, ' if ended else ''}1, {counts})",
-        f"INSERT INTO batches (id, job_id, size, state, attempt) VALUES ({2 * number}, {number}, 1, 'done', 1)",
-        f"INSERT INTO images (job_id, number, path, outcome) VALUES ({number}, 0, 'a \\xe9.jpg', 'classified')",
+        "INSERT INTO batches (id, job_id, size, state, attempt) "
+        f"VALUES ({2 * number}, {number}, 1, 'done', 1)",
+        "INSERT INTO images (job_id, number, path, outcome) "
+        f"VALUES ({number}, 0, 'a \\xe9.jpg', 'classified')",
         "INSERT INTO predictions (job_id, number, face, model_release_id, emotion, score, "
         f"{', '.join(EMOTIONS)}) VALUES ({number}, 0, 0, 1, 'fear', 0.5, {_SCORES})",
     ]
@@ -56,19 +61,21 @@ WRITTEN: dict[str, list[str]] = {
     "0002": [
         *_job(2, "completed", "completed_at,", _COMPLETED),
         "INSERT INTO trainings (id, plan, status, queued_at, attempt, losses, comparison) "
-        f"VALUES (1, '{{\"seed\": 3}}', 'completed', {_MOMENT}, 1, 0, '[{{\"candidate\": \"model3\"}}]')",
+        f"VALUES (1, '{{\"seed\": 3}}', 'completed', {_MOMENT}, 1, 0, "
+        '\'[{"candidate": "model3"}]\')',
         "INSERT INTO training_epochs VALUES (1, 'model3', 1, 0.5, 0.25, 0.75, 0.125, 9.5)",
     ],
     "0003": _job(3, "completed", "completed_at,", _COMPLETED),
     "0005": [
         *_job(5, "completed", "completed_at,", _COMPLETED),
-        "UPDATE images SET size = 5000000000, mtime_ns = 1764000000000000000, reused = true WHERE job_id = 5",
+        "UPDATE images SET size = 5000000000, mtime_ns = 1764000000000000000, reused = true "
+        "WHERE job_id = 5",
         "UPDATE jobs SET reused = 1, retention_days = 30, trust_mtime = true WHERE id = 5",
         *_job(6, "cancelled", "cancelled_at,", _COMPLETED),
         f"UPDATE jobs SET deleted_at = {_MOMENT}, idempotency_key = NULL WHERE id = 6",
     ],
 }
-"""What a program of each revision may have written, in plain SQL: it must not use today's tables."""
+"""What a program of each revision may have written; it must not depend on today's tables."""
 
 CHANGED = {("0002", "model_releases", "is_default")}
 """Columns whose values a migration changes on the way up."""
@@ -111,7 +118,7 @@ def _key(row: dict[str, Any]) -> tuple[Any, ...]:
 def check_kept(
     before: Rows, after: Rows, step: str = "", gone: frozenset[int] = frozenset()
 ) -> None:
-    """Columns of both revisions have the same values, except CHANGED ones and those of deleted jobs."""
+    """Columns of both revisions have the same values, except for CHANGED ones and deleted jobs."""
     for table in before.keys() & after.keys():
         kept = [
             row

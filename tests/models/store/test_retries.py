@@ -1,4 +1,4 @@
-"""Retries queue images again; in a re-run, each image keeps its old result until it has a new one."""
+"""Retries queue images again; in a re-run, each keeps its old result until it has a new one."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -64,7 +64,7 @@ def work(db: Database, outcome: Outcome = Outcome.CLASSIFIED) -> None:
 
 
 def check(db: Database, job_id: int) -> None:
-    """The job's counts match its images and batches; an image of a re-run is pending despite its row."""
+    """Checks a job's counts against its rows; an image of a re-run is pending despite its row."""
     pending_again = sa.select(sa.func.coalesce(sa.func.sum(Batch.size), 0)).where(
         Batch.job_id == job_id,
         Batch.rerun,

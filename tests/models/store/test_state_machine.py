@@ -1,6 +1,7 @@
-"""Every move that programs and users can make, in any order, over real SQLite and PostgreSQL.
+"""Every move that programs and users can make, in any order, on real SQLite and PostgreSQL.
 
-Hypothesis chooses the moves; after each one, what must hold is asked of the tables. `make faults` tries more of them.
+Hypothesis chooses the moves. After each one, the invariants are checked in the tables.
+`make faults` tries more moves.
 """
 
 from collections import Counter
@@ -44,7 +45,7 @@ WORKERS = st.sampled_from(["one", "two"])
 
 @dataclass
 class Listing:
-    """A worker in the midst of a scan, and how many images it has recorded."""
+    """A worker in the middle of a scan, and how many images it has recorded."""
 
     claim: ScanClaim
     recorded: int = 0
@@ -59,7 +60,7 @@ class Snapshot:
 
 
 class Moves(RuleBasedStateMachine):
-    """Jobs over folders of a few images. Claims are kept when they have gone stale, and used all the same."""
+    """Jobs of small folders. Claims that have become stale are kept and used as well."""
 
     submitted = Bundle("submitted")
     listings = Bundle("listings")
@@ -86,11 +87,11 @@ class Moves(RuleBasedStateMachine):
                 connection.execute(sa.select(sa.func.count()).select_from(Prediction)).scalar_one(),
             )
 
-    def is_mine(self, claim: Claim) -> bool:
+    def still_claims(self, claim: Claim) -> bool:
         batch = self.before.batches.get(claim.batch_id)
         return batch is not None and (batch.state, batch.attempt) == ("running", claim.attempt)
 
-    def is_listed_by(self, claim: ScanClaim) -> bool:
+    def still_scans(self, claim: ScanClaim) -> bool:
         job = self.before.jobs.get(claim.job_id)
         return (
             job is not None
@@ -100,7 +101,7 @@ class Moves(RuleBasedStateMachine):
 
     @initialize(target=claims, size=st.integers(1, len(FOLDER)))
     def begin(self, size: int) -> Any:
-        """A batch is in hand from the start, or most examples would never come so far."""
+        """Claims a batch at the start; most examples would never get that far."""
         self.submit(size, listed=True)
         self.before = self.look()
         return self.claim(None, "one")
@@ -126,17 +127,17 @@ class Moves(RuleBasedStateMachine):
 
     @rule(listing=listings, steps=st.integers(1, 4))
     def list_some(self, listing: Listing, steps: int) -> None:
-        """Some of what `worker.scan` does, as long as it may."""
+        """Does some steps of `worker.scan` while the claim is valid."""
         claim = listing.claim
         holds = True
         while holds and steps:
             steps -= 1
             begin = claim.total + listing.recorded
-            found = list(enumerate(FOLDER[: self.sizes[claim.job_id]]))[begin : begin + BATCH]
-            holds = self.is_listed_by(claim)
-            if found:
-                listing.recorded += len(found)
-                assert scans.record(self.db, claim, found, LEASE_S) is holds
+            items = list(enumerate(FOLDER[: self.sizes[claim.job_id]]))[begin : begin + BATCH]
+            holds = self.still_scans(claim)
+            if items:
+                listing.recorded += len(items)
+                assert scans.record(self.db, claim, items, LEASE_S) is holds
             elif begin:
                 assert scans.finish(self.db, claim) is holds
                 holds = False
@@ -146,7 +147,7 @@ class Moves(RuleBasedStateMachine):
 
     @rule(target=claims, hint=st.none() | claims, worker=WORKERS)
     def claim(self, hint: Claim | None, worker: str) -> Any:
-        """The oldest batch, or one that was claimed before: a message that came twice, or late."""
+        """Claims the oldest batch, or one that was claimed before: a duplicate or late message."""
         queued = [batch for batch, row in self.before.batches.items() if row.state == "queued"]
         claim = batches.claim(self.db, None if hint is None else hint.batch_id, worker, LEASE_S)
         if hint is None:
@@ -164,12 +165,12 @@ class Moves(RuleBasedStateMachine):
     )
     def renew_or_complete(self, claim: Claim, outcomes: list[Outcome] | None) -> None:
         if outcomes is None:
-            assert batches.renew(self.db, claim, LEASE_S) is self.is_mine(claim)
+            assert batches.renew(self.db, claim, LEASE_S) is self.still_claims(claim)
         else:
             rows = [
                 row(*item, outcome) for item, outcome in zip(claim.items, outcomes, strict=False)
             ]
-            assert batches.complete(self.db, claim, rows) is self.is_mine(claim)
+            assert batches.complete(self.db, claim, rows) is self.still_claims(claim)
 
     @rule(swept=st.booleans())
     def leases_run_out(self, swept: bool) -> None:
@@ -189,7 +190,7 @@ class Moves(RuleBasedStateMachine):
 
     @rule(taken=st.integers(0, 3), hints_are_old=st.booleans())
     def dispatch(self, taken: int, hints_are_old: bool) -> None:
-        """To a queue that takes so many messages, and is then out of reach."""
+        """Sends to a queue that takes this many messages, and is then unreachable."""
         if hints_are_old:
             with self.db.write() as connection:
                 connection.execute(
@@ -247,14 +248,14 @@ class Moves(RuleBasedStateMachine):
         counts = {name: getattr(job, name) for name in (*OUTCOMES, "cancelled")}
         pending = job.total - sum(counts.values())
         assert min(pending, *counts.values()) >= 0
-        mine = [batch for batch in now.batches.values() if batch.job_id == job.id]
+        batches_of_job = [batch for batch in now.batches.values() if batch.job_id == job.id]
         images = [image for image in now.images if image.job_id == job.id]
         outcomes = Counter(image.outcome for image in images)
         assert {name: counts[name] for name in OUTCOMES} == {
             name: outcomes[name] for name in OUTCOMES
         }
         sizes: Counter[str] = Counter()
-        for batch in mine:
+        for batch in batches_of_job:
             sizes[batch.state] += batch.size
             assert (batch.items is None) == (batch.state == "done")
             assert batch.items is None or len(batch.items) == batch.size
@@ -263,10 +264,10 @@ class Moves(RuleBasedStateMachine):
             counts["cancelled"],
         )
         placed = [(image.number, image.path) for image in images]
-        placed += [(number, path) for batch in mine for number, path in batch.items or ()]
+        placed += [(number, path) for batch in batches_of_job for number, path in batch.items or ()]
         assert sorted(placed) == list(
             enumerate(FOLDER[: job.total])
-        )  # Each image once: done, to be done, or cancelled.
+        )  # Each image once: recorded, pending or cancelled.
         if job.status in ("completed", "cancelled", "failed"):
             assert pending == 0
         else:
@@ -275,7 +276,7 @@ class Moves(RuleBasedStateMachine):
             assert job.total == self.sizes[job.id]
 
     def teardown(self) -> None:
-        """Whatever happened, workers that don't die bring every job to its end."""
+        """Whatever happened before, workers that do not die end every job."""
         self.all_holds()
         self.leases_run_out(swept=True)
         while claim := scans.claim(self.db, None, "last", LEASE_S):
@@ -309,7 +310,7 @@ def test_no_order_of_moves_loses_duplicates_or_miscounts_an_image(
     db: Database, release_id: int
 ) -> None:
     run_state_machine_as_test(
-        lambda: Moves(db, release_id),  # type: ignore[arg-type]  # Any factory will do, it says.
+        lambda: Moves(db, release_id),  # type: ignore[arg-type]  # Any factory will do.
         settings=settings(
             max_examples=200,
             stateful_step_count=50,

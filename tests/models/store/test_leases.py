@@ -1,0 +1,118 @@
+"""The claims of scans, batches and trainings follow the same rules."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from models.store import batches, scans, trainings
+from models.store.database import Database, now_s
+from models.store.leases import Leases, is_any
+from tests.builders import LEASE_S, list_folder, queue_job
+
+
+@dataclass(frozen=True)
+class Claimable:
+    """Two due rows of a kind, and what a claim sets besides its lease."""
+
+    leases: Leases
+    values: dict[str, Any]
+    add: Callable[[Database, int], object]
+
+
+def _add_batches(db: Database, release_id: int) -> None:
+    list_folder(db, queue_job(db, release_id), 8)
+
+
+def _add_scans(db: Database, release_id: int) -> None:
+    queue_job(db, release_id)
+    queue_job(db, release_id)
+
+
+def _add_trainings(db: Database, release_id: int) -> None:
+    trainings.submit(db, {"candidates": ["model1"]})
+    trainings.submit(db, {"candidates": ["model1"]})
+
+
+KINDS = {
+    "scan": Claimable(scans.LEASES, {"status": "running"}, _add_scans),
+    "batch": Claimable(batches.LEASES, {"state": "running"}, _add_batches),
+    "training": Claimable(trainings.LEASES, {"status": "running"}, _add_trainings),
+}
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest, db: Database, release_id: int) -> Claimable:
+    chosen = KINDS[request.param]
+    chosen.add(db, release_id)
+    return chosen
+
+
+def claim(db: Database, kind: Claimable, target: int | None = None) -> tuple[int, int] | None:
+    """Claims a row for "worker"; returns its id and attempt."""
+    leases = kind.leases
+    with db.write() as connection:
+        row = leases.claim(
+            connection,
+            leases.oldest_due() if target is None else target,
+            "worker",
+            LEASE_S,
+            returning=[leases.table.id, leases.attempt],
+            **kind.values,
+        )
+    return None if row is None else (row[0], row[1])
+
+
+def expire(db: Database, kind: Claimable) -> None:
+    with db.write() as connection:
+        connection.execute(sa.update(kind.leases.table).values({kind.leases.until: 0.0}))
+
+
+def test_rows_are_claimed_oldest_first_and_once(db: Database, kind: Claimable) -> None:
+    first, second = claim(db, kind), claim(db, kind)
+
+    assert first is not None
+    assert second is not None
+    assert first[0] < second[0]
+    assert claim(db, kind) is None
+    assert claim(db, kind, first[0]) is None
+    assert not is_any(db, kind.leases.oldest_due())
+
+
+def test_a_claim_names_its_worker_and_sets_its_lease_on_the_databases_clock(
+    db: Database, kind: Claimable
+) -> None:
+    claimed = claim(db, kind)
+
+    assert claimed is not None
+    leases = kind.leases
+    query = sa.select(
+        leases.worker, leases.until > now_s(), leases.until <= now_s() + LEASE_S
+    ).where(leases.table.id == claimed[0])
+    with db.read() as connection:
+        assert connection.execute(query).one() == ("worker", True, True)
+
+
+def test_only_the_present_attempt_can_change_or_renew_a_row(db: Database, kind: Claimable) -> None:
+    claimed = claim(db, kind)
+
+    assert claimed is not None
+    row_id, attempt = claimed
+    with db.write() as connection:
+        assert not kind.leases.renew(connection, row_id, attempt - 1, LEASE_S)
+        assert not kind.leases.update(connection, row_id, attempt + 1, **kind.values)
+        assert kind.leases.update(connection, row_id, attempt, **kind.values)
+
+
+def test_a_renewed_lease_is_no_longer_expired(db: Database, kind: Claimable) -> None:
+    claimed = claim(db, kind)
+    expire(db, kind)
+
+    assert claimed is not None
+    is_expired = sa.select(kind.leases.table.id).where(*kind.leases.expired)
+    assert is_any(db, is_expired)
+    with db.write() as connection:
+        assert kind.leases.renew(connection, *claimed, LEASE_S)
+    assert not is_any(db, is_expired)
