@@ -56,7 +56,7 @@ FULL = replace(
 
 
 def dark_and_light(seed: int, count: int = 64) -> Dataset:
-    """Noise that is darker for label 0 and lighter for label 1: easy to learn."""
+    """Noise that is darker for label 0 and lighter for label 1, so it is easy to learn."""
     random = np.random.default_rng(seed)
     labels = np.arange(count) % 2
     images = random.integers(0, 150, (count, 8, 8, 3)) + 100 * labels[:, None, None, None]
@@ -111,8 +111,10 @@ def fit_until_killed(folder: Path) -> None:
 
 
 def histories_agree(first: Run, second: Run) -> bool:
-    """But for the time they took."""
-    return len(first.history) == len(second.history) and all(
-        {**one, "seconds": 0} == pytest.approx({**other, "seconds": 0}, rel=1e-4)
-        for one, other in zip(first.history, second.history, strict=True)
+    """Whether two runs had the same metrics, whatever time they took."""
+    if len(first.history) != len(second.history):
+        return False
+    return all(
+        {**epoch, "seconds": 0} == pytest.approx({**other, "seconds": 0}, rel=1e-4)
+        for epoch, other in zip(first.history, second.history, strict=True)
     )

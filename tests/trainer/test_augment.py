@@ -1,4 +1,4 @@
-"""Augmentation: each change on its own, small enough to see; the same seed gives the same images."""
+"""Augmentation: each change on its own, on images small enough to check."""
 
 from dataclasses import replace
 from typing import Any

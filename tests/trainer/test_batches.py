@@ -20,7 +20,7 @@ def test_faces_are_small_in_early_epochs_and_whole_in_the_last(tmp_path: Path) -
     sides: list[int] = []
 
     def watched(input_shape: Shape, num_classes: int) -> keras.Model:
-        """Notes the sizes it is called with; a function is traced anew for each."""
+        """Records the sizes it is built for; training must build it only once, for any size."""
         if input_shape[0] is None:
             sides.append(0)
         inputs = keras.Input(input_shape)

@@ -121,8 +121,8 @@ def test_fused_normalization_fits_as_keras_own_does() -> None:
         model.compile("sgd", "mse", jit_compile=False)
         model.fit(images, np.zeros((64, 432)), batch_size=32, epochs=3, shuffle=False, verbose=0)
         fitted.append([*model.get_weights(), model.predict(images, verbose=0)])
-    for own, ours in zip(*fitted, strict=True):
-        np.testing.assert_allclose(ours, own, rtol=1e-3, atol=1e-3)
+    for expected, actual in zip(*fitted, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_a_resumed_run_normalizes_as_a_new_one_does(

@@ -34,9 +34,9 @@ from trainer.run import Run
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run that nothing interrupted."""
-    run = new_run(tmp_path_factory.mktemp("whole"))
+    run = new_run(tmp_path_factory.mktemp("uninterrupted"))
     fit(run, dark_and_light(0), dark_and_light(1), Silent())
     return run
 
@@ -63,7 +63,7 @@ def test_the_best_epochs_weights_are_returned_and_not_the_last_ones(tmp_path: Pa
 
 
 def test_a_run_killed_within_an_epoch_resumes_after_the_epoch_before(
-    tmp_path: Path, whole: Run
+    tmp_path: Path, uninterrupted: Run
 ) -> None:
     with pytest.raises(Killed):
         fit(
@@ -75,7 +75,7 @@ def test_a_run_killed_within_an_epoch_resumes_after_the_epoch_before(
     resumed, recorder = new_run(tmp_path / "killed"), Recorder()
     fit(resumed, dark_and_light(0), dark_and_light(1), recorder)
     assert recorder.epochs == [3, 4]
-    assert histories_agree(resumed, whole)
+    assert histories_agree(resumed, uninterrupted)
 
 
 def test_a_killed_run_with_schedule_augmentation_and_averaging_resumes_as_if_never_killed(
@@ -95,7 +95,7 @@ def test_a_killed_run_with_schedule_augmentation_and_averaging_resumes_as_if_nev
 )
 def test_a_run_killed_while_it_commits_an_epoch_resumes_consistently(
     tmp_path: Path,
-    whole: Run,
+    uninterrupted: Run,
     monkeypatch: pytest.MonkeyPatch,
     function: str,
     epochs_left: list[int],
@@ -116,11 +116,11 @@ def test_a_run_killed_while_it_commits_an_epoch_resumes_consistently(
     resumed, recorder = new_run(tmp_path / "killed"), Recorder()
     fit(resumed, dark_and_light(0), dark_and_light(1), recorder)
     assert recorder.epochs == epochs_left
-    assert histories_agree(resumed, whole)
+    assert histories_agree(resumed, uninterrupted)
 
 
 def test_a_process_killed_by_the_system_leaves_a_run_that_resumes(
-    tmp_path: Path, whole: Run
+    tmp_path: Path, uninterrupted: Run
 ) -> None:
     child = multiprocessing.get_context("spawn").Process(
         target=fit_until_killed, args=(tmp_path / "killed",)
@@ -131,7 +131,7 @@ def test_a_process_killed_by_the_system_leaves_a_run_that_resumes(
     resumed, recorder = new_run(tmp_path / "killed"), Recorder()
     fit(resumed, dark_and_light(0), dark_and_light(1), recorder)
     assert recorder.epochs == [3, 4]
-    assert histories_agree(resumed, whole)
+    assert histories_agree(resumed, uninterrupted)
 
 
 def test_a_finished_run_is_not_fitted_again(tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_the_precision_follows_processor_and_network(
 def test_the_precision_follows_the_gpu_where_there_is_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capability: tuple[int, int], policy: str
 ) -> None:
-    """This machine need not have one: what TensorFlow says of it is made up."""
+    """With a simulated GPU, since this machine may have none."""
     monkeypatch.setattr(run_module, "gains_by_bf16", lambda: False)
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
     monkeypatch.setattr(

@@ -1,4 +1,4 @@
-"""Data sets: merged, split, told apart and written without losing an image or a label."""
+"""Data sets: merged, split, deduplicated and written without losing an image or a label."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from trainer.datasets.dataset import Dataset, drop_shared, merge, split, write_p
 
 
 def dataset(counts: dict[str, int]) -> Dataset:
-    """Images that each hold their own number, so that one can be told from another."""
+    """Images filled with their own number, so that each can be recognised."""
     labels = np.repeat([EMOTIONS.index(label) for label in counts], list(counts.values()))
     numbers = np.arange(len(labels), dtype=np.uint8)
     return Dataset(

@@ -76,10 +76,7 @@ def emotic(tmp_path: Path) -> Path:
         "val": picture("c.png", agreed([0, 0, 14, 20], "Anger", "Fear", "Anger", "Fear", "Pain")),
         "test": picture(
             "d.png",
-            *(
-                person([0, 0, 14, 20], "Anger", face_bbox=found)
-                for found in (face, np.empty((0, 0)))
-            ),
+            *(person([0, 0, 14, 20], "Anger", face_bbox=box) for box in (face, np.empty((0, 0)))),
         ),
     }
     (tmp_path / "Annotations").mkdir()

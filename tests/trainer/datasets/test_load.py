@@ -1,4 +1,4 @@
-"""The dispatcher: sources are told apart by suffix, merged, or refused."""
+"""The dispatcher: sources are recognised by suffix, merged, or refused."""
 
 from pathlib import Path
 

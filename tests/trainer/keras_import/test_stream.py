@@ -91,7 +91,7 @@ def test_a_stream_that_does_anything_else_is_refused_by_name(
         (
             lambda: b"\x80\x04S'\\\xaa'\n",
             "not a pickle, or is broken",
-        ),  # An escape of which Python warns.
+        ),  # Python warns about this escape.
         (lambda: genuine()[:5000], "not a pickle, or is broken"),
         (lambda: b"\x80\x04\x8e" + b"\xff" * 7 + b"\x7f" + b"abc.", "not a pickle, or is broken"),
         (lambda: b"\x80\x04" + b"N0" * 1000 + b".", "more than 100 opcodes"),

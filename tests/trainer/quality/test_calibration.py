@@ -1,4 +1,4 @@
-"""Calibration: figures worked out by hand, and a network whose scores mean what they say afterwards."""
+"""Calibration, on figures calculated by hand and on networks."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ Scores = NDArray[np.float32]
 
 
 def drawn(temperature: float, count: int = 20_000) -> tuple[Scores, NDArray[np.int64]]:
-    """Scores that are off by a temperature, and labels drawn from the scores as they should be."""
+    """Scores distorted by a temperature, and labels drawn from the undistorted scores."""
     random = np.random.default_rng(0)
     true = random.dirichlet(np.full(5, 0.4), count).astype(np.float32)
     labels = (random.random((count, 1)) > true.cumsum(axis=1)).sum(axis=1).clip(max=4)
@@ -27,16 +27,16 @@ def drawn(temperature: float, count: int = 20_000) -> tuple[Scores, NDArray[np.i
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
-def test_the_temperature_is_found_and_mends_the_scores(temperature: float) -> None:
+def test_the_temperature_is_found_and_corrects_the_scores(temperature: float) -> None:
     scores, labels = drawn(temperature)
-    found = calibrate(scores, labels)
-    assert found.temperature == pytest.approx(temperature, rel=0.03)
-    assert found.ece_after < 0.015
-    assert found.ece_before == pytest.approx(expected_calibration_error(scores, labels))
-    assert temperature == 1.0 or found.ece_before > 5 * found.ece_after
+    calibration = calibrate(scores, labels)
+    assert calibration.temperature == pytest.approx(temperature, rel=0.03)
+    assert calibration.ece_after < 0.015
+    assert calibration.ece_before == pytest.approx(expected_calibration_error(scores, labels))
+    assert temperature == 1.0 or calibration.ece_before > 5 * calibration.ece_after
 
 
-def test_the_error_is_the_mean_distance_between_score_and_share_of_right_ones() -> None:
+def test_the_error_is_the_mean_distance_between_score_and_accuracy() -> None:
     scores = np.array([[0.95, 0.05], [0.95, 0.05], [0.6, 0.4], [0.6, 0.4]], np.float32)
     labels = np.array([0, 1, 0, 0])
     assert np.allclose(reliability(scores, labels), [(0.6, 1.0, 2), (0.95, 0.5, 2)])
@@ -45,29 +45,29 @@ def test_the_error_is_the_mean_distance_between_score_and_share_of_right_ones() 
 
 def test_at_or_above_the_threshold_four_in_five_are_right() -> None:
     scores, labels = drawn(1.0)
-    found = calibrate(scores, labels)
-    after = with_temperature(scores, found.temperature)
-    sure = after.max(axis=1) >= found.uncertain_below
+    calibration = calibrate(scores, labels)
+    after = with_temperature(scores, calibration.temperature)
+    sure = after.max(axis=1) >= calibration.uncertain_below
     assert (after.argmax(axis=1) == labels)[sure].mean() == pytest.approx(0.8, abs=0.001)
-    assert sure.mean() == pytest.approx(found.coverage)
-    assert 0.2 < found.coverage < 0.9
+    assert sure.mean() == pytest.approx(calibration.coverage)
+    assert 0.2 < calibration.coverage < 0.9
 
 
-def test_what_is_never_right_is_always_uncertain() -> None:
+def test_predictions_that_are_never_right_are_all_uncertain() -> None:
     scores = np.tile(np.array([0.7, 0.3], np.float32), (10, 1))
-    found = calibrate(scores, np.ones(10, np.int64))
-    assert (found.uncertain_below, found.coverage) == (1.0, 0.0)
+    calibration = calibrate(scores, np.ones(10, np.int64))
+    assert (calibration.uncertain_below, calibration.coverage) == (1.0, 0.0)
 
 
-def test_equal_scores_are_all_sure_or_none() -> None:
+def test_equal_scores_are_all_certain_or_all_uncertain() -> None:
     scores = np.tile(np.array([0.7, 0.3], np.float32), (10, 1))
     labels = np.array([0] * 9 + [1])
-    found = calibrate(scores, labels)
-    assert found.coverage == 1.0
+    calibration = calibrate(scores, labels)
+    assert calibration.coverage == 1.0
 
 
 @pytest.mark.parametrize("name", ["model3", "cuemill1"])
-def test_a_folded_temperature_is_the_networks_own(name: str) -> None:
+def test_a_network_with_a_folded_temperature_gives_calibrated_scores(name: str) -> None:
     model = randomise(CANDIDATES[name].build((48, 48, 3), 28))
     before = model.predict_on_batch(pictures(12))
     fold_temperature(model, 1.7)

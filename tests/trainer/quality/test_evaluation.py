@@ -1,4 +1,4 @@
-"""The figures, on scores small enough to reckon by hand."""
+"""The figures, on scores small enough to calculate by hand."""
 
 import math
 
@@ -27,12 +27,12 @@ def test_a_true_label_scored_zero_is_a_large_loss_not_an_infinite_one() -> None:
     assert loss == pytest.approx(-math.log(1e-7))
 
 
-def test_macro_f1_is_the_mean_over_the_labels_there_are() -> None:
+def test_macro_f1_is_the_mean_over_the_labels_that_occur() -> None:
     # Label 0: 2 hits, 3 predicted, 2 true. Label 1: 1 hit, 1 predicted, 2 true. Label 2: 0 true.
     assert measure(SCORES, np.array([0, 1, 1, 0]))["macro_f1"] == pytest.approx((4 / 5 + 2 / 3) / 2)
 
 
-def test_a_label_that_is_never_hit_counts_as_nought() -> None:
+def test_a_label_that_is_never_predicted_right_counts_as_zero() -> None:
     assert measure(SCORES, np.array([0, 0, 1, 2]))["macro_f1"] == pytest.approx((4 / 5 + 1 + 0) / 3)
 
 
@@ -101,7 +101,9 @@ def test_a_label_that_is_predicted_but_never_true_has_its_row() -> None:
 
 def test_mirror_images_are_averaged_with_the_images_themselves() -> None:
     data = Dataset(np.zeros((1, 8, 8, 3), np.uint8), np.array([1]), "made up")
-    data.images[:, :, 0] = 255  # Light at the left: a sure mistake one way, a surer hit the other.
+    data.images[:, :, 0] = (
+        255  # Light at the left: wrong one way, right with a higher score the other.
+    )
 
     def predict(batch: NDArray[np.float32]) -> NDArray[np.float32]:
         left = batch[:, 0, :1, 0] > 0
