@@ -241,13 +241,13 @@ def load_pretrained(model: keras.Model, weights: str) -> None:
     """Gives MobileNetV2's layers in a candidate's network their pretrained weights.
 
     Raises:
-        DataError: as `pretrained`.
+        DataError: as `fetch_pretrained`.
     """
-    for layer in pretrained(weights):
+    for layer in fetch_pretrained(weights):
         model.get_layer(layer.name).set_weights(layer.get_weights())
 
 
-def pretrained(weights: str) -> list[keras.Layer]:
+def fetch_pretrained(weights: str) -> list[keras.Layer]:
     """MobileNetV2's layers with weights: `imagenet`, a weights file of Keras, or `none`: no layers.
 
     Raises:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from models.pictures.preprocessing import Preprocessing
 from models.release.files import save_release
 from models.release.release import Release
-from trainer.candidates import CANDIDATES, multiply_adds, pretrained
+from trainer.candidates import CANDIDATES, fetch_pretrained, multiply_adds
 from trainer.datasets.dataset import Dataset, drop_shared, split
 from trainer.datasets.load import load
 from trainer.export import export
@@ -53,7 +53,7 @@ class TrainingResult:
 
 @dataclass(frozen=True)
 class _Data:
-    """What to train on and what to choose by; `dropped` images were in both."""
+    """The loaded data; `dropped` training images were removed because validation has them too."""
 
     train: Dataset
     validation: Dataset
@@ -69,7 +69,9 @@ def train(
     teachers: Sequence[Predict] = (),
     start: Release | None = None,
 ) -> TrainingResult:
-    """Trains the candidates and writes the best one's pickle. The same call resumes after an end.
+    """Trains the candidates and writes the best one's pickle.
+
+    If it is interrupted, the same call resumes after the last completed epoch.
 
     Args:
         folder: receives each candidate's history and checkpoints, the comparison, the report with
@@ -116,7 +118,7 @@ def train(
         model,
         run.candidate.name.capitalize(),
         data.preprocessing,
-        trained_labels=data.train.seen(),
+        trained_labels=data.train.emotions(),
         metrics={
             "val_accuracy": evaluation.accuracy,
             "val_loss": evaluation.loss,
@@ -145,7 +147,7 @@ def _check_pretrained(plan: Plan, folder: Path) -> None:
         CANDIDATES[name].pretrained and not (folder / name).exists() for name in plan.candidates
     )
     if needed:
-        pretrained(plan.weights)
+        fetch_pretrained(plan.weights)
 
 
 def _load_data(plan: Plan, progress: Progress) -> _Data:

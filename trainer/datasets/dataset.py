@@ -58,7 +58,7 @@ class Dataset:
         first_channel = self.images[..., :1]
         return bool((self.images == first_channel).all())
 
-    def seen(self) -> tuple[str, ...]:
+    def emotions(self) -> tuple[str, ...]:
         """The emotions with a share in any image's target, in label order."""
         shares = self.targets().sum(axis=0)
         return tuple(EMOTIONS[i] for i in np.flatnonzero(shares))

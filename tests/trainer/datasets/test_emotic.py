@@ -97,7 +97,7 @@ def test_people_are_cropped_and_keep_their_categories_in_equal_shares(emotic: Pa
         {"peace": 0.5, "doubt_confusion": 0.5},
         {"happiness": 0.25, "peace": 0.25, "pleasure": 0.25, "esteem": 0.25},
     ]
-    assert set(data.seen()) == {"peace", "doubt_confusion", "happiness", "pleasure", "esteem"}
+    assert set(data.emotions()) == {"peace", "doubt_confusion", "happiness", "pleasure", "esteem"}
 
 
 def test_the_rarest_category_stands_for_the_others_by_option(emotic: Path) -> None:
