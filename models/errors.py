@@ -109,7 +109,7 @@ class ImageCode(StrEnum):
     TOO_MANY_PIXELS = "too_many_pixels"
     TRUNCATED = "truncated"
     UNDECODABLE = "undecodable"
-    # Failed, because of the network or the worker (worker/pipeline.py, models/store/batches.py).
+    # Failed, because of the network or the worker (worker/pipeline.py, models/store/recovery.py).
     NOT_FINITE = "not_finite"
     WORKER_DIED = "worker_died"
 

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 
 from models.store import jobs, records
 from models.store.database import Database
-from models.store.leases import Leases, is_any
+from models.store.leases import Leases, has_rows
 from models.store.records import ImageRecord
 from models.store.states import BatchState
 from models.store.tables import Batch, Job
@@ -25,6 +25,8 @@ LEASES: Final = Leases(
     until=Batch.lease_until,
     worker=Batch.worker,
 )
+
+_DONE: Final = {"state": BatchState.DONE, "items": None, "lease_until": None}
 
 Item = tuple[int, str]
 """An image's number within its job, and its path."""
@@ -55,10 +57,9 @@ def claim(
     if batch_id is not None:
         target = batch_id
     else:
-        target = (
-            LEASES.oldest_due() if job_id is None else LEASES.oldest_due(Batch.job_id == job_id)
-        )
-        if not is_any(db, target):
+        of_job = [] if job_id is None else [Batch.job_id == job_id]
+        target = LEASES.oldest_due(*of_job)
+        if not has_rows(db, target):
             return None
 
     with db.write(synced=False) as connection:
@@ -100,7 +101,7 @@ def complete(db: Database, claim: Claim, rows: Sequence[ImageRecord]) -> bool:
     recorded.
 
     Args:
-        rows: one for each of the claim's items.
+        rows: one record for each of the claim's items.
 
     Returns:
         False if the claim is lost.
@@ -114,9 +115,6 @@ def complete(db: Database, claim: Claim, rows: Sequence[ImageRecord]) -> bool:
         records.record(connection, claim.job_id, claim.model_release_id, rows, claim.rerun)
         jobs.complete_if_ended(connection, claim.job_id)
         return True
-
-
-_DONE: Final = {"state": BatchState.DONE, "items": None, "lease_until": None}
 
 
 def add(
@@ -143,7 +141,7 @@ def requeue(connection: Connection, *conditions: sa.ColumnElement[bool]) -> None
 
 
 def end(connection: Connection, batch_id: int, **values: int) -> None:
-    """Ends a batch for which its worker can no longer do so."""
+    """Ends a batch whose worker died."""
     connection.execute(sa.update(Batch).where(Batch.id == batch_id).values(**_DONE, **values))
 
 

@@ -70,7 +70,7 @@ def _delete_dead(connection: Connection, name: str, started: float) -> None:
 
 
 def leave(db: Database, name: str) -> None:
-    """Deletes the row of a worker that stops in an orderly way.
+    """Deletes the row of a worker that was told to stop.
 
     Raises:
         DatabaseError: the row stays, as if the worker had died.

@@ -16,7 +16,7 @@ from models.queue import CLASSIFY, SCAN, TRAIN, Send
 from models.settings import Settings
 from models.store import batches, scans, trainings
 from models.store.database import Database, now_s
-from models.store.leases import is_any
+from models.store.leases import has_rows
 from models.store.tables import Batch, Job, Training
 
 Message = tuple[str, int]
@@ -39,7 +39,7 @@ def work_is_waiting(db: Database) -> bool:
 
 def training_is_waiting(db: Database) -> bool:
     """Whether a training is due, for any worker to claim."""
-    return is_any(db, trainings.LEASES.oldest_due())
+    return has_rows(db, trainings.LEASES.oldest_due())
 
 
 def send_due(db: Database, send: Send, settings: Settings) -> int:
@@ -71,7 +71,7 @@ def send_due_trainings(db: Database, send: Send, rehint_s: float) -> int:
         How many messages were sent.
     """
     unanswered = _is_unanswered(TRAIN, rehint_s)
-    if not is_any(db, trainings.LEASES.oldest_due(unanswered)):
+    if not has_rows(db, trainings.LEASES.oldest_due(unanswered)):
         return 0
 
     with db.write() as connection:
@@ -117,7 +117,7 @@ def _due_batches(connection: Connection, rehint_s: float, window: int) -> list[i
 
 
 def _mark(connection: Connection, task: str, ids: list[int], rehint_s: float) -> list[int]:
-    """Marks rows as announced, and returns the ids that nobody else has marked meanwhile."""
+    """Marks rows as announced; returns those that no other program has just marked."""
     if not ids:
         return []
     hinted_at = _HINTED_AT[task]
@@ -132,7 +132,7 @@ def _mark(connection: Connection, task: str, ids: list[int], rehint_s: float) ->
 
 
 def _send(db: Database, send: Send, messages: Sequence[Message]) -> int:
-    """Sends messages until the queue is out of reach; the next sweep sends the rest."""
+    """Sends messages until the queue is unreachable; the next sweep sends the rest."""
     for sent, (task, row_id) in enumerate(messages):
         if not send(task, row_id):
             _unmark(db, messages[sent:])

@@ -94,7 +94,7 @@ class Leases:
         return self.update(connection, row_id, attempt, **{self.until.key: now_s() + lease_s})
 
 
-def is_any(db: Database, query: sa.Select[int]) -> bool:
-    """Whether a query finds a row. Idle workers ask this often, so it takes no write lock."""
+def has_rows(db: Database, query: sa.Select[int]) -> bool:
+    """Whether a query finds a row. Idle workers ask this often, without taking a write lock."""
     with db.read() as connection:
         return connection.scalar(query) is not None

@@ -69,7 +69,7 @@ def _recover(connection: Connection, *conditions: sa.ColumnElement[bool]) -> int
 
 
 def _split(connection: Connection, batch: Row[Any]) -> None:
-    """Replaces a batch by its two halves."""
+    """Replaces a batch with its two halves."""
     batches.end(connection, batch.id, size=0)
     middle = batch.size // 2
     for items in (batch.items[:middle], batch.items[middle:]):

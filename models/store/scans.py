@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from models.store import batches, jobs
 from models.store.batches import Item
 from models.store.database import Database, now_s
-from models.store.leases import Leases, is_any
+from models.store.leases import Leases, has_rows
 from models.store.states import LIVE, JobStatus
 from models.store.tables import Job
 
@@ -52,7 +52,7 @@ class ScanClaim:
 def claim(db: Database, job_id: int | None, worker: str, lease_s: float) -> ScanClaim | None:
     """Claims the scan of this job, or of the oldest job that is due; None if there is none."""
     target = LEASES.oldest_due() if job_id is None else LEASES.oldest_due(Job.id == job_id)
-    if not is_any(db, target):
+    if not has_rows(db, target):
         return None
 
     with db.write() as connection:

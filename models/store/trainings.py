@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection, Row
 
 from models.errors import CuemillError, NotFoundError
 from models.store.database import Database, now_s, upsert
-from models.store.leases import Leases, is_any
+from models.store.leases import Leases, has_rows
 from models.store.states import LIVE, MAX_ATTEMPTS, JobStatus
 from models.store.tables import Training, TrainingEpoch
 
@@ -146,7 +146,7 @@ def claim(
         target = LEASES.oldest_due()
     else:
         target = LEASES.oldest_due(Training.id == training_id)
-    if not is_any(db, target):
+    if not has_rows(db, target):
         return None
 
     with db.write() as connection:
@@ -244,7 +244,7 @@ def requeue_expired(db: Database) -> int:
     Returns:
         How many trainings were affected.
     """
-    if not is_any(db, sa.select(Training.id).where(*LEASES.expired).limit(1)):
+    if not has_rows(db, sa.select(Training.id).where(*LEASES.expired).limit(1)):
         return 0
 
     message = (

@@ -34,6 +34,7 @@ def test_a_worker_that_lost_its_claim_can_neither_renew_nor_complete(
     sleeper = claim_batch(db, "sleeper")
     expire_leases(db)
     assert recovery.requeue_expired(db) == 1
+
     second = claim_batch(db, "second")
     assert second.attempt == sleeper.attempt + 1
     assert not batches.renew(db, sleeper, LEASE_S)

@@ -32,6 +32,7 @@ def test_results_are_read_back_exactly_as_written(db: Database, release_id: int)
         ImageRecord(2, "c.jpg", Outcome.NO_FACE),
     ]
     assert batches.complete(db, claim, written)
+
     first, second, third = results.page(db, Filter(job.id))
     assert (first.path, first.emotion, first.error) == (path, EMOTIONS[int(scores.argmax())], None)
     assert first.scores is not None
@@ -48,6 +49,7 @@ def test_an_existing_key_undoes_the_batch_and_is_reported(db: Database, release_
         connection.execute(
             sa.insert(Image).values(job_id=job.id, number=2, path="002.jpg", outcome="no_face")
         )
+
     claim = claim_batch(db)
     with pytest.raises(DatabaseError, match=r"(?i)unique"):
         batches.complete(db, claim, records_of(claim))
@@ -82,7 +84,9 @@ def test_a_server_that_dies_during_a_write_records_nothing(
     with pytest.raises(DatabaseError):
         write()
     assert jobs.get(db, job.id).counts.pending == 4
+
     claim = claim_batch(db)
     assert batches.complete(db, claim, records_of(claim))
     assert count_rows(db, Image) == 4
+
     db.close()

@@ -32,6 +32,7 @@ def test_cancelling_keeps_results_and_discards_claimed_batches(
             4,
             8,
         )
+
     assert not batches.complete(db, in_hand, records_of(in_hand))
     assert batches.claim(db, None, "worker", LEASE_S) is None
     assert jobs.get(db, job.id) == cancelled

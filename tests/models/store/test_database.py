@@ -37,7 +37,9 @@ def test_the_migrations_go_down_and_up_again(db: Database, release_id: int) -> N
         config.attributes["connection"] = connection
         command.downgrade(config, "base")
         assert sa.inspect(connection).get_table_names() == ["alembic_version"]
+
     assert db.revision() is None
+
     db.upgrade()
     db.check_revision()
 

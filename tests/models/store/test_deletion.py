@@ -37,6 +37,7 @@ def finished(
     with db.write() as connection:
         moment = ended.completed_at - timedelta(days=days_ago)
         connection.execute(sa.update(Job).where(Job.id == job.id).values(completed_at=moment))
+
     return jobs.get(db, job.id)
 
 
@@ -96,9 +97,11 @@ def test_a_sweep_deletes_a_limited_number_of_rows_and_the_next_continues(
     monkeypatch.setattr(deletion, "STEPS_PER_SWEEP", 2)
     job = finished(db, release_id, days_ago=2)
     assert deletion.delete_due(db, 1) == 6
+
     with pytest.raises(NotFoundError):
         jobs.get(db, job.id)
     assert rows(db, job.id) == 24 - 6
+
     sizes = []
     while deleted := deletion.delete_due(db, 1):
         sizes.append(deleted)
@@ -173,6 +176,7 @@ def test_a_job_is_deleted_during_its_scan_and_classification_while_others_contin
             number += 4
             if number == 80:
                 listed.set()
+
         assert not scans.finish(db, claim)
 
     def work() -> None:
@@ -199,9 +203,11 @@ def test_a_job_is_deleted_during_its_scan_and_classification_while_others_contin
 
     in_threads(scan, work, work, read, delete)
     assert rows(db, gone.id) == 0
+
     while jobs.get(db, kept.id).status is not JobStatus.COMPLETED:
         claim = claim_batch(db)
         batches.complete(db, claim, records_of(claim))
+
     assert jobs.get(db, kept.id).counts.classified == 200
     assert rows(db, kept.id) == 200 + 200 + 50 + 1
 
@@ -221,13 +227,17 @@ def test_a_job_is_invisible_from_the_start_of_its_deletion(
     assert {r.job_id for r in results.stream(db, Filter())} == {other.id}
     assert jobs.totals(db).images["classified"] == 10
     assert jobs.find_live(db, asked) is None
+
     for look in (jobs.get, cancellation.cancel, retries.retry):
         with pytest.raises(NotFoundError):
             look(db, job.id)
+
     again, new = jobs.submit(db, asked)
     assert (new, again.id != job.id) == (True, True)
+
     deletion.delete(db, job.id)
     assert rows(db, job.id) == 0
+
     with pytest.raises(NotFoundError):
         deletion.delete(db, job.id)
 
@@ -249,6 +259,7 @@ def test_a_deletion_that_was_killed_is_finished_later(
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert rows(db, job.id) > 0
+
     with pytest.raises(NotFoundError):
         jobs.get(db, job.id)
     if by == "sweep":
@@ -256,6 +267,7 @@ def test_a_deletion_that_was_killed_is_finished_later(
             pass
     else:
         deletion.delete(db, job.id)
+
     assert rows(db, job.id) == 0
 
 
@@ -274,8 +286,10 @@ def test_deleted_data_is_overwritten_in_sqlite(tmp_path: Path, tiny_model: Path)
         return [text in file.read_bytes() for text in (b"photos-of-somebody", b"042.jpg")]
 
     assert holds() == [True, True]
+
     deletion.delete(db, job.id)
     assert holds() == [False, False]
+
     db.close()
 
 

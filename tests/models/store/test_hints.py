@@ -32,16 +32,20 @@ def test_a_limited_number_of_batches_is_announced_and_unanswered_ones_again(
     job = queue_job(db, release_id)
     assert hints.send_due(db, send, settings) == 1
     assert sent == [("cuemill.scan", job.id)]
+
     list_folder(db, job, 20)
     assert hints.send_due(db, send, settings) == 2
     assert hints.send_due(db, send, settings) == 0
+
     batches.claim(db, sent[-1][1], "worker", LEASE_S)
     assert hints.send_due(db, send, settings) == 1
     assert [task for task, _ in sent] == ["cuemill.scan"] + 3 * ["cuemill.classify"]
+
     with db.write() as connection:
         connection.execute(
             sa.update(Batch).values(hinted_at=Batch.hinted_at - settings.rehint_s - 1)
         )
+
     assert hints.send_due(db, send, settings) == 2
     assert sent[-2:] == [sent[1], sent[3]]
 
@@ -50,13 +54,17 @@ def test_work_is_waiting_while_a_scan_or_a_batch_can_be_claimed(
     db: Database, release_id: int
 ) -> None:
     assert not hints.work_is_waiting(db)
+
     job = queue_job(db, release_id)
     assert hints.work_is_waiting(db)
+
     claim = scans.claim(db, job.id, "scanner", LEASE_S)
     assert claim is not None
     assert not hints.work_is_waiting(db)
+
     scans.record(db, claim, [(0, "a.jpg")], LEASE_S)
     assert hints.work_is_waiting(db)
+
     claim_batch(db)
     assert not hints.work_is_waiting(db)
 
@@ -66,8 +74,10 @@ def test_a_scan_whose_lease_expired_is_announced_again_at_once(
 ) -> None:
     job = queue_job(db, release_id)
     assert hints.send_due(db, lambda task, identity: True, Settings()) == 1
+
     scans.claim(db, job.id, "dead", LEASE_S)
     assert hints.send_due(db, lambda task, identity: True, Settings()) == 0
+
     with db.write() as connection:
         connection.execute(sa.update(Job).values(scan_lease_until=0.0))
     assert (

@@ -33,12 +33,14 @@ def test_a_job_runs_from_queued_to_completed_with_exact_counts_throughout(
 ) -> None:
     job = queue_job(db, release_id)
     assert (job.status, job.counts.total) == (JobStatus.QUEUED, 0)
+
     list_folder(db, job, 10)
     for done in (4, 8, 10):
         claim = claim_batch(db)
         assert batches.complete(db, claim, records_of(claim))
         job = jobs.get(db, job.id)
         assert (job.counts.classified, job.counts.pending) == (done, 10 - done)
+
     assert job.status is JobStatus.COMPLETED
     assert None not in (job.running_at, job.scanned_at, job.completed_at, job.images_per_second)
     assert count_rows(db, Image) == count_rows(db, Prediction) == 10
@@ -54,6 +56,7 @@ def test_a_job_stays_running_while_its_folder_is_being_listed(
     claim = claim_batch(db)
     batches.complete(db, claim, records_of(claim))
     assert jobs.get(db, job.id).status is JobStatus.RUNNING
+
     scans.finish(db, scan)
     assert jobs.get(db, job.id).status is JobStatus.COMPLETED
 
@@ -65,10 +68,12 @@ def test_an_idempotency_key_returns_the_same_job_or_is_refused(
     first, new = jobs.submit(db, asked)
     again, new_again = jobs.submit(db, asked)
     assert (new, new_again, again) == (True, False, first)
+
     another_default = replace(asked, model_release_id=release_id + 1)
     assert jobs.submit(db, another_default) == (first, False), (
         "The same request, though a release was promoted meanwhile."
     )
+
     for other in (
         replace(asked, folder="/elsewhere"),
         replace(asked, model="tiny"),
@@ -121,8 +126,10 @@ def test_a_live_job_that_reuses_more_than_the_request_allows_is_not_resumed(
     trusting, _ = jobs.submit(db, replace(asked, trust_mtime=True))
     assert jobs.find_live(db, asked) is None
     assert jobs.find_live(db, replace(asked, trust_mtime=True)) == trusting
+
     plain, _ = jobs.submit(db, asked)
     assert jobs.find_live(db, replace(asked, fresh=True)) is None
+
     fresh, _ = jobs.submit(db, replace(asked, fresh=True))
     assert jobs.find_live(db, replace(asked, fresh=True)) == jobs.find_live(db, asked) == fresh
     assert plain.id < fresh.id
@@ -153,6 +160,7 @@ def test_a_jobs_counts_match_its_images_and_batches_after_every_move(
         check()
         batches.complete(db, claim, records_of(claim, outcome))
         check()
+
     cancellation.cancel(db, job.id)
     check()
     retries.retry(db, job.id)
@@ -160,4 +168,5 @@ def test_a_jobs_counts_match_its_images_and_batches_after_every_move(
     while (next_claim := batches.claim(db, None, "worker", LEASE_S)) is not None:
         batches.complete(db, next_claim, records_of(next_claim))
         check()
+
     assert jobs.get(db, job.id).status is JobStatus.COMPLETED

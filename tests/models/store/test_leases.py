@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from models.store import batches, scans, trainings
 from models.store.database import Database, now_s
-from models.store.leases import Leases, is_any
+from models.store.leases import Leases, has_rows
 from tests.builders import LEASE_S, list_folder, queue_job
 
 
@@ -62,6 +62,7 @@ def claim(db: Database, kind: Claimable, target: int | None = None) -> tuple[int
             returning=[leases.table.id, leases.attempt],
             **kind.values,
         )
+
     return None if row is None else (row[0], row[1])
 
 
@@ -78,7 +79,7 @@ def test_rows_are_claimed_oldest_first_and_once(db: Database, kind: Claimable) -
     assert first[0] < second[0]
     assert claim(db, kind) is None
     assert claim(db, kind, first[0]) is None
-    assert not is_any(db, kind.leases.oldest_due())
+    assert not has_rows(db, kind.leases.oldest_due())
 
 
 def test_a_claim_names_its_worker_and_sets_its_lease_on_the_databases_clock(
@@ -112,7 +113,8 @@ def test_a_renewed_lease_is_no_longer_expired(db: Database, kind: Claimable) -> 
 
     assert claimed is not None
     is_expired = sa.select(kind.leases.table.id).where(*kind.leases.expired)
-    assert is_any(db, is_expired)
+    assert has_rows(db, is_expired)
+
     with db.write() as connection:
         assert kind.leases.renew(connection, *claimed, LEASE_S)
-    assert not is_any(db, is_expired)
+    assert not has_rows(db, is_expired)

@@ -104,6 +104,7 @@ def rows(db: Database) -> Rows:
         unsorted = {
             t: connection.execute(sa.text(f"SELECT * FROM {t}")).mappings().all() for t in tables
         }
+
     return {
         table: sorted((dict(row) for row in unsorted[table]), key=_key) for table in sorted(tables)
     }
@@ -145,6 +146,7 @@ def test_rows_written_at_each_revision_survive_every_upgrade_and_downgrade(
 ) -> None:
     steps = revisions()
     assert set(WRITTEN) <= set(steps)
+
     before: Rows = {}
     for step in steps:
         move(empty, step)
@@ -153,13 +155,17 @@ def test_rows_written_at_each_revision_survive_every_upgrade_and_downgrade(
             for statement in WRITTEN.get(step, []):
                 connection.exec_driver_sql(statement)
         before = rows(empty)
+
     assert {job["id"] for job in before["jobs"]} == {1, 2, 3, 5, 6}
+
     for step in [*steps[-2::-1], "base"]:
         move(empty, step)
         after = rows(empty)
         check_kept(before, after, gone=frozenset({6}))
         before = after
+
     assert before == {}
+
     empty.upgrade()
     empty.check_revision()
 
@@ -170,6 +176,7 @@ def test_rows_that_earlier_programs_wrote_are_read_and_their_jobs_resumed(empty:
         with empty.write() as connection:
             for statement in WRITTEN.get(step, []):
                 connection.exec_driver_sql(statement)
+
     running, *ended, late = [jobs.get(empty, number) for number in (1, 2, 3, 5)]
     assert (running.status, running.counts.classified, running.counts.pending) == (
         JobStatus.RUNNING,
@@ -184,11 +191,13 @@ def test_rows_that_earlier_programs_wrote_are_read_and_their_jobs_resumed(empty:
         (0, None),
         (1, 30),
     ]
+
     records = list(results.stream(empty, Filter()))
     assert [(r.job_id, r.path, r.emotion, r.score, r.model) for r in records] == [
         (number, "a \\xe9.jpg", "fear", 0.5, "release1") for number in (1, 2, 3, 5)
     ]
     assert all(r.scores and (r.scores["fear"], r.scores["anger"]) == (0.5, 0.25) for r in records)
+
     claim = batches.claim(empty, None, "worker", 30.0)
     assert claim is not None
     assert (claim.job_id, claim.items, claim.rerun) == (1, [(1, "b.jpg")], False)

@@ -28,6 +28,7 @@ def filled(db: Database, release_id: int) -> Database:
         for name in ("photos", "others")
     ]
     assert job_ids == [1, 2]
+
     scores = dict.fromkeys(EMOTIONS, 1 / 28)
     with db.write() as connection:
         for job in job_ids:
@@ -63,6 +64,7 @@ def filled(db: Database, release_id: int) -> Database:
         connection.execute(
             sa.update(Job).values(status=JobStatus.RUNNING, running_at=datetime.now(UTC))
         )
+
     with db.write() as connection:
         connection.execute(sa.text("ANALYZE"))
     return db
@@ -80,6 +82,7 @@ def plans(db: Database, work: Callable[[], object]) -> list[str]:
         work()
     finally:
         sa.event.remove(db._engine, "before_cursor_execute", note)
+
     explain = "EXPLAIN QUERY PLAN " if db.is_sqlite else "EXPLAIN "
     with db.read() as connection:
         if (
@@ -184,6 +187,7 @@ def test_reusable_predictions_are_found_by_index(filled: Database, release_id: i
             sa.update(Image).where(Image.job_id == 1).values(fingerprint=same, size=1, mtime_ns=1)
         )
         connection.execute(sa.update(Job).values(classified=1, total=IMAGES))
+
     with filled.write() as connection:
         connection.execute(sa.text("ANALYZE"))
 
@@ -196,6 +200,7 @@ def test_reusable_predictions_are_found_by_index(filled: Database, release_id: i
     assert len(statements) >= 4
     assert [plan for plan in statements if walks(plan)] == []
     assert "ix_images_fingerprint_job_id_number" in statements[0]
+
     if filled.is_sqlite:
         assert "fingerprint=? AND job_id<?" in statements[0]
 
@@ -248,6 +253,7 @@ def test_finding_due_work_does_not_scan_ended_jobs(filled: Database, release_id:
         filled.write() as connection
     ):  # SQLite has no statistics; PostgreSQL gathers them by itself.
         connection.execute(sa.text("DELETE FROM sqlite_stat1" if filled.is_sqlite else "ANALYZE"))
+
     filled.close()
     settings = Settings(dispatch_window=4)
 

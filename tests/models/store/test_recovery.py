@@ -59,8 +59,10 @@ def test_a_sweep_ends_a_worker_that_froze_while_sending_rows_to_postgresql(
         assert recovery.requeue_expired(db) == 0
         wait_until(lambda: recovery.requeue_expired(db) == 1, "the batch to be queued again")
         copy.write_row([1])
+
     frozen.close()
     assert claim_batch(db).attempt == claim.attempt + 1
+
     db.close()
 
 
@@ -77,9 +79,11 @@ def test_an_image_that_kills_its_worker_is_found_by_splitting_and_recorded_as_fa
             recovery.requeue_expired(db)
         else:
             assert batches.complete(db, claim, records_of(claim))
+
     job = jobs.get(db, job.id)
     assert job.status is JobStatus.COMPLETED
     assert (job.counts.classified, job.counts.failed) == (31, 1)
+
     failed = results.page(db, Filter(job.id, outcome=Outcome.FAILED))
     assert [(r.path, (r.error or {})["code"]) for r in failed] == [("021.jpg", "worker_died")]
     assert deaths == 3 + 4 + 3  # Of 32; of 16, 8, 4 and 2; alone.
@@ -92,6 +96,7 @@ def test_an_image_is_not_blamed_for_the_deaths_of_its_batch(db: Database, releas
         claim_batch(db)
         expire_leases(db)
         recovery.requeue_expired(db)
+
     while (claim := batches.claim(db, None, "worker", LEASE_S)) is not None:
         assert batches.complete(db, claim, records_of(claim))
     assert jobs.get(db, job.id).counts.classified == 2
@@ -121,7 +126,9 @@ def test_concurrent_sweeps_and_announcements_do_no_harm(db: Database, release_id
             thread.start()
         for thread in threads:
             thread.join()
+
     assert (sum(swept), len(sent), len(set(sent))) == (10, 20, 20)
+
     with db.read() as connection:
         states = connection.execute(sa.select(Batch.state, Batch.attempt).order_by(Batch.id)).all()
     assert states == 10 * [("queued", 1)] + 10 * [("queued", 0)]

@@ -26,10 +26,12 @@ def test_the_promoted_release_is_the_default_until_another_one_is_promoted(
         ("tiny", True),
         ("other", False),
     ]
+
     for chosen in (second, first, second, second):
         assert releases.promote(db, chosen).is_default
         assert releases.resolve(db, None, tiny_model) == chosen
         assert [row.id for row in releases.list_all(db, tiny_model) if row.is_default] == [chosen]
+
     assert releases.resolve(db, str(tiny_model), tiny_model) == first
 
 

@@ -34,6 +34,7 @@ def test_pages_follow_the_scan_order_without_gaps_or_overlaps(
     while records := results.page(db, Filter(job.id), limit=4, after=after):
         seen += [record.path for record in records]
         after = records[-1].cursor
+
     assert seen == [f"{i:03}.jpg" for i in range(11)]
     assert [r.path for r in results.stream(db, Filter())] == seen
 
@@ -60,6 +61,7 @@ def test_results_are_filtered_by_emotion_score_outcome_and_path(
     assert paths(outcome=Outcome.UNREADABLE) == ["004.jpg", "005.jpg", "006.jpg", "007.jpg"]
     assert paths(path_prefix="00") == [f"00{i}.jpg" for i in range(8)]
     assert paths(path_prefix="%") == []
+
     shares = results.distribution(db, job.id)
     assert (shares["happiness"]["count"], shares["neutral"]["count"]) == (1, 3)
     assert shares["happiness"]["mean_score"] == pytest.approx((1 + 3 * SCORES[16]) / 4, abs=1e-6)

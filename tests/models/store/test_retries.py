@@ -75,6 +75,7 @@ def check(db: Database, job_id: int) -> None:
         reused = connection.scalar(
             sa.select(sa.func.count()).where(Image.job_id == job_id, Image.reused)
         )
+
     counts = count_in_sql(db, job_id)
     counts["classified"] -= again
     counts["total"] -= again
@@ -101,12 +102,15 @@ def test_only_images_that_another_release_predicted_are_run_again(
     )
     assert (again.model, again.reused) == ("newer", 0)
     assert models_of(db, done) == 8 * ["tiny"]
+
     check(db, done.id)
     claim = claim_batch(db)
     assert batches.complete(db, claim, records_of(claim))
     assert models_of(db, done) == 4 * ["newer"] + 4 * ["tiny"]
+
     work(db)
     assert models_of(db, done) == 8 * ["newer"]
+
     ended = jobs.get(db, done.id)
     assert (ended.status, ended.counts.classified, ended.counts.unreadable) == (
         JobStatus.COMPLETED,
@@ -135,12 +139,15 @@ def test_a_rerun_that_ends_early_loses_no_result(
         cancellation.cancel(db, done.id)
     else:
         cancellation.fail(db, done.id, PickleError("The model isn't on this host."))
+
     check(db, done.id)
     assert not batches.complete(db, in_hand, records_of(in_hand))
+
     ended = jobs.get(db, done.id)
     assert (ended.counts.classified, ended.counts.cancelled) == (8, 0)
     assert models_of(db, done) == 4 * ["newer"] + 4 * ["tiny"]
     assert retries.retry(db, done.id, present_release=newer)[1] == 4
+
     work(db)
     assert models_of(db, done) == 8 * ["newer"]
 
@@ -170,6 +177,7 @@ def test_an_image_that_kills_its_worker_keeps_its_old_result(
         else:
             batches.complete(db, claim, records_of(claim))
         check(db, done.id)
+
     assert sorted(map(str, models_of(db, done))) == 7 * ["newer"] + ["tiny"]
     assert jobs.get(db, done.id).status is JobStatus.COMPLETED
 
@@ -178,12 +186,14 @@ def test_a_rerun_that_is_requested_twice_runs_once(db: Database, done: JobView, 
     for _ in range(2):
         retries.retry(db, done.id, present_release=newer)
         check(db, done.id)
+
     with db.read() as connection:
         due = (
             connection.execute(sa.select(Batch.items).where(Batch.state == BatchState.QUEUED))
             .scalars()
             .all()
         )
+
     assert sorted(number for items in due or [] for number, _ in items or []) == list(range(8))
 
 
@@ -197,6 +207,7 @@ def test_claimed_batches_of_a_running_job_are_rerun_with_the_new_release(
     in_hand = claim_batch(db)
     assert retries.retry(db, job.id, present_release=newer)[1] == 4
     assert not batches.complete(db, in_hand, records_of(in_hand))
+
     work(db)
     assert models_of(db, job) == 8 * ["newer"]
 
@@ -209,6 +220,7 @@ def test_a_retry_runs_only_what_was_unreadable_or_failed(db: Database, release_i
     second = claim_batch(db)
     batches.complete(db, second, records_of(second, Outcome.UNREADABLE))
     assert retries.retry(db, job.id, ("other_code",))[1] == 0
+
     again, retried = retries.retry(db, job.id)
     assert (retried, again.status, again.counts.pending, again.counts.unreadable) == (
         4,
@@ -216,8 +228,10 @@ def test_a_retry_runs_only_what_was_unreadable_or_failed(db: Database, release_i
         4,
         0,
     )
+
     claim = claim_batch(db)
     assert claim.items == second.items
+
     batches.complete(db, claim, records_of(claim))
     ended = jobs.get(db, job.id)
     assert (ended.status, ended.counts.classified) == (JobStatus.COMPLETED, 8)
@@ -237,6 +251,7 @@ def test_a_retry_runs_the_cancelled_images_of_a_job(db: Database, release_id: in
         4,
         0,
     )
+
     claim = claim_batch(db)
     assert not batches.complete(db, stale, records_of(stale))
     assert batches.complete(db, claim, records_of(claim))
@@ -254,4 +269,5 @@ def test_a_failed_job_can_be_retried(db: Database, release_id: int) -> None:
         {"code": "folder", "message": "/photos doesn't exist."},
     )
     assert retries.retry(db, job.id)[0].status is JobStatus.QUEUED
+
     list_folder(db, job, 1)

@@ -99,9 +99,11 @@ def test_only_changed_and_new_files_are_classified(db: Database, run: Run, folde
     (folder / "face-00003.jpg").rename(folder / "moved.jpg")
     second = run()
     assert (second.counts.classified, second.reused) == (11, 10)
+
     before, after = results_by_path(db, first), results_by_path(db, second)
     assert after["moved.jpg"].scores == before["face-00003.jpg"].scores
     assert after["face-00002.jpg"].scores == before["face-00001.jpg"].scores
+
     fresh = run(fresh=True)
     assert fresh.reused == 0
     assert {path: r.emotion for path, r in results_by_path(db, fresh).items()} == {
@@ -144,6 +146,7 @@ def test_sizes_and_times_are_trusted_only_on_request(db: Database, run: Run, fol
     trusting = run(trust_mtime=True)
     assert trusting.reused == 10
     assert results_by_path(db, trusting) == before
+
     reading = results_by_path(db, run())
     assert reading[first.name].scores == reading[second.name].scores
     assert reading[first.name].scores != before[first.name].scores
@@ -191,7 +194,9 @@ def test_all_fingerprints_of_a_large_batch_are_looked_up_at_once(db: Database, r
             sa.select(Image.fingerprint).where(Image.job_id == first.id)
         )
         known = [fingerprint for fingerprint in fingerprints if fingerprint is not None]
+
     assert len(known) == 10
+
     unknown = [i.to_bytes(reuse.DIGEST_BYTES, "big") for i in range(1024)]
     assert set(reuse.find_by_fingerprint(db, first.id + 1, [*unknown, *known])) == set(known)
     assert reuse.find_by_fingerprint(db, first.id, known) == {}

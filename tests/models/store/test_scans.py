@@ -21,10 +21,12 @@ def test_batches_begin_small_and_grow_with_the_job(db: Database, release_id: int
     claim = scans.claim(db, job.id, "worker", LEASE_S)
     assert claim is not None
     assert scans.record(db, claim, [(i, f"{i:05}.jpg") for i in range(10_000)], LEASE_S)
+
     with db.read() as connection:
         batches_made = connection.execute(
             sa.select(Batch.size, Batch.items).order_by(Batch.id)
         ).all()
+
     sizes = [row.size for row in batches_made]
     assert (sizes[0], max(sizes), sum(sizes)) == (32, 256, 10_000)
     assert sizes[:-1] == sorted(sizes[:-1])
@@ -39,6 +41,7 @@ def test_a_scan_whose_worker_died_resumes_after_the_last_recorded_path(
     assert dead is not None
     scans.record(db, dead, [(0, "a.jpg"), (1, "b.jpg")], LEASE_S)
     assert scans.claim(db, None, "early", LEASE_S) is None
+
     recovery.requeue_worker(db, "dead")
     heir = scans.claim(db, None, "heir", LEASE_S)
     assert heir is not None

@@ -38,17 +38,21 @@ def test_a_training_runs_from_queued_to_completed_and_records_each_epoch(
 ) -> None:
     training = trainings.submit(db, PLAN)
     assert (training.status, training.plan, training.history) == (JobStatus.QUEUED, PLAN, [])
+
     claim = claim_training(db)
     assert claim.plan == PLAN
     assert trainings.begin_candidate(db, claim, "model3", 25)
     assert trainings.record_epochs(db, claim, "model3", [EPOCH])
     assert trainings.record_epochs(db, claim, "model3", [EPOCH, {**EPOCH, "loss": 0.5}])
     assert trainings.record_epochs(db, claim, "model1", [EPOCH])
+
     seen = trainings.get(db, training.id)
     assert (seen.status, seen.candidate, seen.epochs) == (JobStatus.RUNNING, "model3", 25)
+
     recorded = [(epoch["candidate"], epoch["epoch"], epoch["loss"]) for epoch in seen.history]
     assert recorded == [("model3", 1, 1.0), ("model3", 2, 0.5), ("model1", 1, 1.0)]
     assert trainings.complete(db, claim, release_id, [{"candidate": "model3"}])
+
     ended = trainings.get(db, training.id)
     assert (ended.status, ended.model_release_id, ended.error) == (
         JobStatus.COMPLETED,
@@ -94,6 +98,7 @@ def test_a_failure_keeps_its_reason(db: Database) -> None:
         "code": "data",
         "message": "/photos has no image.",
     }
+
     other = trainings.submit(db, PLAN)
     trainings.fail(db, claim_training(db), MemoryError("no room"))
     assert trainings.get(db, other.id).error == {
@@ -108,8 +113,10 @@ def test_a_training_with_an_expired_lease_is_claimed_again_and_the_old_claim_is_
     trainings.submit(db, PLAN)
     lost = claim_training(db)
     assert trainings.requeue_expired(db) == 0
+
     expire_lease(db)
     assert trainings.requeue_expired(db) == 1
+
     again = claim_training(db)
     assert again.attempt == lost.attempt + 1
     assert not trainings.renew(db, lost, LEASE_S)
@@ -123,6 +130,7 @@ def test_a_training_that_kills_its_workers_fails_with_a_reason(db: Database) -> 
         claim_training(db)
         expire_lease(db)
         assert trainings.requeue_expired(db) == 1
+
     ended = trainings.get(db, training.id)
     assert ended.status is JobStatus.FAILED
     assert ended.error is not None
