@@ -41,10 +41,10 @@ RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
         "content": {_MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
     }
 }
-"""For OpenAPI, in place of the validation errors that FastAPI would describe there."""
+"""How OpenAPI describes errors, instead of by FastAPI's own validation errors."""
 
 
-def problem(
+def make_response(
     status: HTTPStatus, code: str, detail: str, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
     body = Problem(
@@ -60,24 +60,26 @@ def add_handlers(app: FastAPI) -> None:
     def handle_cuemill_error(request: Request, error: CuemillError) -> JSONResponse:
         status = _status_of(error)
         if status is HTTPStatus.SERVICE_UNAVAILABLE:
-            return problem(status, error.code, str(error), {"Retry-After": str(_RETRY_AFTER_S)})
-        return problem(status, error.code, str(error))
+            return make_response(
+                status, error.code, str(error), {"Retry-After": str(_RETRY_AFTER_S)}
+            )
+        return make_response(status, error.code, str(error))
 
     @app.exception_handler(RequestValidationError)
     def handle_invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
         reasons = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request", "; ".join(reasons))
+        return make_response(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request", "; ".join(reasons))
 
     @app.exception_handler(HTTPException)
     def handle_http_exception(request: Request, error: HTTPException) -> JSONResponse:
         status = HTTPStatus(error.status_code)
         code = status.phrase.lower().replace(" ", "_")
-        return problem(status, code, str(error.detail), error.headers)
+        return make_response(status, code, str(error.detail), error.headers)
 
     @app.exception_handler(Exception)
     def handle_unexpected_error(request: Request, error: Exception) -> JSONResponse:
         status = HTTPStatus.INTERNAL_SERVER_ERROR
-        return problem(status, "internal", "Internal error. See the server log.")
+        return make_response(status, "internal", "Internal error. See the server log.")
 
 
 def _status_of(error: CuemillError) -> HTTPStatus:

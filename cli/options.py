@@ -9,6 +9,8 @@ from cli.output import Format
 
 MAX_ID: Final = 2**63 - 1
 
+_MODEL_HELP: Final = "Path of a pickle, name of a release, or prefix of its SHA-256."
+
 
 def _check_id(value: int | None) -> int | None:
     # In a callback rather than by min and max, which `--help` would show.
@@ -29,13 +31,9 @@ OptionalJobId = Annotated[
     int | None,
     typer.Argument(metavar="JOB", callback=_check_id, help="Id of the job.", show_default=False),
 ]
+ModelName = Annotated[str, typer.Argument(metavar="MODEL", help=_MODEL_HELP, show_default=False)]
 
-Model = Annotated[
-    str | None,
-    typer.Option(
-        help="Path of a pickle, name of a release, or prefix of its SHA-256.",
-    ),
-]
+Model = Annotated[str | None, typer.Option(help=_MODEL_HELP)]
 Recursive = Annotated[bool, typer.Option(help="Include subfolders.")]
 Fresh = Annotated[
     bool,
@@ -89,6 +87,6 @@ LabelledImages = Annotated[
     typer.Option(
         "--data",
         metavar="SOURCE",
-        help="Labelled images, as for `cuemill train`. Repeat the option to merge several sources.",
+        help="Labelled images, in the syntax of `cuemill train`. Repeat to merge several sources.",
     ),
 ]

@@ -56,7 +56,7 @@ def printable(text: str) -> str:
 
 
 def count_of(number: int, noun: str) -> str:
-    """ "1 image", "2 images"."""
+    """The number with its noun: 1 image, 2 images."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
@@ -97,7 +97,8 @@ def counts_line(job: JobView) -> str:
             parts.append(f"{number:,} {name.replace('_', ' ')}")
 
     rate = f", {job.images_per_second:,.0f} images/s" if job.images_per_second else ""
-    return f"Job {job.id} {job.status}: {counts.total:,} images, {', '.join(parts)}{rate}."
+    images = count_of(counts.total, "image")
+    return f"Job {job.id} {job.status}: {images}, {', '.join(parts)}{rate}."
 
 
 def print_jobs(jobs: Iterable[JobView]) -> None:

@@ -80,8 +80,8 @@ class TrainingBars(Progress):
     """Shows a training's progress: one bar for reading images, one for each candidate.
 
     Implements `trainer.progress.Progress`. After Ctrl-C, the next call of `batch` raises
-    KeyboardInterrupt: Python drops the exception of the signal handler if that runs within a
-    `__del__`, of which TensorFlow has many.
+    KeyboardInterrupt again: Python drops the first one if the signal arrives within a `__del__`
+    method, of which TensorFlow has many.
     """
 
     def __init__(self) -> None:
@@ -99,7 +99,7 @@ class TrainingBars(Progress):
         self._previous_handler = signal.getsignal(signal.SIGINT)
 
     def start(self) -> None:
-        # A shell has the programs that it runs in the background ignore Ctrl-C; so does this one.
+        # Shells make background programs ignore Ctrl-C. Leave it so.
         if self._previous_handler is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, self._interrupt)
         super().start()

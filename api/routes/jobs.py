@@ -1,6 +1,5 @@
 """Routes of jobs."""
 
-from dataclasses import asdict
 from http import HTTPStatus
 from typing import Annotated
 
@@ -160,7 +159,7 @@ def summarize_job(job_id: JobId, context: InjectedContext) -> Summary:
 
     return Summary(
         job_id=job_id,
-        counts=Counts(**asdict(view.counts)),
+        counts=Counts.model_validate(view.counts),
         emotions={name: EmotionShare(**share) for name, share in emotions.items()},
     )
 

@@ -79,6 +79,8 @@ class JobRequest(BaseModel):
 class Counts(BaseModel):
     """total = pending + classified + no_face + unreadable + failed + cancelled."""
 
+    model_config = ConfigDict(from_attributes=True)
+
     total: int
     pending: int
     classified: int

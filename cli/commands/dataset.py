@@ -14,11 +14,6 @@ from models.errors import UsageError
 app = typer.Typer(name="dataset", help="Prepare training data.", no_args_is_help=True)
 
 
-@app.callback()
-def dataset() -> None:
-    pass
-
-
 @app.command()
 def build(
     folder: Annotated[

@@ -8,11 +8,6 @@ from cli.output import err
 app = typer.Typer(name="db", help="Manage the database.", no_args_is_help=True)
 
 
-@app.callback()
-def db() -> None:
-    pass
-
-
 @app.command()
 def upgrade() -> None:
     """Upgrade the tables to this version of Cuemill. Other commands do this automatically."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.context import connect, trainer_extra
-from cli.options import Json, LabelledImages
+from cli.options import Json, LabelledImages, ModelName
 from cli.output import err, figures_table, out, print_json
 from cli.progress import TrainingBars
 from models.labels import title
@@ -21,14 +21,7 @@ app = typer.Typer()
 
 @app.command("evaluate")
 def evaluate_model(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL",
-            help="Path of a pickle, name of a release, or prefix of its SHA-256.",
-            show_default=False,
-        ),
-    ],
+    model: ModelName,
     data: LabelledImages,
     report: Annotated[
         Path | None, typer.Option(help="Folder for an HTML report and its figures.")
@@ -88,4 +81,4 @@ def _print_evaluation(evaluation: "Evaluation", precision: str) -> None:
     for name, value in totals.items():
         out.print(f"{name:<28}{value:.4f}")
 
-    out.print(f"{'computed in':<28}{precision}, as by workers on this machine")
+    out.print(f"{'computed in':<28}{precision}, like workers on this machine")

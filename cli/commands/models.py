@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from cli.context import connect, trainer_extra
-from cli.options import Json, LabelledImages
+from cli.options import Json, LabelledImages, ModelName
 from cli.output import err, out, print_json
 from cli.progress import TrainingBars
 from models.errors import UsageError
@@ -23,15 +23,6 @@ _BULK: Final = ("network", "weights", "keras_config")
 """Fields of a release that are too large to print."""
 
 app = typer.Typer(name="models", help="Manage model releases.", no_args_is_help=True)
-
-ModelName = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL",
-        help="Path of a pickle, name of a release, or prefix of its SHA-256.",
-        show_default=False,
-    ),
-]
 
 
 @app.command("list")
@@ -82,8 +73,8 @@ def import_model(
 ) -> None:
     """Convert a pickled Keras model (2.11, 2.12 or 3) without executing any of it.
 
-    Cuemill takes the model's 28 outputs for its emotions, in the order of `GET /v1/emotions`, and
-    feeds it images in B, G, R order. Requires `cuemill[trainer]`.
+    Cuemill assumes that the model's 28 outputs are its emotions, in the order of
+    `GET /v1/emotions`, and feeds it images in B, G, R order. Requires `cuemill[trainer]`.
     """
     with trainer_extra():
         from trainer.keras_import.read import import_keras

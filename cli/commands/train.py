@@ -89,11 +89,11 @@ def train_candidates(
 
     * FER-2013: `fer2013.csv[,training|publictest|privatetest]`
 
-    * EMOTIC: `Annotations.mat[,train|val|test][,body|face][,soft|rarest]`; a person's several
-      categories become one soft target, or only the rarest counts
+    * EMOTIC: `Annotations.mat[,train|val|test][,body|face][,soft|rarest]`; `soft` keeps all
+      categories of a person as one target, `rarest` only the rarest
 
     Candidates: cuemill1 (the shipped model), cuemill1_tune (fine-tunes it, with --start),
-    model1 to model5 (the reference's), model3_long, mobilenetv2.
+    model1 to model5 (the networks of Cue-Cetera, 2023), model3_long, mobilenetv2.
     """
     with trainer_extra():
         from trainer.plan import Plan

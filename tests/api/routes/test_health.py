@@ -12,7 +12,9 @@ def test_without_workers_the_api_is_ready_but_degraded(client: TestClient, faces
     ready = client.get("/readyz")
     assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
     checks = ready.json()["checks"]
-    assert checks.pop("workers") == "No worker runs; 1 job waits. Start one with `cuemill worker`."
+    assert checks.pop("workers") == (
+        "No worker is running. Waiting: 1 job. Start a worker with `cuemill worker`."
+    )
     assert set(checks) >= {"database", "queue", "progress", "images"}
     assert set(checks.values()) == {"ok"}
 

@@ -21,7 +21,7 @@ def test_jobs_are_listed_by_status(cuemill: Deployment, faces: Path) -> None:
 def test_status_without_a_job_shows_checks_and_live_jobs(cuemill: Deployment, faces: Path) -> None:
     cuemill.run("enqueue", faces)
     shown = cuemill.run("status", exit_code=1).stdout
-    assert "No worker runs; 1 job waits." in shown
+    assert "No worker is running. Waiting: 1 job." in shown
     assert str(faces) in shown
 
 
