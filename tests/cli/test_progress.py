@@ -88,7 +88,7 @@ def test_uncertain_predictions_are_counted(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(results, "uncertain", lambda *_: (count, 0.58))
+    monkeypatch.setattr(results, "count_uncertain", lambda *_: (count, 0.58))
     report_end(db, replace(jobs.get(db, job_id), status=JobStatus.COMPLETED))
     *said, last = capsys.readouterr().err.splitlines()
     threshold = "below 0.58, the threshold above which 80 % were correct in validation."
