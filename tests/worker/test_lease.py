@@ -1,0 +1,75 @@
+"""How a worker keeps its claim: at each step of its work, or on a thread beside it."""
+
+import os
+import socket
+import threading
+
+import pytest
+
+from models.errors import DatabaseError
+from tests.services import wait_until
+from worker.lease import ClaimLostError, renew_in_background, renewer, worker_name
+
+LONG_S = 1e6
+
+
+def test_a_worker_is_named_after_its_host_and_process() -> None:
+    assert worker_name(7) == f"{socket.gethostname()}:7"
+    assert worker_name() == worker_name(os.getpid())
+
+
+def test_a_step_renews_only_when_a_part_of_the_lease_has_passed() -> None:
+    renewals: list[bool] = []
+
+    def renew() -> bool:
+        renewals.append(True)
+        return True
+
+    renewer(renew, LONG_S)()
+    assert renewals == []
+    renewer(renew, 0.0)()
+    assert renewals == [True]
+
+
+def test_a_step_of_a_worker_that_lost_its_claim_raises() -> None:
+    with pytest.raises(ClaimLostError):
+        renewer(lambda: False, 0.0)()
+
+
+def test_a_lease_is_renewed_in_the_background_until_the_block_ends() -> None:
+    renewals: list[str] = []
+
+    def renew() -> bool:
+        renewals.append(threading.current_thread().name)
+        return True
+
+    with renew_in_background(renew, LONG_S, at_least_every_s=0.01) as lost:
+        wait_until(lambda: len(renewals) >= 3, "three renewals")
+        assert not lost.is_set()
+    assert threading.current_thread().name not in renewals
+    assert "lease" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_a_claim_lost_in_the_background_is_shown_and_no_longer_renewed() -> None:
+    answers = [True, False]
+
+    def renew() -> bool:
+        return answers.pop(0)  # A third renewal would raise.
+
+    with renew_in_background(renew, LONG_S, at_least_every_s=0.01) as lost:
+        assert lost.wait(10)
+    assert answers == []
+
+
+def test_a_renewal_that_the_database_refuses_is_tried_again() -> None:
+    renewals: list[bool] = []
+
+    def renew() -> bool:
+        renewals.append(True)
+        if len(renewals) == 1:
+            raise DatabaseError("The database cannot be used.")
+        return True
+
+    with renew_in_background(renew, LONG_S, at_least_every_s=0.01) as lost:
+        wait_until(lambda: len(renewals) >= 2, "another renewal")
+        assert not lost.is_set()

@@ -1,0 +1,57 @@
+"""The sweep: each of its duties, over both databases."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from models.errors import NotFoundError
+from models.settings import Settings
+from models.store import batches, cancellation, jobs, trainings
+from models.store.database import Database
+from models.store.states import JobStatus
+from models.store.tables import Batch, Job, Training
+from tests.builders import submit_job
+from tests.services import wait_until
+from worker.sweep import sweep, sweep_in_background
+
+SETTINGS = Settings(_env_file=None, sweep_s=0.1, retention_days=1)
+
+
+def test_a_batch_whose_lease_has_expired_is_queued_again(db: Database, release_id: int) -> None:
+    submit_job(db, release_id, images=1)
+    assert batches.claim(db, None, "h:1", lease_s=30)
+    sweep(db, SETTINGS)
+    assert batches.claim(db, None, "h:2", lease_s=30) is None
+    with db.write() as connection:
+        connection.execute(sa.update(Batch).values(lease_until=0.0))
+    sweep(db, SETTINGS)
+    assert batches.claim(db, None, "h:2", lease_s=30)
+
+
+def test_a_training_whose_lease_has_expired_is_queued_again(db: Database) -> None:
+    training_id = trainings.submit(db, {"candidates": ["model1"]}).id
+    assert trainings.claim(db, training_id, "h:1", lease_s=30)
+    with db.write() as connection:
+        connection.execute(sa.update(Training).values(lease_until=0.0))
+    sweep(db, SETTINGS)
+    assert trainings.get(db, training_id).status is JobStatus.QUEUED
+
+
+def test_a_job_past_its_retention_is_deleted_in_the_background(
+    db: Database, release_id: int
+) -> None:
+    job_id = submit_job(db, release_id, images=1)
+    cancellation.cancel(db, job_id)
+    with db.write() as connection:
+        two_days_ago = datetime.now(UTC) - timedelta(days=2)
+        connection.execute(sa.update(Job).values(cancelled_at=two_days_ago))
+
+    def is_deleted() -> bool:
+        with db.read() as connection:
+            return connection.scalar(sa.select(Job.id).where(Job.id == job_id)) is None
+
+    with sweep_in_background(db, SETTINGS):
+        wait_until(is_deleted, "the job to be deleted")
+    with pytest.raises(NotFoundError):
+        jobs.get(db, job_id)
