@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 
 class _StopTraining(BaseException):
-    """Ends a training from a progress report. No `Exception`, so that nothing in between catches."""
+    """Ends a training from a progress report; no `Exception`, so that nothing else catches it."""
 
 
 class TrainingWorker:

@@ -43,6 +43,7 @@ class Supervisor:
         self._job_id = job_id
         # Forking a process that has threads can deadlock.
         self._context = multiprocessing.get_context("spawn")
+
         self._children: list[BaseProcess] = []
         self._started: dict[int, float] = {}
         self._stop = threading.Event()

@@ -165,6 +165,7 @@ def check_writes(db: Database) -> Check:
                 "Not checked: the database user may not create temporary tables.",
             )
         return Check("writes", State.PROBLEM, str(error))
+
     return Check("writes", State.OK, "The database accepts writes.")
 
 
@@ -215,6 +216,7 @@ def check_images(settings: Settings) -> Check:
     if errors:
         remedy = "Mount it, or change CUEMILL_IMAGE_ROOTS."
         return Check("images", State.PROBLEM, " ".join([*errors, remedy]))
+
     if not settings.image_roots:
         return Check(
             "images", State.OK, "CUEMILL_IMAGE_ROOTS is empty, so the API accepts no folder."
@@ -231,6 +233,7 @@ def check_queue(settings: Settings, ping: Callable[[], bool]) -> Check:
             "The broker at CUEMILL_BROKER_URL cannot be reached. Start Redis again. Jobs are kept "
             "and sent then.",
         )
+
     if not settings.broker_url:
         return Check("queue", State.OK, "There is no broker; workers poll the database.")
     return Check("queue", State.OK, "The broker answers.")

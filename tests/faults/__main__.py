@@ -35,28 +35,36 @@ def main() -> int:
     parser.add_argument(
         "--dose-scale", type=float, default=1.0, help="fraction of the full doses, such as 0.1"
     )
+
     chosen = parser.parse_args()
+
     log = Path(tempfile.mkstemp(prefix="cuemill-faults-", suffix=".log")[1])
     console = _redirect(log)
     console.print(f"The output of the programs goes to {log}.")
+
     table = Table("fault", "dose", "lost", "duplicated", "counter error", "recovery", "remarks")
     sound = True
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
+
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cuemill-faults-")))
         save_release(tiny_release(), scratch / "tiny.pkl")
         faces = make_ground_truth(scratch, scratch / "tiny.pkl")
+
         postgres, redis = stack.enter_context(run_postgres()), stack.enter_context(run_redis())
+
         progress = stack.enter_context(Progress(*columns, console=console))
         for name in chosen.only:
             campaign = CAMPAIGNS[name]
             dose = max(round(campaign.dose * chosen.dose_scale), 1)
             task = progress.add_task(campaign.fault, total=dose)
+
             ground = Ground(
                 scratch / "tiny.pkl", faces, postgres, redis, partial(progress.advance, task)
             )
@@ -80,6 +88,7 @@ def main() -> int:
             print(campaign.fault, dose, record, flush=True)
             sound &= record.verdict == Verdict()
             table.add_row(campaign.fault, str(dose), *_cells(campaign, record))
+
     console.print(table)
     return 0 if sound else 1
 
@@ -95,6 +104,7 @@ def _redirect(log: Path) -> Console:
 
 def _cells(campaign: Campaign, record: Record) -> list[str]:
     verdict = record.verdict
+
     others = {
         "unfinished": verdict.unfinished,
         "reopened": verdict.reopened,
@@ -104,6 +114,7 @@ def _cells(campaign: Campaign, record: Record) -> list[str]:
         record.remark,
         *(f"[red]{count} {name}[/]" for name, count in others.items() if count),
     ]
+
     counts = (verdict.lost, verdict.duplicated, verdict.counter_error)
     return [
         *(f"[red]{count}[/]" if count else "0" for count in counts),

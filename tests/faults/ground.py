@@ -98,12 +98,15 @@ class Ground:
                 "FAULTS_FOLDER": str(folder / "faults"),
                 "PYTHONPATH": os.pathsep.join([*code, os.environ.get("PYTHONPATH", "")]),
             }
+
             (folder / "faults").mkdir()
+
             if kind == "scaled":
                 self.redis.flush()
                 port = broker_port or self.redis.port
                 environment["CUEMILL_DATABASE_URL"] = self.postgres.create_database()
                 environment["CUEMILL_BROKER_URL"] = f"redis://127.0.0.1:{port}/0"
+
             with deployment(kind, environment) as programs:
                 yield Flow(programs, self.faces, folder / "faults")
 
@@ -145,9 +148,11 @@ class Flow:
             )
             self.acknowledged[jobs.submit(self.database, submission)[0].id] = IMAGES
             return
+
         answer = self.client.post(
             "/v1/jobs", json={"folder": str(self.faces.folder), "fresh": fresh}
         )
+
         if answer.status_code == 503 and answer.json()["code"] == "database":
             raise DatabaseError(answer.json()["detail"])
         assert answer.status_code == 202, answer.text

@@ -1,4 +1,4 @@
-"""What a database holds after a fault, judged by plain SQL that shares only the tables' names with the program."""
+"""Judges a database after a fault, in plain SQL that shares only table names with the program."""
 
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ Record = tuple[str, tuple[float, ...]]
 """An image's outcome, and its 28 scores if it was classified."""
 
 Truth = Mapping[str, Record]
-"""What a run without faults said of each path."""
+"""The record of each path in a run without faults."""
 
 TOLERANCE = 1e-6
 
@@ -25,27 +25,29 @@ _MOVES = "CREATE TABLE IF NOT EXISTS moves (what TEXT, id BIGINT, before TEXT, a
 _NOTE = "INSERT INTO moves VALUES ('{table}', new.id, old.{column}, new.{column})"
 _TRIGGERS = {
     "sqlite": (
-        "CREATE TRIGGER note_{table} AFTER UPDATE ON {table} WHEN old.{column} <> new.{column} BEGIN {note}; END",
+        "CREATE TRIGGER note_{table} AFTER UPDATE ON {table} WHEN old.{column} <> new.{column}"
+        " BEGIN {note}; END",
     ),
     "postgresql": (
-        "CREATE FUNCTION note_{table}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {note}; RETURN new; END $$",
-        "CREATE TRIGGER note_{table} AFTER UPDATE ON {table} FOR EACH ROW WHEN (old.{column} <> new.{column})"
-        " EXECUTE FUNCTION note_{table}()",
+        "CREATE FUNCTION note_{table}() RETURNS trigger LANGUAGE plpgsql"
+        " AS $$ BEGIN {note}; RETURN new; END $$",
+        "CREATE TRIGGER note_{table} AFTER UPDATE ON {table} FOR EACH ROW"
+        " WHEN (old.{column} <> new.{column}) EXECUTE FUNCTION note_{table}()",
     ),
 }
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Nought throughout, if all is well.
+    """What is wrong in a database; all zero if nothing is.
 
     Args:
         lost: images of acknowledged jobs that have no row.
-        duplicated: rows and commits too many: an image's second row, a face's second prediction, a batch's second end.
-        counter_error: by how much the counts that jobs keep differ from the rows, summed.
-        unfinished: jobs and batches that haven't ended.
-        reopened: moves out of a state that is final.
-        wrong: rows that say something else than a run without faults.
+        duplicated: second rows of an image, second predictions of a face, second ends of a batch.
+        counter_error: the sum of the differences between the jobs' counts and their rows.
+        unfinished: jobs and batches that have not ended.
+        reopened: moves out of a final state.
+        wrong: rows that differ from those of a run without faults.
     """
 
     lost: int = 0
@@ -57,7 +59,7 @@ class Verdict:
 
 
 def watch(url: str) -> None:
-    """Has the database itself note each move of a batch's or a job's state from now on, whoever makes it."""
+    """Makes the database itself note every further change of a batch's or a job's state."""
     with _connect(url) as connection:
         connection.execute(_MOVES)
         for table, column in (("batches", "state"), ("jobs", "status")):
@@ -67,16 +69,18 @@ def watch(url: str) -> None:
 
 
 def judge(url: str, acknowledged: Mapping[int, int], truth: Truth | None = None) -> Verdict:
-    """
+    """Compares a database with what it should contain.
+
     Args:
-        acknowledged: jobs that were accepted, and how many images each has. None of them was cancelled or tried again.
-        truth: of every path of every job, if known.
+        acknowledged: the jobs that were accepted, and how many images each has. None of them was
+            cancelled or retried.
+        truth: the expected record of every path, if known.
     """
     with _connect(url) as connection:
 
         def ask(sql: str) -> list[Any]:
-            found: list[Any] = connection.execute(sql).fetchall()
-            return found
+            rows: list[Any] = connection.execute(sql).fetchall()
+            return rows
 
         def count(table_and_condition: str) -> int:
             return int(ask(f"SELECT count(*) FROM {table_and_condition}")[0][0])
@@ -87,15 +91,18 @@ def judge(url: str, acknowledged: Mapping[int, int], truth: Truth | None = None)
             for row in ask(f"SELECT id, total, cancelled, {', '.join(_OUTCOMES)} FROM jobs")
         }
         expected = {job: kept[0] for job, kept in jobs.items()} | dict(acknowledged)
+
         paths = dict(ask("SELECT job_id, count(DISTINCT path) FROM images GROUP BY job_id"))
         rows = {
             (job, outcome): n
             for job, outcome, n in ask("SELECT job_id, outcome, count(*) FROM images GROUP BY 1, 2")
         }
+
         commits_too_many = ask(
-            "SELECT coalesce(sum(n - 1), 0) FROM"
-            " (SELECT count(*) AS n FROM moves WHERE what = 'batches' AND after = 'done' GROUP BY id) AS ends"
+            "SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM moves"
+            " WHERE what = 'batches' AND after = 'done' GROUP BY id) AS ends"
         )
+
         counter_error = sum(
             abs(total - expected[job])
             + cancelled
@@ -105,6 +112,7 @@ def judge(url: str, acknowledged: Mapping[int, int], truth: Truth | None = None)
             )
             for job, (total, cancelled, *counts) in jobs.items()
         )
+
         return Verdict(
             lost=sum(max(n - paths.get(job, 0), 0) for job, n in expected.items()),
             duplicated=count("images")
@@ -118,20 +126,20 @@ def judge(url: str, acknowledged: Mapping[int, int], truth: Truth | None = None)
             wrong=0
             if truth is None
             else sum(
-                truth.get(path) is None or not _agree(truth[path], said)
-                for path, said in _records(connection)
+                truth.get(path) is None or not _agree(truth[path], record)
+                for path, record in _records(connection)
             ),
         )
 
 
 def read_truth(url: str) -> Truth:
-    """What a run without faults recorded."""
+    """The records of a run without faults."""
     with _connect(url) as connection:
         return dict(_records(connection))
 
 
-def _agree(one: Record, other: Record) -> bool:
-    (outcome, scores), (other_outcome, other_scores) = one, other
+def _agree(expected: Record, actual: Record) -> bool:
+    (outcome, scores), (other_outcome, other_scores) = expected, actual
     if outcome != other_outcome or len(scores) != len(other_scores):
         return False
     return all(abs(a - b) <= TOLERANCE for a, b in zip(scores, other_scores, strict=True))
@@ -148,9 +156,10 @@ def _records(connection: Any) -> Iterator[tuple[str, Record]]:
 
 @contextmanager
 def _connect(url: str) -> Iterator[Any]:
-    made = sa.make_url(url)
-    if made.get_backend_name() == "sqlite":
-        connection: Any = sqlite3.connect(str(made.database), isolation_level=None)
+    parsed = sa.make_url(url)
+
+    if parsed.get_backend_name() == "sqlite":
+        connection: Any = sqlite3.connect(str(parsed.database), isolation_level=None)
     else:
         connection = psycopg.connect(url.replace("+psycopg", "", 1), autocommit=True)
     try:

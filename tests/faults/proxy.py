@@ -24,6 +24,7 @@ class Proxy:
                 if self._refusing:
                     client.close()
                     continue
+
                 try:
                     self._connections.append(
                         _Connection(client, socket.create_connection(("127.0.0.1", self._target)))

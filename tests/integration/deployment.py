@@ -50,6 +50,7 @@ class Deployment:
             timeout=timeout_s,
             check=False,
         )
+
         assert result.returncode == exit_code, (
             arguments,
             result.returncode,
@@ -74,6 +75,7 @@ class Deployment:
         """Starts the API, allowed to read `images`, and waits until it answers."""
         port = free_port()
         self.environment |= {"CUEMILL_IMAGE_ROOTS": str(images), "CUEMILL_PORT": str(port)}
+
         self.start("serve")
         return self._client(port)
 

@@ -20,12 +20,14 @@ def start_classify(embedded: Deployment, folder: Path) -> tuple[subprocess.Popen
     """Starts a classify in its own process group; returns it amid its work, and its database."""
     database = embedded.database()
     database.upgrade()
+
     process = subprocess.Popen(
         [*CUEMILL, "classify", str(folder)],
         env=embedded.variables,
         start_new_session=True,
         stderr=subprocess.PIPE,
     )
+
     wait_until(
         lambda: (
             jobs.list_newest(database) and jobs.list_newest(database)[0].counts.classified >= 64
@@ -61,14 +63,17 @@ def test_interrupted_it_says_how_to_resume_and_resumes_where_it_was(
 ) -> None:
     folder = make_faces(tmp_path / "faces", 3000)
     process, database = start_classify(embedded, folder)
+
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert b"Run the same command again to resume job 1." in stderr
     wait_until(lambda: processes_of(process.pid) == [], "its processes to be gone")
+
     interrupted = jobs.get(database, 1)
     assert interrupted.status is JobStatus.RUNNING
     assert interrupted.counts.pending > 0 or interrupted.scanned_at is None
+
     again = embedded.run("classify", folder, "--format", "csv")
     assert "Resuming job 1" in again.stderr
     assert len(again.stdout.splitlines()) == 3001
@@ -134,6 +139,7 @@ def test_a_model_that_cannot_be_used_is_one_sentence_and_nothing_is_queued(
     folder = make_faces(tmp_path / "faces", 2)
     hostile = tmp_path / "hostile.pkl"
     hostile.write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+
     assert (
         "cannot be verified"
         in embedded.run("classify", folder, "--model", hostile, exit_code=1).stderr
@@ -142,6 +148,7 @@ def test_a_model_that_cannot_be_used_is_one_sentence_and_nothing_is_queued(
         "neither a file nor a known release"
         in embedded.run("classify", folder, "--model", "x", exit_code=2).stderr
     )
+
     assert embedded.json("jobs") == []
 
 
@@ -154,6 +161,7 @@ def test_a_missing_model_fails_the_job_with_its_reason_and_retry_runs_it(
     for suffix in ("", ".sha256"):
         shutil.copy(f"{tiny_model}{suffix}", f"{away}{suffix}")
     embedded.environment["CUEMILL_MODEL"] = str(away)
+
     job = embedded.run("enqueue", folder).stdout.strip()
     shutil.rmtree(away.parent)
     embedded.start("worker")
@@ -161,6 +169,7 @@ def test_a_missing_model_fails_the_job_with_its_reason_and_retry_runs_it(
     away.parent.mkdir()
     for suffix in ("", ".sha256"):
         shutil.copy(f"{tiny_model}{suffix}", f"{away}{suffix}")
+
     embedded.run("retry", job)
     embedded.run("status", job, "--watch")
 
@@ -169,9 +178,11 @@ def test_retry_classifies_a_file_that_was_repaired(embedded: Deployment, tmp_pat
     folder = make_faces(tmp_path / "faces", 2)
     (folder / "broken.jpg").write_bytes(b"")
     embedded.run("classify", folder)
+
     shutil.copy(folder / "face-00000.jpg", folder / "broken.jpg")
     done = embedded.run("retry", "1", "--code", "empty")
     assert "Queued 1 image again" in done.stderr
+
     embedded.start("worker")
     assert "3 images, 3 classified" in embedded.run("status", "1", "--watch").stderr
 
@@ -194,13 +205,16 @@ def test_a_full_disk_under_the_database_loses_nothing_and_the_job_resumes_when_t
     folder = make_faces(tmp_path / "faces", 2500)
     embedded.environment["CUEMILL_DATA_DIR"] = str(small_disk / "data")
     process, database = start_classify(embedded, folder)
+
     ballast = small_disk / "ballast"
     with open(ballast, "wb", buffering=0) as file:
         _fill(file.fileno())
+
     assert process.stderr is not None
     while b"The disk of the database" not in (line := process.stderr.readline()):
         assert line, "it ended without reporting the disk"
     assert jobs.get(database, 1).status is JobStatus.RUNNING
+
     ballast.unlink()
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
     process.communicate(timeout=120)

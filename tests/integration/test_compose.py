@@ -61,6 +61,7 @@ def read_dockerfile() -> dict[str, list[tuple[str, str]]]:
         for line in (ROOT / "Dockerfile").read_text().splitlines()
         if line and not line.startswith("#")
     ]
+
     stages: dict[str, list[tuple[str, str]]] = {}
     for line in "\n".join(lines).replace("\\\n", "").splitlines():
         instruction, rest = line.split(maxsplit=1)
@@ -133,6 +134,7 @@ class Stack:
             for name, s in self._services.items()
             if "profiles" not in s
         }
+
         for name in TopologicalSorter(needs).static_order():
             for needed, gate in needs[name].items():
                 self._wait_for(needed, gate["condition"])
@@ -166,6 +168,7 @@ class Stack:
         check = self._services[name]["healthcheck"]
         kind, *command = check["test"]
         assert kind == "CMD"
+
         try:
             timeout_s = int(check["timeout"].removesuffix("s"))
             done = subprocess.run(
@@ -177,6 +180,7 @@ class Stack:
             )
         except subprocess.TimeoutExpired:
             return False
+
         return done.returncode == 0
 
     def _environment(self, name: str) -> dict[str, str]:
@@ -299,6 +303,7 @@ def test_no_service_has_privileges_a_writable_system_or_a_port_for_other_hosts(n
     assert (service["cap_drop"], service["read_only"]) == (["ALL"], True)
     assert "no-new-privileges:true" in service["security_opt"]
     assert not {"privileged", "cap_add", "network_mode", "pid", "devices"} & service.keys()
+
     assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
     assert "ports" not in service or name == "api"
 

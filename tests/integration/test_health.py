@@ -52,6 +52,7 @@ def test_a_worker_is_reported_while_it_runs_and_not_missed_once_it_was_stopped(
     folder = make_faces(tmp_path / "faces", 20)
     client = either.serve(tmp_path)
     assert ready(client)["status"] == "ok"
+
     job_id = int(either.run("enqueue", folder).stdout)
     assert checks(either, exit_code=1)["workers"] == (
         "problem",
@@ -66,6 +67,7 @@ def test_a_worker_is_reported_while_it_runs_and_not_missed_once_it_was_stopped(
     wait_until(lambda: ready(client)["status"] == "ok", "all to be well")
     assert checks(either)["workers"] == ("ok", "Running: 1 worker program with 2 processes.")
     assert "cuemill_worker_processes 2.0" in client.get("/metrics").text
+
     worker.terminate()
     assert worker.wait(60) == 0
     assert worker_names(database) == []
@@ -130,8 +132,10 @@ def test_workers_that_hang_are_distinguished_from_workers_that_work(
     worker = either.start("worker")
     job_id = int(either.run("enqueue", folder).stdout)
     wait_for_progress(database, job_id, 50)
+
     processes = worker_processes(worker.pid)
     assert len(processes) == 2
+
     stop_between_transactions(processes, database)
     try:
         wait_until(lambda: stands_still(database), "the standstill to be reported")
@@ -141,6 +145,7 @@ def test_workers_that_hang_are_distinguished_from_workers_that_work(
     finally:
         for process in processes:
             os.kill(process, signal.SIGCONT)
+
     wait_for_end(database, job_id)
     assert checks(either)["progress"][0] == "ok"
     audit(database, job_id, 2000)
@@ -150,6 +155,7 @@ def test_an_unreachable_broker_is_reported_until_it_is_back(
     scaled: Deployment, redis_server: Redis, tmp_path: Path
 ) -> None:
     client = scaled.serve(tmp_path)
+
     redis_server.kill()
     try:
         state, message = checks(scaled, exit_code=1)["queue"]
@@ -158,6 +164,7 @@ def test_an_unreachable_broker_is_reported_until_it_is_back(
         assert (client.get("/readyz").status_code, ready(client)["status"]) == (503, "unavailable")
     finally:
         redis_server.start()
+
     wait_until(lambda: client.get("/readyz").is_success, "the broker to be reported well again")
     assert checks(scaled)["queue"][0] == "ok"
 
@@ -197,6 +204,7 @@ def test_a_database_that_hangs_or_ended_is_reported_until_it_is_back(
     ) as polling:
         client = polling.serve(tmp_path)
         assert ready(client)["status"] == "ok"
+
         processes.signal(signal.SIGSTOP)
         try:
             # Shorter than any time limit of the server: the report itself must be quick.
@@ -209,6 +217,7 @@ def test_a_database_that_hangs_or_ended_is_reported_until_it_is_back(
         wait_until(
             lambda: client.get("/readyz").is_success, "the database to be reported well again"
         )
+
         processes.signal(signal.SIGQUIT)
         wait_until(lambda: not client.get("/readyz").is_success, "its end to be reported")
         assert "cannot be used" in ready(client)["checks"]["database"]
@@ -222,10 +231,12 @@ def test_a_full_disk_is_reported_and_makes_the_api_unready_until_there_is_room(
     client = embedded.serve(tmp_path)
     assert ready(client)["status"] == "degraded"
     assert "The disk is nearly full" in ready(client)["checks"]["disk"]
+
     (small_disk / "ballast").write_bytes(bytes(12 * 2**20))
     assert client.get("/readyz").status_code == 503
     assert "The disk is full" in ready(client)["checks"]["disk"]
     assert checks(embedded, exit_code=1)["disk"][0] == "problem"
+
     (small_disk / "ballast").unlink()
     assert client.get("/readyz").is_success
 
@@ -237,6 +248,7 @@ def test_a_missing_folder_that_the_api_should_read_is_reported(
     images.mkdir()
     client = embedded.serve(images)
     assert ready(client)["status"] == "ok"
+
     images.rmdir()
     assert ready(client) == {
         "status": "degraded",

@@ -23,6 +23,7 @@ def mixed(tmp_path: Path) -> Path:
     folder = make_faces(tmp_path / "mixed" / "sub", 3).parent
     make_faces(folder, 1)
     good = (folder / "face-00000.jpg").read_bytes()
+
     (folder / "cut.jpg").write_bytes(good[: len(good) // 2])
     (folder / "empty.png").touch()
     (folder / "escape.jpg").symlink_to("/etc/passwd")
@@ -100,6 +101,7 @@ def test_a_folder_is_submitted_polled_read_and_deleted_over_http(
     folder = make_faces(tmp_path / "faces", 100)
     client = either.serve(tmp_path)
     either.start("worker")
+
     submitted = client.post("/v1/jobs", json={"folder": str(folder), "metadata": {"study": "a"}})
     assert submitted.status_code == 202
     location = submitted.headers["Location"]
@@ -120,6 +122,7 @@ def test_a_folder_is_submitted_polled_read_and_deleted_over_http(
         {"study": "a"},
         str(folder),
     )
+
     paths, after = [], None
     while True:
         page = client.get(
@@ -130,8 +133,10 @@ def test_a_folder_is_submitted_polled_read_and_deleted_over_http(
         if after is None:
             break
     assert paths == sorted(p.name for p in folder.iterdir())
+
     emotions = client.get(f"{location}/summary").json()["emotions"]
     assert sum(share["count"] for share in emotions.values()) == 100
+
     assert client.delete(location).status_code == 204
     assert client.get(location).status_code == 404
     assert client.get("/v1/results").json() == {"results": [], "next": None}
@@ -158,14 +163,17 @@ def test_cancel_stops_a_running_job_and_keeps_its_finished_results(
     either.start("worker")
     job_id = int(either.run("enqueue", folder).stdout)
     wait_for_progress(database, job_id, 16)
+
     cancelled = either.json("cancel", str(job_id))
     assert cancelled["status"] == "cancelled"
     assert cancelled["counts"]["cancelled"] > 0
     assert either.json("cancel", str(job_id)) == cancelled
+
     listed = either.json("jobs", "--status", "cancelled")
     assert [job["id"] for job in listed] == [job_id]
     kept = either.run("results", str(job_id), "--format", "jsonl").stdout.splitlines()
     assert len(kept) == cancelled["counts"]["classified"]
+
     either.run("delete", str(job_id), "--yes")
     either.run("status", str(job_id), exit_code=2)
 
@@ -178,9 +186,11 @@ def test_a_folder_that_changes_during_the_job_loses_no_file_that_stayed(
     either.start("worker")
     job_id = int(either.run("enqueue", folder).stdout)
     wait_for_progress(database, job_id, 16)
+
     for i in range(900, 1000):
         (folder / f"face-{i:05}.jpg").unlink()
     make_faces(folder / "zzz-late", 10)
+
     wait_for_end(database, job_id)
     counts = jobs.get(database, job_id).counts
     audit(database, job_id, counts.total)
@@ -204,6 +214,7 @@ def test_a_folder_is_accepted_while_the_queue_is_unreachable(
 ) -> None:
     folder = make_faces(tmp_path / "faces", 20)
     client = scaled.serve(tmp_path)
+
     redis_server.kill()
     try:
         assert client.get("/readyz").status_code == 503
@@ -211,5 +222,6 @@ def test_a_folder_is_accepted_while_the_queue_is_unreachable(
         assert submitted.status_code == 202
     finally:
         redis_server.start()
+
     scaled.start("worker")
     scaled.run("status", str(submitted.json()["id"]), "--watch")

@@ -40,11 +40,13 @@ def test_from_a_folder_to_a_model_that_classifies(
 ) -> None:
     built = embedded.run("dataset", "build", tmp_path / "pair", "--data", faces)
     assert "(100, 48, 48, 3)" in built.stderr
+
     run = tmp_path / "run"
     pair = tmp_path / "pair" / "train_data.npy"
     trained = embedded.run("train", "--data", pair, "--candidates", "model1", "--run-dir", run)
     assert "model1" in trained.stdout
     assert "Trained on 2 of 28 emotions: Happiness, Sadness." in trained.stderr
+
     model = run / "Model1_trained.pkl"
     classified = embedded.run(
         "classify", make_faces(tmp_path / "new", 5), "--model", model, "--format", "jsonl"
@@ -60,6 +62,7 @@ def test_from_a_folder_to_a_model_that_classifies(
     ).stdout
     assert "precision" in table
     assert "accuracy with mirror image" in table
+
     figures = embedded.json("evaluate", model, "--data", held_out)
     assert figures["accuracy"] >= 0.9
     assert figures["precision"] in ("f32", "bf16", "int8")
@@ -72,6 +75,7 @@ def test_from_a_folder_to_a_model_that_classifies(
     )
     int8 = json.loads(embedded.run("models", "inspect", model).stdout)["int8"]
     assert (int8["accuracy"], int8["images"]) == (pytest.approx(int8["accuracy_f32"], abs=0.1), 20)
+
     again = embedded.run(
         "models", "quantize", model, "--data", held_out, "-o", tmp_path / "again.pkl"
     ).stderr
@@ -82,6 +86,7 @@ def test_from_a_folder_to_a_model_that_classifies(
         ]
         == 10
     )
+
     twice = embedded.run("models", "quantize", model, "--data", held_out, "-o", model, exit_code=2)
     assert "already exists. Choose another file" in twice.stderr
 
@@ -100,9 +105,11 @@ def test_a_training_that_is_stopped_resumes_when_it_is_run_again(
         "--run-dir",
         str(tmp_path / "run"),
     ]
+
     process = subprocess.Popen([*CUEMILL, *command], env=embedded.variables, start_new_session=True)
     wait_until(lambda: epochs_done(history) >= 2, "two epochs")
     process.send_signal(signal_number)
+
     code = process.wait(60)
     before = json.loads(history.read_text())["epochs"]
     model = tmp_path / "run" / "Model1_trained.pkl"
@@ -111,6 +118,7 @@ def test_a_training_that_is_stopped_resumes_when_it_is_run_again(
         assert model.exists()
     else:
         assert not model.exists()
+
     embedded.run(*command)
     after = json.loads(history.read_text())["epochs"]
     assert after[: len(before)] == before
@@ -133,18 +141,21 @@ def test_a_training_over_http_ends_in_a_release_that_new_jobs_use_once_promoted(
     before = client.post(
         "/v1/jobs", json={"folder": str(make_faces(faces.parent / "new", 20))}
     ).json()
+
     either.start("worker", "--queue", "training")
     wait_until(
         lambda: client.get(location).json()["status"] in ("completed", "failed"),
         "the training to end",
         120,
     )
+
     training = client.get(location).json()
     assert training["status"] == "completed", training["error"]
     assert [epoch["epoch"] for epoch in training["history"]] == list(
         range(1, len(training["history"]) + 1)
     )
     assert len(training["history"]) == training["comparison"][0]["epochs"]
+
     client.post(f"/v1/models/{training['model_release_id']}/promote")
     after = client.post("/v1/jobs", json={"folder": str(faces.parent / "new")}).json()
     wait_until(
@@ -154,12 +165,14 @@ def test_a_training_over_http_ends_in_a_release_that_new_jobs_use_once_promoted(
         ),
         "both jobs to complete",
     )
+
     models = [
         client.get(f"/v1/jobs/{job['id']}/results").json()["results"][0]["model"]
         for job in (before, after)
     ]
     assert models == ["tiny", "Model1"]
     audit(either.database(), after["id"], 20)
+
     assert "* Model1" in " ".join(either.run("models", "list").stdout.split())
     either.run("models", "promote", "tiny")
     assert client.post("/v1/jobs", json={"folder": str(faces)}).json()["model"] == "tiny"
@@ -172,16 +185,19 @@ def test_a_training_whose_worker_ends_is_resumed_by_the_next(
     client, location = start_training(either, faces, candidates=["model3", "model1"])
     lost = either.start("worker", "--queue", "training")
     wait_until(lambda: client.get(location).json()["history"], "an epoch", 120)
+
     lost.send_signal(signal_number)
     lost.wait(60)
     before = client.get(location).json()
     assert before["status"] == ("running" if signal_number is signal.SIGKILL else "queued")
+
     either.start("worker", "--queue", "training")
     wait_until(
         lambda: len(client.get(location).json()["history"]) > len(before["history"]),
         "another epoch",
         120,
     )
+
     after = client.get(location).json()
     assert after["history"][: len(before["history"])] == before["history"]
     assert client.post(f"{location}/cancel").json()["status"] == "cancelled"
@@ -195,6 +211,7 @@ def test_a_cancelled_training_leaves_its_worker_free_for_the_next(
     wait_until(
         lambda: client.get(location).json()["candidate"] == "model3", "the candidate to begin", 120
     )
+
     client.post(f"{location}/cancel")
     client.post("/v1/trainings", json={"data": [str(faces.parent)]})
     (faces.parent / "sad").mkdir(exist_ok=True)
@@ -203,6 +220,7 @@ def test_a_cancelled_training_leaves_its_worker_free_for_the_next(
         "the next",
         120,
     )
+
     newest, cancelled = client.get("/v1/trainings").json()["trainings"]
     assert cancelled["status"] == "cancelled"
     assert newest["error"]["code"] == "data"
@@ -245,16 +263,20 @@ def test_a_pickle_from_elsewhere_is_imported_and_classifies(
     embedded: Deployment, tmp_path: Path
 ) -> None:
     pickle = Path(__file__).parents[1] / "trainer" / "keras_import" / "fixtures" / "windows211.pkl"
+
     imported = embedded.json("models", "import", pickle, "-o", tmp_path / "reference.pkl")
     assert imported["preprocessing"]["channel_order"] == "bgr"
     assert imported["data"]["imported"]["keras"] == "2.11.0"
     assert "unknown" in embedded.run("models", "list").stdout
+
     done = embedded.run(
         "classify", make_faces(tmp_path / "new", 3), "--model", "windows211", "--format", "jsonl"
     )
     assert {json.loads(line)["model"] for line in done.stdout.splitlines()} == {"windows211"}
+
     again = embedded.run("models", "import", pickle, "-o", tmp_path / "reference.pkl", exit_code=2)
     assert "already exists. Choose another file" in again.stderr
+
     (tmp_path / "evil.pkl").write_bytes(b"cos\nsystem\n(S'touch executed'\ntR.")
     refused = embedded.run("models", "import", tmp_path / "evil.pkl", exit_code=1)
     assert "evil.pkl is refused: it asks for os.system" in refused.stderr

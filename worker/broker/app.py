@@ -19,25 +19,33 @@ def make_worker_app(broker_url: str, tasks: Sequence[str] = ()) -> Celery:
     app = make_app(broker_url)
     app.conf.update(
         imports=tuple(tasks),
-        # A message is acknowledged after its task, so that the messages of a program that dies are
-        # delivered again. If only a process of the pool dies, its message is not: the task may have
-        # killed it, and would kill the next process too.
-        task_acks_late=True,
-        task_reject_on_worker_lost=False,
         worker_prefetch_multiplier=1,
-        # A hard limit. A soft one raises an exception at an arbitrary point of the code.
-        task_time_limit=TASK_TIME_LIMIT_S,
-        # A worker waits for its broker without limit, and finishes its tasks meanwhile.
-        broker_connection_retry_on_startup=True,
-        broker_connection_max_retries=None,
-        worker_cancel_long_running_tasks_on_connection_loss=False,
-        # Processes are spawned: forking one that has threads can deadlock.
-        worker_pool="worker.broker.pool:TaskPool",
-        worker_pool_start_method="spawn",
-        worker_proc_alive_timeout=120,
         worker_hijack_root_logger=False,
         worker_send_task_events=False,
     )
+
+    # Processes are spawned: forking one that has threads can deadlock.
+    app.conf.update(
+        worker_pool="worker.broker.pool:TaskPool",
+        worker_pool_start_method="spawn",
+        worker_proc_alive_timeout=120,
+    )
+
+    # A message is acknowledged after its task, so that the messages of a program that dies are
+    # delivered again. If only a process of the pool dies, its message is not: the task may have
+    # killed it, and would kill the next process too.
+    app.conf.update(task_acks_late=True, task_reject_on_worker_lost=False)
+
+    # A hard limit. A soft one raises an exception at an arbitrary point of the code.
+    app.conf.update(task_time_limit=TASK_TIME_LIMIT_S)
+
+    # A worker waits for its broker without limit, and finishes its tasks meanwhile.
+    app.conf.update(
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+    )
+
     # After how long, and how often, messages that were never acknowledged are delivered again.
     app.conf.broker_transport_options |= {
         "visibility_timeout": 3 * TASK_TIME_LIMIT_S,

@@ -26,6 +26,7 @@ def _process_state() -> tuple[Settings, Database, Pipeline]:
 def scan_job(self: "Task[Any, Any]", job_id: int) -> None:
     settings, db, pipeline = _process_state()
     send = make_sender(self.app)
+
     scan(
         db,
         settings,
