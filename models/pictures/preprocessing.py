@@ -1,6 +1,6 @@
 """What a network expects of its input, as plain data that is kept in its pickle.
 
-A network of ours takes RGB or grey and antialiased resizing; the reference's takes OpenCV's channel
+Cuemill's networks take RGB or grey and antialiased resizing; the reference's takes OpenCV's channel
 order and OpenCV's bicubic, which does not antialias. `models/pictures/resize.py` makes the pixels.
 """
 

@@ -56,8 +56,8 @@ def test_each_mode_becomes_rgb(mode: str) -> None:
         image = Image.new("RGB", (20, 20), "white").convert("L" if mode == "PA" else "RGB")
         image = image.convert("P").convert("PA") if mode == "PA" else _convert(image, mode)
     form = "PNG" if mode in ("1", "L", "P", "LA", "RGBA", "I;16") else "TIFF"
-    found = pixels(encode(image, form))
-    assert abs(int(found.mean()) - (127 if mode in ("I;16", "I", "F") else 255)) <= 2
+    expected = 127 if mode in ("I;16", "I", "F") else 255
+    assert abs(int(pixels(encode(image, form)).mean()) - expected) <= 2
 
 
 def _convert(image: Image.Image, mode: str) -> Image.Image:
@@ -83,10 +83,10 @@ def test_an_image_is_turned_upright_by_its_exif() -> None:
     picture.paste("white", (0, 0, 20, 20))
     exif = Image.Exif()
     exif[0x0112] = 6  # Rotate by 90 degrees clockwise: the left half becomes the top.
-    found = pixels(encode(picture, "JPEG", exif=exif, quality=95))
-    assert found.shape == (40, 20, 3)
-    assert found[:18].mean() > 250
-    assert found[22:].mean() < 5
+    upright = pixels(encode(picture, "JPEG", exif=exif, quality=95))
+    assert upright.shape == (40, 20, 3)
+    assert upright[:18].mean() > 250
+    assert upright[22:].mean() < 5
 
 
 def test_a_large_jpeg_is_decoded_at_reduced_scale_but_never_below_twice_the_target() -> None:

@@ -29,10 +29,10 @@ def test_files_that_are_not_what_they_seem_are_refused(tmp_path: Path) -> None:
     os.mkfifo(root / "fifo.jpg")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(root / "socket.jpg"))
-        found = {
+        codes = {
             name: code_of(root, name) for name in sorted(os.listdir(root)) if name != "fine.jpg"
         }
-    assert found == {
+    assert codes == {
         "dangling.jpg": "vanished",
         "escape.jpg": "outside_folder",
         "fifo.jpg": "not_a_file",

@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.errors import FolderError
@@ -27,6 +27,7 @@ def test_a_walk_yields_images_sorted_and_descends_into_subfolders(tmp_path: Path
         st.lists(st.sampled_from(["a", "b", "a.", "ab", "é"]), min_size=1, max_size=4), max_size=12
     )
 )
+@settings(deadline=None)  # It creates files, which takes long on a busy machine.
 def test_a_walk_resumes_after_any_path_it_yielded(trees: list[list[str]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = touch(
@@ -45,7 +46,8 @@ NAMES_IN_A_TREE = st.sampled_from([b"a", b"b", b"a.", b"ab", b"a-", "é".encode(
     st.integers(1, 4),
     st.integers(1, 4),
 )
-def test_a_folder_listed_a_few_names_names_per_pass_is_walked_in_the_same_order_from_any_path(
+@settings(deadline=None)
+def test_a_folder_listed_in_several_passes_is_walked_in_the_same_order_from_any_path(
     trees: list[list[bytes]], names_per_pass: int, chunk: int
 ) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
@@ -68,12 +70,12 @@ def test_a_folder_that_changes_during_a_walk_yields_each_path_once_and_all_that_
     monkeypatch.setattr(walk_module, "PASS", 3)
     stay = [f"{i:02}.jpg" for i in range(0, 40, 2)]
     root = touch(tmp_path, *stay, "33.jpg")
-    found = walk(root, True)
-    given_already = [next(found) for _ in range(5)]
+    paths = walk(root, True)
+    before = [next(paths) for _ in range(5)]
     touch(tmp_path, "01.jpg", "31.jpg")
     (tmp_path / "33.jpg").unlink()
-    given_later = list(found)
-    assert given_already + given_later == sorted([*map(os.fsencode, stay), b"31.jpg"])
+    after = list(paths)
+    assert before + after == sorted([*map(os.fsencode, stay), b"31.jpg"])
 
 
 def test_folders_nested_as_deep_as_a_path_can_be_are_walked(tmp_path: Path) -> None:
