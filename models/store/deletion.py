@@ -94,7 +94,7 @@ def delete_step(db: Database, job_id: int) -> int:
         if connection.scalar(hidden.with_for_update()) is None:
             return 0
 
-        # Predictions go before their images: only those say which predictions there are.
+        # Predictions go before images: a prediction must never be without its image.
         return (
             _delete_numbered(connection, Prediction, job_id)
             or _delete_numbered(connection, Image, job_id)

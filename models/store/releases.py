@@ -141,7 +141,7 @@ def promote(db: Database, release_id: int) -> ReleaseRow:
         NotFoundError: no such release.
     """
     with db.write() as connection:
-        # Of two promotions at the same moment, the second waits; both may have found no default.
+        # Of two promotions at the same moment, the second waits, or both would find no default.
         known = connection.scalars(
             sa.select(ModelRelease.id).order_by(ModelRelease.id).with_for_update()
         ).all()

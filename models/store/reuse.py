@@ -5,8 +5,8 @@ fingerprints have equal scores. It is looked up among the jobs that were submitt
 first.
 
 On request, sizes and modification times replace fingerprints, and unchanged files are not even
-read. These are compared only with the newest job of the same folder and release: they hold as long
-as whoever keeps the files does not reset them.
+read. They are compared only with the newest job of the same folder and release. The user vouches
+that they change whenever a file does.
 """
 
 import hashlib
