@@ -16,9 +16,12 @@ HEAD = """\
 
 # Configuration
 
-Cuemill reads its settings from environment variables, or from a file named `.env` in the current
-folder. A variable overrides the file, and an option of a command overrides both. A wrong value
-stops the program, which then names the setting and says what it expected.
+Cuemill reads its settings from environment variables and from one file of `NAME=value` lines: the
+file that `CUEMILL_ENV_FILE` names, else `~/.config/cuemill/.env` (below `XDG_CONFIG_HOME`, if that
+is set). It never reads a `.env` in the current folder. `cuemill status` says which file it read.
+
+A variable overrides the file, and an option of a command overrides both. An empty variable counts
+as unset. A wrong value stops the program, which then names the setting and says what it expected.
 
 `CUEMILL_DATABASE_URL` and `CUEMILL_BROKER_URL` decide how Cuemill runs, and all programs of one
 deployment need the same two; see [Deployment](deployment.md).

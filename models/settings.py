@@ -1,6 +1,7 @@
-"""Settings from environment variables or `.env`, with the prefix `CUEMILL_`.
+"""Settings from environment variables and the user's settings file, with the prefix `CUEMILL_`.
 
-A program creates them once, at its entry point, and passes them down.
+A program creates them once, at its entry point, and passes them down. The current folder is never
+searched: whoever fills a folder of pictures must not be able to change the settings.
 """
 
 import math
@@ -29,6 +30,37 @@ def _default_data_dir() -> Path:
     return base / "cuemill"
 
 
+def find_settings_file() -> Path | None:
+    """The file that settings are read from, if there is one.
+
+    This is the file that `CUEMILL_ENV_FILE` names, else `.env` in Cuemill's config folder.
+
+    Raises:
+        UsageError: `CUEMILL_ENV_FILE` names a file that cannot be read.
+    """
+    named = os.environ.get("CUEMILL_ENV_FILE")
+
+    if named:
+        try:
+            path = Path(named).expanduser().absolute()
+            path.open().close()
+        except (OSError, RuntimeError) as error:  # RuntimeError: there is no home folder for `~`.
+            raise UsageError(
+                f"The file {named}, named by CUEMILL_ENV_FILE, cannot be read "
+                f"({getattr(error, 'strerror', error)}). Create it, or unset the variable."
+            ) from error
+        return path
+
+    # By the XDG specification, a relative path in the variable is ignored.
+    config_home = Path(os.environ.get("XDG_CONFIG_HOME", ""))
+    if not config_home.is_absolute():
+        config_home = Path(os.path.expanduser("~/.config"))
+
+    path = config_home / "cuemill" / ".env"
+    # A user without a home folder, for whom `~` stays as it is, has no such file.
+    return path if path.is_absolute() and os.path.isfile(path) else None
+
+
 class Settings(BaseSettings):
     """The settings of every program.
 
@@ -37,7 +69,11 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="CUEMILL_", env_file=".env", extra="ignore", frozen=True
+        env_prefix="CUEMILL_",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
     )
 
     data_dir: Path = Field(
@@ -172,7 +208,7 @@ def _container_cores() -> int | None:
 
 
 def load_settings(**overrides: object) -> Settings:
-    """Loads the settings from the environment and `.env`.
+    """Loads the settings from the environment and the settings file.
 
     Args:
         overrides: values that take precedence; None = no override.
@@ -181,16 +217,19 @@ def load_settings(**overrides: object) -> Settings:
         UsageError: settings are invalid; names each, and why.
     """
     given = {name: value for name, value in overrides.items() if value is not None}
+    file = find_settings_file()
 
     try:
-        return Settings(**given)  # type: ignore[arg-type]
+        return Settings(_env_file=file, **given)  # type: ignore[arg-type]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"The settings file {file} cannot be read: {error}.") from error
     except ValidationError as error:
         problems = []
         for problem in error.errors():
             variable = f"CUEMILL_{str(problem['loc'][0]).upper()}"
             problems.append(f"{variable}: {problem['msg'].removeprefix('Value error, ')}")
 
-        raise UsageError(
-            f"Invalid settings. {'; '.join(problems)}. "
-            "Correct the environment variable or the line in .env."
-        ) from error
+        place = "the environment variable"
+        if file is not None:
+            place += f" or the line in {file}"
+        raise UsageError(f"Invalid settings. {'; '.join(problems)}. Correct {place}.") from error

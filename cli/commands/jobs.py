@@ -22,7 +22,7 @@ from cli.progress import report_end, watch_job
 from models.errors import DatabaseError, UsageError
 from models.health.checks import State, worst
 from models.health.watch import Watch
-from models.settings import Settings, load_settings
+from models.settings import Settings, find_settings_file, load_settings
 from models.store import cancellation, deletion, jobs, releases, retries
 from models.store.database import Database
 from models.store.jobs import JobView
@@ -145,6 +145,7 @@ def delete(
 
 def _show_system(as_json: bool) -> None:
     settings = load_settings()
+    settings_file = find_settings_file()
     db = Database(settings.database)
 
     # The checks report a database that cannot be used.
@@ -163,12 +164,19 @@ def _show_system(as_json: bool) -> None:
         print_json(
             {
                 "status": state.value,
+                "settings_file": None if settings_file is None else str(settings_file),
                 "checks": [asdict(check) for check in checks],
                 "jobs": [job_fields(job, settings.retention_days) for job in live],
             }
         )
     else:
         print_checks(checks)
+        place = (
+            "the environment alone"
+            if settings_file is None
+            else f"the environment and {settings_file}"
+        )
+        typer.echo(f"Settings come from {printable(place)}.")
         if live:
             print_jobs(live)
 

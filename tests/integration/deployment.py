@@ -36,7 +36,8 @@ class Deployment:
         others = {
             name: value for name, value in os.environ.items() if not name.startswith("CUEMILL_")
         }
-        return {**others, **self.environment}
+        # The settings file of whoever runs the tests is not read.
+        return {**others, "CUEMILL_ENV_FILE": os.devnull, **self.environment}
 
     def run(
         self, *arguments: str | Path, exit_code: int = 0, timeout_s: float = 120

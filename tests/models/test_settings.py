@@ -1,4 +1,4 @@
-"""Settings from environment and .env."""
+"""Settings from the environment and the settings file."""
 
 from pathlib import Path
 
@@ -6,14 +6,21 @@ import pytest
 
 from models import settings as settings_module
 from models.errors import UsageError
-from models.settings import load_settings
+from models.settings import Settings, find_settings_file, load_settings
 
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CUEMILL_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     return tmp_path
+
+
+def write_settings(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
 
 
 def test_without_settings_it_is_embedded_and_uses_the_shipped_model(elsewhere: Path) -> None:
@@ -32,13 +39,15 @@ def test_two_variables_scale_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.broker_url == "redis://host/0"
 
 
-def test_a_dot_env_file_is_read_and_the_environment_goes_before_it(
+def test_the_file_in_the_config_folder_is_read_and_the_environment_goes_before_it(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (elsewhere / ".env").write_text(
-        "CUEMILL_BATCH_SIZE=7\nCUEMILL_WORKERS=3\nCUEMILL_IMAGE_ROOTS=/a:/b c\n"
+    file = write_settings(
+        elsewhere / "config" / "cuemill" / ".env",
+        "CUEMILL_BATCH_SIZE=7\nCUEMILL_WORKERS=3\nCUEMILL_IMAGE_ROOTS=/a:/b c\n",
     )
     monkeypatch.setenv("CUEMILL_WORKERS", "5")
+    assert find_settings_file() == file
     settings = load_settings(port=9000, host=None)
     assert (settings.batch_size, settings.workers, settings.port, settings.host) == (
         7,
@@ -47,6 +56,70 @@ def test_a_dot_env_file_is_read_and_the_environment_goes_before_it(
         "127.0.0.1",
     )
     assert settings.image_roots == (Path("/a"), Path("/b c"))
+
+
+@pytest.mark.parametrize("config_home", [None, "", "relative"])
+def test_without_a_config_folder_of_its_own_it_is_the_one_in_the_home_folder(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, config_home: str | None
+) -> None:
+    monkeypatch.setenv("HOME", str(elsewhere))
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    if config_home is not None:
+        monkeypatch.setenv("XDG_CONFIG_HOME", config_home)
+        write_settings(elsewhere / config_home / "cuemill" / ".env", "CUEMILL_BATCH_SIZE=1\n")
+    file = write_settings(elsewhere / ".config" / "cuemill" / ".env", "CUEMILL_BATCH_SIZE=7\n")
+    assert find_settings_file() == file
+    assert load_settings().batch_size == 7
+
+
+def test_a_file_in_the_current_folder_is_not_read(elsewhere: Path) -> None:
+    write_settings(elsewhere / ".env", "CUEMILL_BATCH_SIZE=7\nCUEMILL_DATA_DIR=/elsewhere\n")
+    settings = load_settings()
+    assert find_settings_file() is None
+    assert (settings.batch_size, settings.data_dir) == (256, elsewhere)
+
+
+def test_a_named_file_is_read_instead_of_the_one_in_the_config_folder(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_settings(elsewhere / "config" / "cuemill" / ".env", "CUEMILL_WORKERS=3\n")
+    file = write_settings(elsewhere / "mine.env", "CUEMILL_BATCH_SIZE=7\n")
+    monkeypatch.setenv("CUEMILL_ENV_FILE", "mine.env")
+    settings = load_settings()
+    assert find_settings_file() == file
+    assert (settings.batch_size, settings.workers) == (7, 0)
+
+
+def test_a_named_file_that_cannot_be_read_is_refused(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUEMILL_ENV_FILE", "absent.env")
+    with pytest.raises(UsageError, match=r"absent\.env, named by CUEMILL_ENV_FILE, .*No such file"):
+        load_settings()
+    monkeypatch.setenv("CUEMILL_ENV_FILE", str(elsewhere))
+    with pytest.raises(UsageError, match=r"CUEMILL_ENV_FILE.*Is a directory"):
+        load_settings()
+    (elsewhere / "latin1.env").write_bytes(b"CUEMILL_HOST=\xe9\n")
+    monkeypatch.setenv("CUEMILL_ENV_FILE", "latin1.env")
+    with pytest.raises(UsageError, match=r"latin1\.env cannot be read: .*utf-8"):
+        load_settings()
+
+
+def test_a_wrong_setting_in_a_file_is_named_with_the_file(elsewhere: Path) -> None:
+    file = write_settings(elsewhere / "config" / "cuemill" / ".env", "CUEMILL_PORT=no\n")
+    with pytest.raises(UsageError, match=rf"CUEMILL_PORT: .* or the line in {file}\."):
+        load_settings()
+
+
+def test_empty_variables_are_unset(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Compose writes those of its own that nobody has set."""
+    write_settings(elsewhere / "config" / "cuemill" / ".env", "CUEMILL_PORT=9000\nCUEMILL_HOST=\n")
+    default = Settings(data_dir=elsewhere, port=9000)
+    monkeypatch.setenv("CUEMILL_ENV_FILE", "")
+    for name in Settings.model_fields:
+        if name != "data_dir":  # Its default is the developer's own.
+            monkeypatch.setenv(f"CUEMILL_{name.upper()}", "")
+    assert load_settings() == default
 
 
 def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

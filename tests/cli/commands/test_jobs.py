@@ -25,6 +25,18 @@ def test_status_without_a_job_shows_checks_and_live_jobs(cuemill: Deployment, fa
     assert str(faces) in shown
 
 
+def test_status_says_which_settings_file_was_read(cuemill: Deployment, tmp_path: Path) -> None:
+    file = tmp_path / "cuemill.env"
+    file.write_text("CUEMILL_BATCH_SIZE=7\n")
+    cuemill.environment["CUEMILL_ENV_FILE"] = str(file)
+    assert f"Settings come from the environment and {file}.\n" in cuemill.run("status").stdout
+    assert cuemill.json("status")["settings_file"] == str(file)
+
+    cuemill.environment |= {"CUEMILL_ENV_FILE": "", "XDG_CONFIG_HOME": str(tmp_path)}
+    assert "Settings come from the environment alone.\n" in cuemill.run("status").stdout
+    assert cuemill.json("status")["settings_file"] is None
+
+
 def test_a_cancelled_job_shows_when_it_will_be_deleted(cuemill: Deployment, faces: Path) -> None:
     cuemill.run("enqueue", faces, "--retention-days", "3")
     assert "Will be deleted" not in cuemill.run("status", "1").stdout
