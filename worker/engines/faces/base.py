@@ -1,0 +1,53 @@
+"""What finds faces in a picture, behind one small protocol."""
+
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Faces:
+    """The faces of one picture, the surest first.
+
+    Attributes:
+        boxes: float32 (n, 4): left, top, right, bottom, in pixels of the picture. The box of a face
+            at the edge may reach beyond it.
+        confidences: float32 (n,), in [0, 1].
+        points: float32 (n, 5, 2): x and y of the person's right eye, left eye, tip of the nose,
+            right and left corner of the mouth.
+    """
+
+    boxes: NDArray[np.float32]
+    confidences: NDArray[np.float32]
+    points: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def take(self, chosen: NDArray[np.intp] | NDArray[np.bool_]) -> Self:
+        """The chosen faces, in that order."""
+        return type(self)(self.boxes[chosen], self.confidences[chosen], self.points[chosen])
+
+
+class Detector(Protocol):
+    """A face detector ready to run. Make it in the process that uses it; it is not thread-safe.
+
+    Attributes:
+        name: recorded with the job that used it.
+        shorter_side: in pixels. A picture may be decoded at a reduced scale that leaves its shorter
+            side at least this long: the detector shrinks larger ones.
+    """
+
+    name: str
+    shorter_side: int
+
+    def detect(self, picture: NDArray[np.uint8], threshold: float) -> Faces:
+        """Finds the faces of one picture.
+
+        Args:
+            picture: uint8 (height, width, 3), RGB, upright.
+            threshold: the lowest confidence to report, in [0, 1].
+        """
+        ...
