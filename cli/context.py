@@ -10,14 +10,14 @@ from models.settings import Settings, load_settings
 from models.sources.names import to_text
 from models.sources.roots import check_folder
 from models.store import hints, releases
-from models.store.database import Database
+from models.store.database import Database, open_database
 from models.store.jobs import Submission
 
 
 def connect(**overrides: object) -> tuple[Settings, Database]:
     """The settings, and their database, migrated to this program's revision."""
     settings = load_settings(**overrides)
-    db = Database(settings.database)
+    db = open_database(settings)
     db.upgrade()
     return settings, db
 

@@ -65,7 +65,7 @@ def _values(field: FieldInfo) -> str:
     if least and most:
         return f"{least[0]:,g} to {most[0]:,g}"
 
-    if kind is Path:
+    if kind in (Path, Path | None):
         return "path"
     if typing.get_origin(kind) is tuple:
         return "paths"

@@ -24,10 +24,18 @@ _REDIS_URL: Final = re.compile(r"rediss?://[^/?]+(/\d*)?(\?.*)?")
 Precision = Literal["auto", "f32", "bf16", "int8"]
 
 
-def _default_data_dir() -> Path:
-    data_home = os.environ.get("XDG_DATA_HOME")
-    base = Path(data_home) if data_home else Path.home() / ".local" / "share"
-    return base / "cuemill"
+def _user_folder(variable: str, default: str) -> Path | None:
+    """Cuemill's folder among the user's own; None for a user without a home folder."""
+    base = Path(os.environ.get(variable, ""))
+
+    # By the XDG specification, a relative path in the variable is ignored.
+    if not base.is_absolute():
+        try:
+            base = Path.home() / default
+        except RuntimeError:
+            return None
+
+    return base.absolute() / "cuemill"
 
 
 def find_settings_file() -> Path | None:
@@ -51,14 +59,10 @@ def find_settings_file() -> Path | None:
             ) from error
         return path
 
-    # By the XDG specification, a relative path in the variable is ignored.
-    config_home = Path(os.environ.get("XDG_CONFIG_HOME", ""))
-    if not config_home.is_absolute():
-        config_home = Path(os.path.expanduser("~/.config"))
-
-    path = config_home / "cuemill" / ".env"
-    # A user without a home folder, for whom `~` stays as it is, has no such file.
-    return path if path.is_absolute() and os.path.isfile(path) else None
+    folder = _user_folder("XDG_CONFIG_HOME", ".config")
+    if folder is None or not os.path.isfile(folder / ".env"):
+        return None
+    return folder / ".env"
 
 
 class Settings(BaseSettings):
@@ -76,9 +80,10 @@ class Settings(BaseSettings):
         frozen=True,
     )
 
-    data_dir: Path = Field(
-        default_factory=_default_data_dir,
-        description="Folder for the SQLite database and for the runs of the trainer.",
+    data_dir: Path | None = Field(
+        None,
+        description="Folder for the SQLite database and for the runs of the trainer. `~` is the "
+        "home folder; a relative path begins in the current folder.",
     )
     database_url: str = Field(
         "",
@@ -159,6 +164,16 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address on which the API listens.")
     port: int = Field(8000, ge=1, le=65535, description="Port on which the API listens.")
 
+    @field_validator("data_dir")
+    @classmethod
+    def _make_absolute(cls, value: Path | None) -> Path | None:
+        if value is None:
+            return None
+        try:
+            return value.expanduser().absolute()
+        except (OSError, RuntimeError) as error:  # No home folder, or no current one.
+            raise ValueError(f"{value} has no absolute path ({error}); write one") from error
+
     @field_validator("image_roots", mode="before")
     @classmethod
     def _split_paths(cls, value: object) -> object:
@@ -177,15 +192,19 @@ class Settings(BaseSettings):
         return value
 
     @property
-    def database(self) -> str:
-        """The database's URL, with the driver for SQLAlchemy."""
-        if not self.database_url:
-            return f"sqlite:///{self.data_dir / 'cuemill.db'}"
+    def data_folder(self) -> Path:
+        """DATA_DIR or its default, absolute.
 
-        scheme, separator, rest = self.database_url.partition("://")
-        if separator and scheme in ("postgres", "postgresql"):
-            return f"postgresql+psycopg://{rest}"
-        return self.database_url
+        Raises:
+            UsageError: there is no default, because the user has no home folder.
+        """
+        folder = self.data_dir or _user_folder("XDG_DATA_HOME", ".local/share")
+        if folder is None:
+            raise UsageError(
+                "This user has no home folder to keep data in. "
+                "Set CUEMILL_DATA_DIR to a folder that this user can write."
+            )
+        return folder
 
     @property
     def worker_count(self) -> int:

@@ -1,5 +1,6 @@
 """Fixtures for all tests: real services, databases made by the migrations, and a tiny model."""
 
+import os
 import signal
 import subprocess
 import tempfile
@@ -72,3 +73,19 @@ def small_disk(request: pytest.FixtureRequest) -> Iterator[Path]:
         )
         yield Path(folder)
         subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.fixture
+def another_user(tmp_path: Path) -> Iterator[None]:
+    """Permissions don't bind root, so for root the test acts as another user."""
+    if os.geteuid() != 0:
+        yield
+        return
+    for folder in [tmp_path, *tmp_path.parents]:
+        if folder == Path(tempfile.gettempdir()):
+            break
+        folder.chmod(0o755)  # How many there are depends on whether files are tested two at a time.
+    os.chown(tmp_path, 65534, 65534)
+    os.seteuid(65534)
+    yield
+    os.seteuid(0)

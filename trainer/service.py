@@ -77,7 +77,7 @@ class TrainingWorker:
 
     def _train(self, claim: TrainingClaim) -> None:
         lease_s = self._settings.lease_s
-        folder = self._settings.data_dir / "trainings" / str(claim.training_id)
+        folder = self._settings.data_folder / "trainings" / str(claim.training_id)
         renew = partial(trainings.renew, self._db, claim, lease_s)
 
         with renew_in_background(renew, lease_s, at_least_every_s=RENEW_S) as lost:

@@ -14,7 +14,7 @@ from typing import Final, Self
 from models.errors import DatabaseError
 from models.settings import Settings
 from models.store import recovery
-from models.store.database import Database
+from models.store.database import Database, open_database
 from worker.heartbeat import heartbeat
 from worker.lease import worker_name
 from worker.pipeline import Pipeline
@@ -117,7 +117,7 @@ def _run_child(settings: Settings, job_id: int | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
-    work(Database(settings.database), settings, stop, job_id)
+    work(open_database(settings), settings, stop, job_id)
 
 
 def _die_with_parent() -> None:

@@ -24,7 +24,7 @@ from models.health.checks import State, worst
 from models.health.watch import Watch
 from models.settings import Settings, find_settings_file, load_settings
 from models.store import cancellation, deletion, jobs, releases, retries
-from models.store.database import Database
+from models.store.database import open_database
 from models.store.jobs import JobView
 from models.store.states import LIVE, JobStatus
 
@@ -146,7 +146,7 @@ def delete(
 def _show_system(as_json: bool) -> None:
     settings = load_settings()
     settings_file = find_settings_file()
-    db = Database(settings.database)
+    db = open_database(settings)
 
     # The checks report a database that cannot be used.
     with suppress(DatabaseError):
@@ -171,12 +171,10 @@ def _show_system(as_json: bool) -> None:
         )
     else:
         print_checks(checks)
-        place = (
-            "the environment alone"
-            if settings_file is None
-            else f"the environment and {settings_file}"
-        )
-        typer.echo(f"Settings come from {printable(place)}.")
+        places = "the environment"
+        if settings_file is not None:
+            places += f" and {settings_file}"
+        typer.echo(f"Settings come from {printable(places)}.")
         if live:
             print_jobs(live)
 

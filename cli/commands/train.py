@@ -115,7 +115,7 @@ def train_candidates(
         teachers=tuple(release.sha256 for release in teacher_releases),
         start=start_release.sha256 if start_release else "",
     )
-    folder = run_dir or settings.data_dir / "runs" / "-".join(names)
+    folder = run_dir or settings.data_folder / "runs" / "-".join(names)
 
     with TrainingBars() as bars:
         try:

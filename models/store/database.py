@@ -12,11 +12,12 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from models.errors import DatabaseError, UsageError
+from models.settings import Settings
 from models.store.tables import REVISION, Base
 
 FROZEN_S = 30
@@ -25,6 +26,9 @@ BUSY_S: Final = 30.0
 """How long to wait for another program's lock in SQLite; ours hold it for milliseconds."""
 APPLICATION: Final = "cuemill"
 MIGRATIONS: Final = Path(__file__).parents[2] / "migrations"
+_CHOOSE_FOLDER: Final = (
+    "Set CUEMILL_DATA_DIR (or CUEMILL_DATABASE_URL) to a folder that this user can write."
+)
 _MIGRATION_LOCK: Final = 0x63_75_65_6D
 """The number of a PostgreSQL advisory lock: "cuem"."""
 
@@ -59,21 +63,14 @@ class Database:
     A transaction is `with database.write() as connection:`, short, and never nested.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str | URL) -> None:
         """
         Raises:
             UsageError: not a URL of a SQLite or PostgreSQL database.
+            DatabaseError: the folder for a SQLite database cannot be created.
         """
-        try:
-            self.url = make_url(url)
-            if self.url.get_backend_name() not in ("sqlite", "postgresql"):
-                raise ArgumentError(self.url.get_backend_name())
-            self._engine = _sqlite(self.url) if self.is_sqlite else _postgresql(self.url)
-        except (ArgumentError, NoSuchModuleError) as error:
-            raise UsageError(
-                f"Invalid CUEMILL_DATABASE_URL ({error}). "
-                "Expected postgresql://user:password@host/name or sqlite:////absolute/path.db."
-            ) from None
+        self.url = _parse(url)
+        self._engine = _sqlite(self.url) if self.is_sqlite else _postgresql(self.url)
 
     @property
     def is_sqlite(self) -> bool:
@@ -196,6 +193,53 @@ class Database:
         self._engine.dispose()
 
 
+def open_database(settings: Settings) -> Database:
+    """The database at DATABASE_URL or, if that is empty, the SQLite database in DATA_DIR.
+
+    Raises:
+        UsageError: DATABASE_URL cannot be used, or there is no folder for data.
+        DatabaseError: the folder for data cannot be created.
+    """
+    if settings.database_url:
+        return Database(settings.database_url)
+
+    # Built from its parts: in a pasted URL, a `?` would end the path, and folders whose names
+    # differ only after it would share one database.
+    path = settings.data_folder / "cuemill.db"
+    return Database(URL.create("sqlite", database=str(path)))
+
+
+def _parse(url: str | URL) -> URL:
+    """A URL of a database that Cuemill supports, with the driver that it uses."""
+    expected = "Expected postgresql://user:password@host/name or sqlite:////absolute/path.db."
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise UsageError(f"CUEMILL_DATABASE_URL is not a URL. {expected}") from None
+    except ValueError:
+        # The error itself is not shown, because it may quote a part of a misplaced password.
+        raise UsageError(f"The port in CUEMILL_DATABASE_URL is not a number. {expected}") from None
+
+    backend, _, driver = parsed.drivername.partition("+")
+    if backend == "sqlite" and driver in ("", "pysqlite"):
+        return parsed
+
+    if backend in ("postgres", "postgresql"):
+        if driver in ("", "psycopg"):
+            return parsed.set(drivername="postgresql+psycopg")
+
+        plain = parsed.set(drivername="postgresql").render_as_string(hide_password=True)
+        raise UsageError(
+            f"CUEMILL_DATABASE_URL names the driver {driver}, but Cuemill uses another. "
+            f"Write {plain} instead."
+        )
+
+    raise UsageError(
+        f"CUEMILL_DATABASE_URL names {parsed.drivername}, which Cuemill does not support. "
+        f"{expected}"
+    )
+
+
 def _revision(connection: Connection) -> str | None:
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
@@ -209,7 +253,8 @@ def _sqlite(url: URL) -> sa.Engine:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DatabaseError(
-                f"The folder of the database {url.database} cannot be created: {error.strerror}."
+                f"The folder of the database {url.database} cannot be created: {error.strerror}. "
+                f"{_CHOOSE_FOLDER}"
             ) from error
     engine = sa.create_engine(url, connect_args={"timeout": BUSY_S})
 
@@ -272,6 +317,14 @@ def _explain(url: URL, error: Exception) -> str:
             f"The disk of the database {database} is full ({reason}). "
             "Free some space; recorded results are safe."
         )
+    if _sqlite_code(error) in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+        return f"The database {database} cannot be written ({reason}). {_CHOOSE_FOLDER}"
     if "no such table" in reason or "does not exist" in reason:
         return f"The database {database} is not set up ({reason}). Run `cuemill db upgrade`."
     return f"The database {database} cannot be used: {reason}."
+
+
+def _sqlite_code(error: Exception) -> int | None:
+    """SQLite's primary result code, without what the extended one adds; None for other errors."""
+    code: int | None = getattr(getattr(error, "orig", error), "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF

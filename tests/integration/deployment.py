@@ -15,7 +15,7 @@ import httpx2 as httpx
 from PIL import Image
 
 from models.settings import Settings
-from models.store.database import Database
+from models.store.database import Database, open_database
 from tests.faults.oracle import Verdict, judge
 from tests.services import free_port, wait_until
 
@@ -99,7 +99,7 @@ class Deployment:
             name.removeprefix("CUEMILL_").lower(): value for name, value in self.environment.items()
         }
         settings = Settings(_env_file=None, **variables)  # type: ignore[arg-type]
-        database = Database(settings.database)
+        database = open_database(settings)
         self._stack.callback(database.close)
         return database
 

@@ -7,6 +7,7 @@ import pytest
 from models import settings as settings_module
 from models.errors import UsageError
 from models.settings import Settings, find_settings_file, load_settings
+from models.store.database import open_database
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +26,7 @@ def write_settings(path: Path, text: str) -> Path:
 
 def test_without_settings_it_is_embedded_and_uses_the_shipped_model(elsewhere: Path) -> None:
     settings = load_settings()
-    assert settings.database == f"sqlite:///{elsewhere}/cuemill.db"
+    assert open_database(settings).url.database == f"{elsewhere}/cuemill.db"
     assert settings.broker_url == ""
     assert settings.model.name == "Cuemill1_trained.pkl"
     assert settings.worker_count >= 1
@@ -35,7 +36,8 @@ def test_two_variables_scale_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUEMILL_DATABASE_URL", "postgres://u:p@host/name")
     monkeypatch.setenv("CUEMILL_BROKER_URL", "redis://host/0")
     settings = load_settings()
-    assert settings.database == "postgresql+psycopg://u:p@host/name"
+    url = open_database(settings).url
+    assert url.render_as_string(hide_password=False) == "postgresql+psycopg://u:p@host/name"
     assert settings.broker_url == "redis://host/0"
 
 
@@ -114,12 +116,65 @@ def test_a_wrong_setting_in_a_file_is_named_with_the_file(elsewhere: Path) -> No
 def test_empty_variables_are_unset(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As Compose writes those of its own that nobody has set."""
     write_settings(elsewhere / "config" / "cuemill" / ".env", "CUEMILL_PORT=9000\nCUEMILL_HOST=\n")
-    default = Settings(data_dir=elsewhere, port=9000)
     monkeypatch.setenv("CUEMILL_ENV_FILE", "")
     for name in Settings.model_fields:
-        if name != "data_dir":  # Its default is the developer's own.
-            monkeypatch.setenv(f"CUEMILL_{name.upper()}", "")
-    assert load_settings() == default
+        monkeypatch.setenv(f"CUEMILL_{name.upper()}", "")
+    assert load_settings() == Settings(port=9000)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("relative", "here/relative"),
+        ("../up", "here/../up"),
+        ("~", "home"),
+        ("~/of mine", "home/of mine"),
+        ("a?b#c%41 d", "here/a?b#c%41 d"),
+    ],
+)
+def test_the_data_folder_is_absolute_from_the_start(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, value: str, expected: str
+) -> None:
+    (elsewhere / "here").mkdir()
+    monkeypatch.chdir(elsewhere / "here")
+    monkeypatch.setenv("HOME", str(elsewhere / "home"))
+    monkeypatch.setenv("CUEMILL_DATA_DIR", value)
+    settings = load_settings()
+    monkeypatch.chdir("/")
+    assert settings.data_folder == elsewhere / expected
+
+
+def test_by_default_data_is_kept_in_the_home_folder(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUEMILL_DATA_DIR")
+    monkeypatch.setenv("HOME", str(elsewhere))
+    monkeypatch.setenv("XDG_DATA_HOME", "")
+    assert load_settings().data_folder == elsewhere / ".local" / "share" / "cuemill"
+    monkeypatch.setenv("XDG_DATA_HOME", "/data")
+    assert load_settings().data_folder == Path("/data/cuemill")
+
+
+def test_a_user_without_a_home_folder_needs_a_data_folder_only_where_data_is_kept(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "CUEMILL_DATA_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 2**31 - 5)  # Has no entry in passwd.
+
+    with pytest.raises(UsageError, match=r"no home folder .* Set CUEMILL_DATA_DIR"):
+        open_database(load_settings())
+
+    monkeypatch.setenv("CUEMILL_DATA_DIR", "~/data")
+    with pytest.raises(UsageError, match="CUEMILL_DATA_DIR: ~/data has no absolute path"):
+        load_settings()
+
+    monkeypatch.setenv("CUEMILL_DATA_DIR", str(elsewhere / "data"))
+    open_database(load_settings()).upgrade()
+
+    monkeypatch.delenv("CUEMILL_DATA_DIR")
+    monkeypatch.setenv("CUEMILL_DATABASE_URL", "postgresql://host/name")
+    assert not open_database(load_settings()).is_sqlite
 
 
 def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from celery import Task, shared_task
 from models.queue import CLASSIFY, SCAN, make_sender
 from models.settings import Settings, load_settings
 from models.store import hints
-from models.store.database import Database
+from models.store.database import Database, open_database
 from worker.lease import worker_name
 from worker.pipeline import Pipeline
 from worker.scan import scan
@@ -18,7 +18,7 @@ from worker.scan import scan
 def _process_state() -> tuple[Settings, Database, Pipeline]:
     """What a process of the pool builds once, at its first task: this is its entry point."""
     settings = load_settings()
-    db = Database(settings.database)
+    db = open_database(settings)
     return settings, db, Pipeline(db, settings, worker_name())
 
 

@@ -33,7 +33,7 @@ def test_status_says_which_settings_file_was_read(cuemill: Deployment, tmp_path:
     assert cuemill.json("status")["settings_file"] == str(file)
 
     cuemill.environment |= {"CUEMILL_ENV_FILE": "", "XDG_CONFIG_HOME": str(tmp_path)}
-    assert "Settings come from the environment alone.\n" in cuemill.run("status").stdout
+    assert "Settings come from the environment.\n" in cuemill.run("status").stdout
     assert cuemill.json("status")["settings_file"] is None
 
 

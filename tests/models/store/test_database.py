@@ -1,5 +1,6 @@
 """Connections and migrations, on both databases."""
 
+import os
 import sqlite3
 import threading
 from contextlib import closing
@@ -14,8 +15,9 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from models.errors import DatabaseError, UsageError
+from models.settings import Settings
 from models.store import database
-from models.store.database import MIGRATIONS, Database
+from models.store.database import MIGRATIONS, Database, open_database
 from models.store.tables import REVISION, Base
 from tests.services import Postgres
 
@@ -108,6 +110,38 @@ def test_a_url_of_another_kind_of_database_is_refused(url: str) -> None:
         Database(url)
 
 
+@pytest.mark.parametrize("driver", ["psycopg2", "asyncpg", "pg8000"])
+def test_a_url_with_another_driver_is_refused_with_the_one_to_write(driver: str) -> None:
+    with pytest.raises(
+        UsageError, match=rf"driver {driver}.* Write postgresql://u:\*\*\*@host/name instead"
+    ) as caught:
+        Database(f"postgresql+{driver}://u:secret@host/name")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_password_in_place_of_the_port_is_not_shown() -> None:
+    with pytest.raises(UsageError, match="port in CUEMILL_DATABASE_URL is not a number") as caught:
+        Database("postgresql://host:secret/name")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_all_ways_to_write_postgresql_mean_the_same(scheme: str) -> None:
+    assert Database(f"{scheme}://host/name").url.drivername == "postgresql+psycopg"
+
+
+def test_folders_of_any_name_have_databases_of_their_own(tmp_path: Path) -> None:
+    names = ["a", "a?b", "a?c", "a#b", "a%20b", "a b", "~", "é:@&=+", "file:a", "a?mode=memory"]
+    for name in names:
+        database = open_database(Settings(data_dir=tmp_path / name))
+        database.upgrade()
+        with database.write() as connection:
+            connection.execute(sa.text("CREATE TABLE mark (name TEXT)"))
+        database.close()
+    assert sorted(os.listdir(tmp_path)) == sorted(names)
+    assert all((tmp_path / name / "cuemill.db").is_file() for name in names)
+
+
 def test_an_unreachable_server_is_named_without_its_password() -> None:
     database = Database("postgresql+psycopg://user:secret@127.0.0.1:1/x")
     with pytest.raises(DatabaseError, match=r"user:\*\*\*@127.0.0.1:1/x cannot be used") as caught:
@@ -117,8 +151,16 @@ def test_an_unreachable_server_is_named_without_its_password() -> None:
 
 def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(DatabaseError, match="cannot be created"):
+    with pytest.raises(DatabaseError, match=r"cannot be created: .*Set CUEMILL_DATA_DIR"):
         Database(f"sqlite:///{tmp_path}/file/cuemill.db")
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, another_user: None) -> None:
+    tmp_path.chmod(0o555)
+    database = Database(f"sqlite:///{tmp_path}/cuemill.db")
+    with pytest.raises(DatabaseError, match=r"cannot be written \(.*Set CUEMILL_DATA_DIR"):
+        database.upgrade()
+    tmp_path.chmod(0o755)
 
 
 def test_readers_do_not_wait_for_a_writer(db: Database) -> None:
