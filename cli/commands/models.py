@@ -132,14 +132,11 @@ def quantize(
 
     save_release(replace(release, int8=int8), target)
 
+    use = "by default" if int8.admitted else "only if CUEMILL_PRECISION is int8"
     err.print(
         f"{target}: accuracy {int8.accuracy:.4f} in int8, {int8.accuracy_f32:.4f} in float32, on "
-        f"{int8.images:,} images."
+        f"{int8.images:,} images. Workers use int8 {use}."
     )
-    if int8.admitted:
-        err.print("Workers use int8 by default.")
-    else:
-        err.print("Workers use int8 only if CUEMILL_PRECISION is int8.")
 
 
 def _check_new(target: Path) -> Path:
