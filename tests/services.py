@@ -122,6 +122,8 @@ class Postgres:
             "cuemill",
             "--auth",
             "trust",
+            "--encoding",
+            "UTF8",  # In a locale such as C, the default is another.
             "--no-sync",
         )
 

@@ -1,6 +1,7 @@
 """Connections to the user's database, SQLite or PostgreSQL, and its migrations."""
 
 import fcntl
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -150,12 +151,12 @@ class Database:
         query = sa.text(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE datname = current_database() AND usename = current_user "
-            "AND application_name = :application "
+            "AND application_name = current_setting('application_name') "
             "AND state = 'active' AND wait_event = 'ClientRead' "
             "AND query_start < clock_timestamp() - make_interval(secs => :frozen_s)"
         )
         with self.read() as connection:
-            connection.execute(query, {"application": APPLICATION, "frozen_s": FROZEN_S})
+            connection.execute(query, {"frozen_s": FROZEN_S})
 
     def check_revision(self) -> None:
         """
@@ -296,10 +297,21 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 
 def _postgresql(url: URL) -> sa.Engine:
-    # PostgreSQL ends what a frozen or disconnected program left open: others wait for its locks.
-    options = f"-c idle_in_transaction_session_timeout={FROZEN_S}s"
-    arguments = {"connect_timeout": 5, "options": options, "application_name": APPLICATION}
-    engine = sa.create_engine(url, pool_pre_ping=True, connect_args=arguments)
+    engine = sa.create_engine(url, pool_pre_ping=True, connect_args=_connect_arguments(url))
+
+    # Inserted before SQLAlchemy's own listener, whose first query fails if text arrives as bytes.
+    @event.listens_for(engine, "connect", insert=True)
+    def _check_encoding(connection: Any, record: object) -> None:
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding in ("UTF8", None):  # None: a proxy does not say.
+            return
+
+        connection.close()
+        raise DatabaseError(
+            f"The database {url.database} has the encoding {encoding}, which cannot hold all "
+            "paths; Cuemill needs UTF8. Create another for it, and change CUEMILL_DATABASE_URL: "
+            "CREATE DATABASE cuemill ENCODING 'UTF8' TEMPLATE template0;"
+        )
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
@@ -307,6 +319,24 @@ def _postgresql(url: URL) -> sa.Engine:
             connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
 
     return engine
+
+
+def _connect_arguments(url: URL) -> dict[str, Any]:
+    """What Cuemill adds to a URL's own parameters, which take precedence."""
+    # PostgreSQL ends what a frozen or disconnected program left open: others wait for its locks.
+    options = [f"-c idle_in_transaction_session_timeout={FROZEN_S}s"]
+
+    # Of two values for a setting the last one holds. As in libpq, the URL replaces the variable.
+    own_options = url.query.get("options", os.environ.get("PGOPTIONS", ""))
+    options += [own_options] if isinstance(own_options, str) else own_options
+
+    arguments: dict[str, Any] = {
+        "options": " ".join(options),
+        "fallback_application_name": APPLICATION,
+    }
+    if "connect_timeout" not in url.query:
+        arguments["connect_timeout"] = 5
+    return arguments
 
 
 def _explain(url: URL, error: Exception) -> str:

@@ -6,6 +6,7 @@ import threading
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from alembic import command
@@ -128,6 +129,69 @@ def test_a_password_in_place_of_the_port_is_not_shown() -> None:
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
 def test_all_ways_to_write_postgresql_mean_the_same(scheme: str) -> None:
     assert Database(f"{scheme}://host/name").url.drivername == "postgresql+psycopg"
+
+
+def test_the_parameters_of_a_postgresql_url_are_honoured(
+    postgres_server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgres_server.create_database()
+    monkeypatch.setenv("PGOPTIONS", "-c work_mem=5MB")
+
+    def show(query: str, *names: str) -> list[str]:
+        database = Database(f"{url}{query}")
+        with database.read() as connection:
+            values = [connection.scalar(sa.text(f"SHOW {name}")) for name in names]
+        database.close()
+        return values
+
+    timeout = "idle_in_transaction_session_timeout"
+    assert show("", timeout, "application_name", "work_mem") == ["30s", "cuemill", "5MB"]
+    assert show(
+        "?options=-c%20search_path%3Dfaces&options=-c%20lock_timeout%3D7s",
+        timeout,
+        "search_path",
+        "lock_timeout",
+    ) == ["30s", "faces", "7s"]
+    assert show(
+        f"?options=-c%20{timeout}%3D9s&application_name=lab&connect_timeout=2",
+        timeout,
+        "application_name",
+    ) == ["9s", "lab"]
+
+
+def test_tables_are_created_in_the_schema_that_the_url_names(postgres_server: Postgres) -> None:
+    url = postgres_server.create_database()
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE SCHEMA faces")
+
+    database = Database(f"{url}?options=-csearch_path%3Dfaces")
+    database.upgrade()
+    database.check_revision()
+    database.close()
+
+    with psycopg.connect(url) as connection:
+        schemas = connection.execute(
+            "SELECT DISTINCT schemaname FROM pg_tables "
+            "WHERE tablename IN ('jobs', 'images', 'alembic_version')"
+        ).fetchall()
+    assert schemas == [("faces",)]
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_that_is_not_utf8_is_refused_with_the_remedy(
+    postgres_server: Postgres, encoding: str
+) -> None:
+    name = f"in_{encoding.lower()}"
+    postgres_server.execute(
+        f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0"
+    )
+    database = Database(postgres_server.url(name))
+    for _ in range(2):
+        with pytest.raises(
+            DatabaseError, match=rf"{name} has the encoding {encoding}.* CREATE DATABASE .*'UTF8'"
+        ):
+            database.upgrade()
+    database.close()
 
 
 def test_folders_of_any_name_have_databases_of_their_own(tmp_path: Path) -> None:
