@@ -32,7 +32,7 @@ READERS = ["api", "worker", "trainer"]
 
 
 def change(value: Any, by: Callable[[str], str]) -> Any:
-    """The same structure with each of its texts changed."""
+    """Returns the same structure with every string changed."""
     if isinstance(value, dict):
         return {key: change(inner, by) for key, inner in value.items()}
     if isinstance(value, list):
@@ -41,7 +41,7 @@ def change(value: Any, by: Callable[[str], str]) -> Any:
 
 
 def interpolate(text: str, variables: Mapping[str, str]) -> str:
-    """`${NAME:-default}` and `${NAME:?message}`, the forms of Compose's that the file uses."""
+    """Replaces `${NAME:-default}` and `${NAME:?message}`, the only forms that the file uses."""
 
     def value(match: re.Match[str]) -> str:
         name, operator, rest = match.groups()
@@ -87,7 +87,7 @@ def instructions(target: str, name: str) -> list[str]:
 
 
 def program(service: dict[str, Any]) -> list[str]:
-    """What a service runs: its image's entry point with its own command, or else the image's."""
+    """The command line of a service: its image's entry point, and its own command if it has one."""
     if "build" not in service:
         return list(service["command"])
     target = service["build"]["target"]
@@ -264,7 +264,7 @@ def test_services_start_in_order_and_classify_a_folder_that_is_sent_over_http(st
     assert not stack.is_healthy("api")
 
 
-def test_what_a_user_has_to_set_is_asked_for_by_name() -> None:
+def test_a_variable_that_the_user_must_set_is_named() -> None:
     with pytest.raises(LookupError, match=r"POSTGRES_PASSWORD: set it in \.env"):
         change(SERVICES["postgres"], lambda text: interpolate(text, {}))
     with pytest.raises(
@@ -273,9 +273,7 @@ def test_what_a_user_has_to_set_is_asked_for_by_name() -> None:
         change(SERVICES["worker"], lambda text: interpolate(text, {"POSTGRES_PASSWORD": "secret"}))
 
 
-def test_programs_wait_for_the_migration_and_everything_for_what_can_tell_that_it_is_ready() -> (
-    None
-):
+def test_programs_wait_for_the_migration_and_every_service_for_those_it_needs() -> None:
     gates = {
         (name, needed): gate["condition"]
         for name, service in SERVICES.items()
@@ -326,7 +324,7 @@ def test_the_volumes_a_service_names_exist(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BUILT)
-def test_what_an_image_runs_is_a_command_of_ours(name: str) -> None:
+def test_an_image_runs_a_command_of_cuemill(name: str) -> None:
     entry, *arguments = program(SERVICES[name])
     assert entry == "cuemill"
     shown = subprocess.run(
@@ -335,15 +333,15 @@ def test_what_an_image_runs_is_a_command_of_ours(name: str) -> None:
     assert (shown.returncode, "Usage: cuemill" in shown.stdout) == (0, True), shown.stderr
 
 
-def test_the_images_are_made_from_files_and_stages_that_exist() -> None:
+def test_the_images_are_built_from_files_and_stages_that_exist() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     patterns = project["tool"]["setuptools"]["packages"]["find"]["include"]
     packages = {pattern.removesuffix("*") for pattern in patterns}
     lines = (ROOT / ".dockerignore").read_text().splitlines()
-    let_in = {line.removeprefix("!") for line in lines if line.startswith("!")}
+    admitted = {line.removeprefix("!") for line in lines if line.startswith("!")}
     assert "*" in lines
-    assert let_in == packages | {"LICENSE", "README.md", "pyproject.toml", "requirements"}
-    assert all((ROOT / name).exists() for name in let_in)
+    assert admitted == packages | {"LICENSE", "README.md", "pyproject.toml", "requirements"}
+    assert all((ROOT / name).exists() for name in admitted)
 
     assert {SERVICES[name]["build"]["target"] for name in BUILT} <= STAGES.keys()
     for stage in STAGES:

@@ -19,20 +19,20 @@ from worker.scan import scan
 
 
 def test_scores_that_are_not_finite_make_an_image_fail(db: Database, tmp_path: Path) -> None:
-    tiny, model = tiny_release(), tmp_path / "overflowing.pkl"
-    save_release(
-        replace(
-            tiny, weights={**tiny.weights, "dense/kernel": np.full((288, 28), 3e38, np.float32)}
-        ),
-        model,
-    )
+    tiny = tiny_release()
+    overflowing = {**tiny.weights, "dense/kernel": np.full((288, 28), 3e38, np.float32)}
+    model = tmp_path / "overflowing.pkl"
+    save_release(replace(tiny, weights=overflowing), model)
     settings = Settings(_env_file=None, model=model)
     submission = Submission(str(make_faces(tmp_path / "faces", 3)), releases.register(db, model))
     job, _ = jobs.submit(db, submission)
+
     scan(db, settings, "worker", job.id, lambda: None, lambda: None)
     assert Pipeline(db, settings, "worker").run(job_id=job.id)
-    records = list(results.stream(db, Filter(job.id)))
-    assert [(r.outcome, (r.error or {}).get("code"), r.scores) for r in records] == 3 * [
-        (Outcome.FAILED, "not_finite", None)
-    ]
-    assert jobs.get(db, job.id).status is JobStatus.COMPLETED
+
+    for record in results.stream(db, Filter(job.id)):
+        assert (record.outcome, record.scores) == (Outcome.FAILED, None)
+        assert record.error is not None
+        assert record.error["code"] == "not_finite"
+    view = jobs.get(db, job.id)
+    assert (view.status, view.counts.failed) == (JobStatus.COMPLETED, 3)

@@ -89,7 +89,7 @@ def test_the_samples_have_the_same_scores_as_always(shipped: Release) -> None:
         assert score == pytest.approx(golden[path][1], abs=2e-3), path
 
 
-def test_it_says_which_labels_it_has_seen(shipped: Release) -> None:
+def test_it_states_which_labels_it_has_seen(shipped: Release) -> None:
     assert shipped.labels == EMOTIONS
     assert set(shipped.trained_labels) == set(FER2013.values())
     assert sum(weight.size for weight in shipped.weights.values()) == PARAMETERS[shipped.name]
