@@ -224,7 +224,7 @@ def test_a_cancelled_training_leaves_its_worker_free_for_the_next(
     newest, cancelled = client.get("/v1/trainings").json()["trainings"]
     assert cancelled["status"] == "cancelled"
     assert newest["error"]["code"] == "data"
-    assert "names no label" in newest["error"]["message"]
+    assert "is not named after a label" in newest["error"]["message"]
 
 
 @pytest.mark.parametrize(
