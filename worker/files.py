@@ -118,7 +118,7 @@ class Files:
         fingerprint = self._scope.fingerprint(data)
         if status is None:
             return data, Origin(fingerprint)
-        return data, Origin(fingerprint, status.st_size, status.st_mtime_ns)
+        return data, Origin(fingerprint, status.st_size, _recordable(status.st_mtime_ns))
 
     def _status(self, path: str) -> tuple[int | None, int | None]:
         """A file's size and modification time; None for a link or anything else but a file."""
@@ -130,6 +130,14 @@ class Files:
         if not stat.S_ISREG(status.st_mode):
             return None, None
         return status.st_size, status.st_mtime_ns
+
+
+def _recordable(mtime_ns: int) -> int | None:
+    """A modification time, or None if 64 bits cannot hold it: before 1677 or after 2262.
+
+    A file without one is read again even if times are trusted.
+    """
+    return mtime_ns if abs(mtime_ns) < 2**63 else None
 
 
 def _reused(

@@ -44,7 +44,7 @@ class Origin:
 
     Args:
         fingerprint: as `reuse.py` explains it.
-        size, mtime_ns: None for a symbolic link.
+        size, mtime_ns: None for a symbolic link; mtime_ns also if 64 bits cannot hold it.
     """
 
     fingerprint: bytes | None = None

@@ -1,6 +1,7 @@
 """The files of one batch: how often each is read, and the origin that is recorded."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -70,6 +71,16 @@ def test_without_earlier_predictions_files_are_only_read_to_be_decoded(
     batch = Files(db, claim, ReuseScope("00" * 32))
     assert batch.reuse(renew_nothing) == []
     assert reads == []
+
+
+@pytest.mark.parametrize("mtime_ns", [2**63 - 1, 2**63, -1, -(2**63), -(2**70)])
+def test_only_a_time_that_64_bits_hold_is_recorded(
+    db: Database, claim: Claim, monkeypatch: pytest.MonkeyPatch, mtime_ns: int
+) -> None:
+    status = SimpleNamespace(st_size=1, st_mtime_ns=mtime_ns)
+    monkeypatch.setattr(files, "read_image", lambda folder, path: (b"x", status))
+    _, origin = Files(db, claim, SCOPE).read(NAMES[0])
+    assert origin.mtime_ns == (mtime_ns if abs(mtime_ns) < 2**63 else None)
 
 
 def test_an_unreadable_file_is_reported_when_it_is_read_to_be_decoded(

@@ -25,6 +25,9 @@ from worker.scan import scan
 
 Run = Callable[..., JobView]
 
+YEAR_2264_NS = 9_300_000_000 * 10**9
+"""ext4 keeps it, but 64 bits end in 2262."""
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -160,6 +163,25 @@ def test_a_file_with_a_new_time_is_read_even_if_times_are_trusted(
     os.utime(folder / "face-00001.jpg", ns=(1, 1))
     after = results_by_path(db, run(trust_mtime=True))
     assert after["face-00001.jpg"].scores == after["face-00002.jpg"].scores
+
+
+def test_a_file_whose_time_does_not_fit_is_classified_and_always_read(
+    db: Database, run: Run, folder: Path
+) -> None:
+    far, early = folder / "face-00001.jpg", folder / "face-00003.jpg"
+    os.utime(far, ns=(0, YEAR_2264_NS))
+    os.utime(early, ns=(0, -1))
+    assert run().counts.classified == 10
+    with db.read() as connection:
+        times = dict(connection.execute(sa.select(Image.path, Image.mtime_ns)).all())
+    assert (times[far.name], times[early.name]) == (None, -1)
+
+    shutil.copyfile(folder / "face-00002.jpg", far)
+    os.utime(far, ns=(0, YEAR_2264_NS))
+    trusting = run(trust_mtime=True)
+    after = results_by_path(db, trusting)
+    assert trusting.counts.classified == 10
+    assert after[far.name].scores == after["face-00002.jpg"].scores
 
 
 def test_a_trusted_file_is_not_read(run: Run, folder: Path) -> None:
