@@ -35,7 +35,8 @@ def _user_folder(variable: str, default: str) -> Path | None:
         except RuntimeError:
             return None
 
-    return base.absolute() / "cuemill"
+    # A relative home folder would lead to the current one, which is not trusted.
+    return base / "cuemill" if base.is_absolute() else None
 
 
 def find_settings_file() -> Path | None:

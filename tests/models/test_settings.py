@@ -81,6 +81,15 @@ def test_a_file_in_the_current_folder_is_not_read(elsewhere: Path) -> None:
     assert (settings.batch_size, settings.data_dir) == (256, elsewhere)
 
 
+def test_a_relative_home_folder_counts_as_none(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_settings(elsewhere / ".config" / "cuemill" / ".env", "CUEMILL_BATCH_SIZE=7\n")
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.setenv("HOME", ".")
+    assert find_settings_file() is None
+
+
 def test_a_named_file_is_read_instead_of_the_one_in_the_config_folder(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
