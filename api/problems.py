@@ -47,6 +47,8 @@ RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
 def make_response(
     status: HTTPStatus, code: str, detail: str, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
+    # A detail may quote what was sent, such as a surrogate, which UTF-8 cannot encode.
+    detail = detail.encode(errors="backslashreplace").decode()
     body = Problem(
         type="about:blank", title=status.phrase, status=status.value, code=code, detail=detail
     )

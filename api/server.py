@@ -4,6 +4,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.context import Context
+from api.guards import Guards
 from api.problems import RESPONSES, add_handlers
 from api.routes import emotions, health, jobs, metrics, models, results, trainings
 from models.errors import DatabaseError
@@ -30,6 +31,7 @@ def make_api(context: Context) -> FastAPI:
     )
     api.state.context = context
     add_handlers(api)
+    api.add_middleware(Guards, allowed_hosts=context.settings.allowed_hosts)
 
     for module in (jobs, results, trainings, models, emotions, health, metrics):
         api.include_router(module.router)

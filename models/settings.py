@@ -101,6 +101,11 @@ class Settings(BaseSettings):
         description="Folders that the API may read, with everything below them, separated by `:`. "
         "Empty: none.",
     )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Names under which the API may be addressed, besides IP addresses, `localhost` "
+        "and this host's own, separated by `,`: those of a proxy, for example.",
+    )
     model: Path = Field(
         SHIPPED_MODEL,
         description="Model file that new jobs use until a model is promoted.",
@@ -181,6 +186,13 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         return tuple(path for path in value.split(os.pathsep) if path)
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split_names(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(name.strip() for name in value.split(",") if name.strip())
 
     @field_validator("broker_url")
     @classmethod

@@ -11,10 +11,12 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
+from api.context import Context
 from api.server import make_api
 from cli.main import app
 from docs.configuration import TARGET, render
 from models.settings import Settings
+from models.store.database import Database
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("models", "worker", "trainer", "api", "cli", "migrations")
@@ -107,7 +109,9 @@ def test_the_modules_that_the_documents_run_exist() -> None:
 
 
 def test_the_page_of_the_api_lists_every_route() -> None:
-    paths = make_api(None).openapi()["paths"]  # type: ignore[arg-type]
+    database = Database("sqlite://")
+    context = Context(database, Settings(), announce=lambda: None, ping_queue=lambda: True)
+    paths = make_api(context).openapi()["paths"]
     routes = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
     page = (ROOT / "docs" / "http-api.md").read_text()
     assert set(re.findall(r"^\| `([A-Z]+ /\S+)` \|", page, re.MULTILINE)) == routes

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, BackgroundTasks, Header, Query, Response
 
 from api.context import Context, InjectedContext
-from api.schemas.common import After, Limit, parse_id_cursor
+from api.schemas.common import After, Limit, Text, parse_id_cursor
 from api.schemas.jobs import (
     Counts,
     EmotionShare,
@@ -115,7 +115,7 @@ def retry_job(
     context: InjectedContext,
     background: BackgroundTasks,
     code: Annotated[
-        tuple[str, ...],
+        tuple[Text, ...],
         Query(description="Only images with this error code; repeat for several codes."),
     ] = (),
     stale: Annotated[

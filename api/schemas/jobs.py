@@ -1,31 +1,17 @@
 """Jobs over HTTP."""
 
-import json
 from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Self
 
 from fastapi import Path
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from api.schemas.common import MAX_ID, ErrorInfo, Next, Text
+from api.schemas.common import MAX_ID, ErrorInfo, JsonObject, Next, Text
 from models.store.jobs import JobView
 from models.store.states import JobStatus
 
-METADATA_MAX_BYTES: Final = 16_384
-
 JobId = Annotated[int, Path(ge=1, le=MAX_ID, description="Id of the job.")]
-
-
-def _check_metadata(value: dict[str, Any] | None) -> dict[str, Any] | None:
-    text = json.dumps(value)
-
-    if len(text) > METADATA_MAX_BYTES:
-        raise ValueError(f"must be at most {METADATA_MAX_BYTES:,} bytes of JSON")
-    if "\\u0000" in text:
-        raise ValueError("contains a NUL character")
-
-    return value
 
 
 class JobRequest(BaseModel):
@@ -49,11 +35,7 @@ class JobRequest(BaseModel):
             description="Name of a model release or a prefix of its SHA-256; null = the default.",
         ),
     ] = None
-    metadata: Annotated[
-        dict[str, Any] | None,
-        AfterValidator(_check_metadata),
-        Field(description=f"Stored with the job; at most {METADATA_MAX_BYTES:,} bytes of JSON."),
-    ] = None
+    metadata: Annotated[JsonObject | None, Field(description="Stored with the job.")] = None
     fresh: Annotated[
         bool,
         Field(description="Classify every image, even if an earlier job has its prediction."),

@@ -12,6 +12,8 @@ from models.settings import Settings
 from models.store.database import Database
 from tests.integration.deployment import make_faces
 
+BASE_URL = "http://localhost:8000"
+
 
 @pytest.fixture
 def announced() -> list[bool]:
@@ -27,7 +29,9 @@ def client(
     context = Context(
         db, settings, announce=lambda: announced.append(True), ping_queue=lambda: True
     )
-    with TestClient(make_api(context), raise_server_exceptions=False) as test_client:
+    with TestClient(
+        make_api(context), base_url=BASE_URL, raise_server_exceptions=False
+    ) as test_client:
         yield test_client
 
 
@@ -43,5 +47,5 @@ def client_without_database(tiny_model: Path, tmp_path: Path) -> Iterator[TestCl
     unreachable = Database("postgresql+psycopg://user:secret@127.0.0.1:1/x")
     settings = Settings(_env_file=None, image_roots=(tmp_path,), model=tiny_model)
     context = Context(unreachable, settings, announce=lambda: None, ping_queue=lambda: False)
-    with TestClient(make_api(context)) as test_client:
+    with TestClient(make_api(context), base_url=BASE_URL) as test_client:
         yield test_client

@@ -193,3 +193,51 @@ def test_a_deleted_job_is_gone(client: TestClient, faces: str) -> None:
     response = client.delete(f"/v1/jobs/{job['id']}")
     assert (response.status_code, response.content) == (204, b"")
     problem_detail(client.get(f"/v1/jobs/{job['id']}"), 404, "not_found")
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        r'{"b": "\ud800"}',
+        r'{"\udfff": 1}',
+        r'{"b": "\u0000"}',
+        '{"b": NaN}',
+        '{"b": [Infinity]}',
+        '{"a":' * 40 + "1" + "}" * 40,
+        '{"b": "' + "x" * 20_000 + '"}',
+    ],
+    ids=["surrogate", "surrogate key", "NUL", "NaN", "infinity", "deep", "large"],
+)
+def test_metadata_that_could_not_be_given_back_is_refused_and_nothing_is_stored(
+    client: TestClient, faces: str, metadata: str
+) -> None:
+    response = client.post(
+        "/v1/jobs",
+        content=f'{{"folder": "{faces}", "metadata": {metadata}}}',
+        headers={"Content-Type": "application/json"},
+    )
+    assert response.status_code == 422
+    assert client.get("/v1/jobs").json()["jobs"] == []
+
+
+def test_metadata_of_every_sound_kind_comes_back_as_it_was(client: TestClient, faces: str) -> None:
+    metadata = {"name": "Zoë 😀", "n": [1, -2.5, 2.5e10, None, True], "deep": {"a": {"b": {}}}}
+    client.post("/v1/jobs", json={"folder": faces, "metadata": metadata})
+    assert client.get("/v1/jobs/1").json()["metadata"] == metadata
+
+
+@pytest.mark.parametrize("field", ["folder", "model"])
+def test_text_that_utf8_cannot_hold_is_refused(client: TestClient, faces: str, field: str) -> None:
+    body = f'{{"folder": "{faces}", "model": null, "{field}": "/x\\ud800"}}'
+    response = client.post("/v1/jobs", content=body, headers={"Content-Type": "application/json"})
+    assert response.status_code == 422
+
+
+def test_a_field_name_that_utf8_cannot_hold_is_refused(client: TestClient, faces: str) -> None:
+    body = f'{{"folder": "{faces}", "\\ud800": 1}}'
+    response = client.post("/v1/jobs", content=body, headers={"Content-Type": "application/json"})
+    assert response.status_code == 422
+
+
+def test_a_code_with_a_nul_is_refused(client: TestClient) -> None:
+    assert client.post("/v1/jobs/1/retry?code=%00").status_code == 422
