@@ -133,11 +133,19 @@ def find_by_mtime(
             Prediction.face == 0,
         )
     )
+    if not db.is_sqlite:
+        # PostgreSQL's index has digests: paths may be longer than its rows.
+        query = query.where(sa.func.md5(Image.path).in_([_md5(path) for path in paths]))
+
     with db.read() as connection:
         return {
             path: (Origin(fingerprint, size, mtime_ns), _scores(scores))
             for path, fingerprint, size, mtime_ns, *scores in connection.execute(query)
         }
+
+
+def _md5(path: str) -> str:
+    return hashlib.md5(path.encode(), usedforsecurity=False).hexdigest()
 
 
 def _scores(values: Sequence[float]) -> NDArray[np.float32]:

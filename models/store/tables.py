@@ -20,6 +20,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     false,
+    func,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -28,7 +29,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from models.labels import EMOTIONS
 
-REVISION: Final = "0005"
+REVISION: Final = "0006"
 """The migration that these tables correspond to."""
 
 BigId = BigInteger().with_variant(Integer, "sqlite")
@@ -195,7 +196,11 @@ class Image(Base):
     reused: Mapped[bool] = mapped_column(server_default=false())
 
     __table_args__ = (
-        UniqueConstraint("job_id", "path"),
+        # A path may be longer than an index row of PostgreSQL, which holds 2,704 bytes at most.
+        UniqueConstraint("job_id", "path").ddl_if(dialect="sqlite"),
+        Index("ix_images_job_id_path", "job_id", func.md5(text("path")), unique=True).ddl_if(
+            dialect="postgresql"
+        ),
         Index(
             "ix_images_fingerprint_job_id_number",
             "fingerprint",

@@ -5,6 +5,7 @@ import sqlite3
 import threading
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -23,9 +24,18 @@ from models.store.tables import REVISION, Base
 from tests.services import Postgres
 
 
+# SQLite's reflection shows no such index.
+@pytest.mark.filterwarnings("ignore:autogenerate skipping metadata-specified expression-based")
 def test_the_migrations_create_the_tables_that_the_code_declares(db: Database) -> None:
+    dialect = "sqlite" if db.is_sqlite else "postgresql"
+
+    def is_for_this_database(declared: Any, *_: object) -> bool:
+        ddl_if = getattr(declared, "_ddl_if", None)
+        return ddl_if is None or ddl_if.dialect == dialect
+
     with db.read() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        options = {"compare_type": True, "include_object": is_for_this_database}
+        context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, Base.metadata) == []
 
 

@@ -161,7 +161,8 @@ def test_rows_written_at_each_revision_survive_every_upgrade_and_downgrade(
     for step in [*steps[-2::-1], "base"]:
         move(empty, step)
         after = rows(empty)
-        check_kept(before, after, gone=frozenset({6}))
+        keeps_hidden_jobs = "0005" <= step != "base"
+        check_kept(before, after, gone=frozenset() if keeps_hidden_jobs else frozenset({6}))
         before = after
 
     assert before == {}

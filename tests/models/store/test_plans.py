@@ -203,6 +203,9 @@ def test_reusable_predictions_are_found_by_index(filled: Database, release_id: i
 
     if filled.is_sqlite:
         assert "fingerprint=? AND job_id<?" in statements[0]
+        assert "job_id=? AND path=?" in statements[1]
+    else:
+        assert "ix_images_job_id_path" in statements[1]
 
 
 def test_a_job_is_deleted_by_index(filled: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Reuse of predictions: a worker's pipeline over real files, on both databases."""
 
 import os
+import secrets
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,6 +26,8 @@ from worker.scan import scan
 
 Run = Callable[..., JobView]
 
+PATH_MAX = 4096
+"""Linux: the longest path in bytes, with the zero that ends it."""
 YEAR_2264_NS = 9_300_000_000 * 10**9
 """ext4 keeps it, but 64 bits end in 2262."""
 
@@ -190,6 +193,25 @@ def test_a_trusted_file_is_not_read(run: Run, folder: Path) -> None:
     replace_bytes(path, b"\0" * path.stat().st_size)
     assert run(trust_mtime=True).counts.classified == 10
     assert run().counts.unreadable == 1
+
+
+def test_a_path_of_the_greatest_length_is_recorded_and_found_again(
+    db: Database, run: Run, folder: Path
+) -> None:
+    """Its names are random: PostgreSQL compresses others until they fit into an index row."""
+    deep = folder
+    while len(os.fsencode(deep)) < PATH_MAX - 300:
+        deep /= secrets.token_hex(120)
+    deep.mkdir(parents=True)
+    name = "x" * (PATH_MAX - 1 - len(os.fsencode(deep / ".jpg"))) + ".jpg"
+    shutil.copy(folder / "face-00001.jpg", deep / name)
+
+    before = results_by_path(db, run())
+    assert str((deep / name).relative_to(folder)) in before
+
+    trusting = run(trust_mtime=True)
+    assert trusting.reused == 11
+    assert results_by_path(db, trusting) == before
 
 
 def test_links_are_always_read(db: Database, run: Run, folder: Path) -> None:
