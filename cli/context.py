@@ -85,5 +85,6 @@ def trainer_extra() -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise EngineError(
-            f"This command requires {error.name}. Run: pip install 'cuemill[trainer]'"
+            f"This command requires {error.name}. In a clone, run `make trainer`; elsewhere, run "
+            "`pip install 'cuemill[trainer]'`."
         ) from error

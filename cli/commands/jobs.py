@@ -122,6 +122,8 @@ def retry(
     announce(settings, db)
 
     err.print(f"Queued {count_of(count, 'image')} again.")
+    if count and not settings.broker_url:
+        err.print("Workers on this database take them: run `cuemill worker` or `cuemill up`.")
     _show_job(job, settings, as_json)
 
 

@@ -98,7 +98,8 @@ def to_keras(release: Release) -> Any:
         import keras
     except ImportError as error:
         raise EngineError(
-            f"TensorFlow is not installed ({error}). Run: pip install 'cuemill[trainer]'"
+            f"TensorFlow is missing ({error}). In a clone, run `make trainer`; elsewhere, run "
+            "`pip install 'cuemill[trainer]'`."
         ) from error
 
     config = _checked_config(release)
