@@ -13,7 +13,13 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    DisconnectionError,
+    PendingRollbackError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -25,11 +31,33 @@ FROZEN_S = 30
 """PostgreSQL ends a transaction that is idle this long; ours are idle for milliseconds."""
 BUSY_S: Final = 30.0
 """How long to wait for another program's lock in SQLite; ours hold it for milliseconds."""
+KEPT_CONNECTIONS: Final = 5
+"""Connections that a process keeps open; further ones are closed after use."""
+MAX_CONNECTIONS: Final = 48
+"""Enough for each of the API's 40 threads and for the health checks."""
+POOL_WAIT_S: Final = 10.0
+"""How long to wait for a connection if all are in use."""
 APPLICATION: Final = "cuemill"
 MIGRATIONS: Final = Path(__file__).parents[2] / "migrations"
 _CHOOSE_FOLDER: Final = (
     "Set CUEMILL_DATA_DIR (or CUEMILL_DATABASE_URL) to a folder that this user can write."
 )
+# Without these, a connection whose other end vanished silently is waited for for hours: Linux's
+# own keepalives begin after two, and data is sent again for 15 minutes.
+_NETWORK_TIMEOUTS: Final = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # Milliseconds, unlike the others.
+}
+_NOT_NOW: Final = (
+    DBAPIError,
+    PoolTimeoutError,
+    DisconnectionError,
+    PendingRollbackError,  # The connection broke earlier in the transaction.
+)
+"""SQLAlchemy's errors that depend on the state of the database, not on the program."""
 _MIGRATION_LOCK: Final = 0x63_75_65_6D
 """The number of a PostgreSQL advisory lock: "cuem"."""
 
@@ -111,7 +139,7 @@ class Database:
                 prepared = connection.execution_options(sqlite_begin=mode, synced=synced)
                 with prepared.begin():
                     yield prepared
-        except (DBAPIError, driver_error) as error:
+        except (*_NOT_NOW, driver_error) as error:
             raise DatabaseError(_explain(self.url, error)) from error
 
     def upgrade(self) -> None:
@@ -257,7 +285,9 @@ def _sqlite(url: URL) -> sa.Engine:
                 f"The folder of the database {url.database} cannot be created: {error.strerror}. "
                 f"{_CHOOSE_FOLDER}"
             ) from error
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_S})
+    # A database in memory has a pool of another kind.
+    limits = _pool_limits() if url.database else {}
+    engine = sa.create_engine(url, connect_args={"timeout": BUSY_S}, **limits)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, record: object) -> None:
@@ -297,7 +327,9 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 
 def _postgresql(url: URL) -> sa.Engine:
-    engine = sa.create_engine(url, pool_pre_ping=True, connect_args=_connect_arguments(url))
+    engine = sa.create_engine(
+        url, pool_pre_ping=True, connect_args=_connect_arguments(url), **_pool_limits()
+    )
 
     # Inserted before SQLAlchemy's own listener, whose first query fails if text arrives as bytes.
     @event.listens_for(engine, "connect", insert=True)
@@ -321,6 +353,14 @@ def _postgresql(url: URL) -> sa.Engine:
     return engine
 
 
+def _pool_limits() -> dict[str, Any]:
+    return {
+        "pool_size": KEPT_CONNECTIONS,
+        "max_overflow": MAX_CONNECTIONS - KEPT_CONNECTIONS,
+        "pool_timeout": POOL_WAIT_S,
+    }
+
+
 def _connect_arguments(url: URL) -> dict[str, Any]:
     """What Cuemill adds to a URL's own parameters, which take precedence."""
     # PostgreSQL ends what a frozen or disconnected program left open: others wait for its locks.
@@ -334,13 +374,22 @@ def _connect_arguments(url: URL) -> dict[str, Any]:
         "options": " ".join(options),
         "fallback_application_name": APPLICATION,
     }
-    if "connect_timeout" not in url.query:
-        arguments["connect_timeout"] = 5
+    for name, value in _NETWORK_TIMEOUTS.items():
+        if name not in url.query:
+            arguments[name] = value
     return arguments
 
 
 def _explain(url: URL, error: Exception) -> str:
     database = url.render_as_string(hide_password=True)
+    if isinstance(error, PoolTimeoutError):
+        return (
+            f"The database {database} cannot be used: all connections of this program "
+            f"({MAX_CONNECTIONS}) were in use for {POOL_WAIT_S:.0f} s."
+        )
+    if isinstance(error, (DisconnectionError, PendingRollbackError)):
+        return f"The database {database} cannot be used: the connection broke."
+
     reason = str(getattr(error, "orig", error)).strip().split("\n")[0]
     if "full" in reason or "No space left" in reason:
         return (

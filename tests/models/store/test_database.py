@@ -1,12 +1,15 @@
 """Connections and migrations, on both databases."""
 
 import os
+import socket
 import sqlite3
 import threading
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import psycopg
 import pytest
 import sqlalchemy as sa
@@ -15,6 +18,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy.exc import DBAPIError
 
 from models.errors import DatabaseError, UsageError
 from models.settings import Settings
@@ -261,3 +265,84 @@ def test_the_transaction_of_a_frozen_program_does_not_block_others_forever(
         take_it_from_the_frozen_one()
     frozen.close()
     other.close()
+
+
+def test_a_transaction_that_gets_no_connection_in_time_is_a_database_error(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "KEPT_CONNECTIONS", 1)
+    monkeypatch.setattr(database, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(database, "POOL_WAIT_S", 0.05)
+    crowded = Database(database_url)
+    with (
+        crowded.read(),
+        pytest.raises(DatabaseError, match=r"all connections of this program \(1\) were in use"),
+        crowded.read(),
+    ):
+        pass
+
+    crowded.revision()
+    crowded.close()
+
+
+def test_a_transaction_that_goes_on_after_its_connection_broke_is_a_database_error(
+    postgres_server: Postgres,
+) -> None:
+    url = postgres_server.create_database()
+    broken, other = Database(url), Database(url)
+
+    def go_on_after_the_break() -> None:
+        with broken.write() as connection:
+            process = connection.scalar(sa.text("SELECT pg_backend_pid()"))
+            with other.write() as killer:
+                killer.execute(sa.text(f"SELECT pg_terminate_backend({process})"))
+            with suppress(DBAPIError):
+                connection.execute(sa.text("SELECT 1"))
+            connection.execute(sa.text("SELECT 1"))
+
+    with pytest.raises(DatabaseError, match="the connection broke"):
+        go_on_after_the_break()
+    broken.revision()
+    broken.close()
+    other.close()
+
+
+def test_each_thread_of_the_api_gets_a_connection_of_its_own(database_url: str) -> None:
+    busy = Database(database_url)
+    with ExitStack() as stack:
+        for _ in range(anyio.run(_count_threads)):
+            stack.enter_context(busy.read())
+    busy.close()
+
+
+async def _count_threads() -> int:
+    return int(anyio.to_thread.current_default_thread_limiter().total_tokens)
+
+
+def test_a_connection_whose_other_end_vanished_is_given_up_within_a_minute(
+    postgres_server: Postgres,
+) -> None:
+    url = postgres_server.create_database()
+    names = ("keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout")
+
+    def read_parameters(query: str) -> list[str]:
+        database = Database(f"{url}{query}")
+        with database.read() as connection:
+            info = connection.connection.dbapi_connection.info  # type: ignore[union-attr]
+            parameters = info.get_parameters()
+        database.close()
+        return [parameters[name] for name in names]
+
+    assert read_parameters("") == ["10", "5", "3", "30000"]
+    assert read_parameters("?keepalives_idle=60&tcp_user_timeout=9000") == ["60", "5", "3", "9000"]
+
+
+def test_the_time_limits_of_a_connection_reach_its_socket(postgres_server: Postgres) -> None:
+    database = Database(postgres_server.create_database())
+    with database.read() as connection:
+        descriptor = connection.connection.dbapi_connection.fileno()  # type: ignore[union-attr]
+        with socket.socket(fileno=os.dup(descriptor)) as end:
+            assert end.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert end.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 10
+            assert end.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
+    database.close()
