@@ -1,7 +1,9 @@
 """The sweep: periodic duties that keep work moving after something was interrupted."""
 
 import logging
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from threading import Thread
 
 from models.errors import DatabaseError
@@ -17,23 +19,22 @@ def sweep(db: Database, settings: Settings) -> None:
     """Queues work again whose lease has run out, and deletes some of what is past its retention.
 
     Every worker program calls this every `settings.sweep_s`. It is safe at any time, in any number
-    of processes.
-
-    Raises:
-        DatabaseError: the next sweep does what is left.
+    of processes. A duty that fails is logged and left to the next sweep; the others are still done.
     """
-    recovery.requeue_expired(db)
-    trainings.requeue_expired(db)
-    deletion.delete_due(db, settings.retention_days)
+    duties: dict[str, Callable[[], object]] = {
+        "recovery of batches": partial(recovery.requeue_expired, db),
+        "recovery of trainings": partial(trainings.requeue_expired, db),
+        "deletion": partial(deletion.delete_due, db, settings.retention_days),
+    }
+    for name, duty in duties.items():
+        try:
+            duty()
+        except DatabaseError as error:
+            _log.warning("%s postponed: %s", name, error)
+        except Exception:
+            _log.exception("%s failed", name)
 
 
 def sweep_in_background(db: Database, settings: Settings) -> AbstractContextManager[Thread]:
     """Sweeps every `settings.sweep_s`, on a thread, while the block runs."""
-
-    def sweep_once() -> None:
-        try:
-            sweep(db, settings)
-        except DatabaseError as error:
-            _log.warning("sweep postponed: %s", error)
-
-    return repeat_in_background(sweep_once, settings.sweep_s, name="sweep")
+    return repeat_in_background(partial(sweep, db, settings), settings.sweep_s, name="sweep")

@@ -11,7 +11,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from models.errors import NotFoundError
+from models.errors import DatabaseError, NotFoundError
 from models.store import cancellation
 from models.store.database import Database
 from models.store.states import LIVE
@@ -44,7 +44,8 @@ def delete(db: Database, job_id: int) -> None:
 def delete_due(db: Database, default_days: int) -> int:
     """Deletes jobs whose retention has passed, and finishes interrupted deletions.
 
-    Each call deletes a limited number of rows. Safe at any time, in any number of processes.
+    Each call deletes a limited number of rows. Safe at any time, in any number of processes. A job
+    that the database refuses to delete is logged and left to the next call.
 
     Args:
         default_days: the retention of jobs that do not set their own; 0 = forever.
@@ -62,12 +63,15 @@ def delete_due(db: Database, default_days: int) -> int:
     steps = STEPS_PER_SWEEP
     for job_id in job_ids:
         rows = 0
-        while steps:
-            deleted = delete_step(db, job_id)
-            if not deleted:
-                break
-            steps -= 1
-            rows += deleted
+        try:
+            while steps:
+                deleted = delete_step(db, job_id)
+                if not deleted:
+                    break
+                steps -= 1
+                rows += deleted
+        except DatabaseError as error:
+            _log.warning("job=%d not deleted: %s", job_id, error)
         if rows:
             _log.warning("job=%d rows=%d deleted", job_id, rows)
         total += rows

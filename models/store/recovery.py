@@ -4,12 +4,14 @@ A batch that lost its worker MAX_ATTEMPTS times may hold an image that kills wor
 half until that image is alone; if its worker dies then too, the image is recorded as failed.
 """
 
+import logging
+from collections.abc import Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from models.errors import ImageCode
+from models.errors import DatabaseError, ImageCode
 from models.store import batches, jobs, records, scans
 from models.store.database import Database
 from models.store.records import ImageRecord
@@ -19,53 +21,78 @@ from models.store.tables import Batch, Job
 LAST_ATTEMPT: Final = MAX_ATTEMPTS - 1
 """The `attempt` of a queued batch that is split the next time it loses its worker."""
 
+_log = logging.getLogger(__name__)
+
 
 def requeue_expired(db: Database) -> int:
     """Queues batches again whose lease has expired. Safe at any time, in any number of processes.
 
+    A batch that the database refuses to change is logged and left to the next sweep.
+
     Returns:
         How many batches were recovered.
     """
-    expired = sa.select(sa.func.count()).select_from(Batch).where(*batches.LEASES.expired)
-    with db.read() as connection:
-        if not connection.scalar(expired):
-            return 0
+    lost = _list_ids(db, *batches.LEASES.expired)
+    if not lost:
+        return 0
 
     db.end_frozen()
-    with db.write() as connection:
-        return _recover(connection, *batches.LEASES.expired)
+    return _recover_each(db, lost, *batches.LEASES.expired)
 
 
 def requeue_worker(db: Database, worker: str) -> None:
     """Frees at once what a dead worker had claimed, without waiting for its leases to expire."""
     with db.write() as connection:
         scans.release_claims(connection, worker)
-        _recover(connection, *batches.LEASES.claimed, Batch.worker == worker)
+
+    of_worker = (*batches.LEASES.claimed, Batch.worker == worker)
+    _recover_each(db, _list_ids(db, *of_worker), *of_worker)
 
 
-def _recover(connection: Connection, *conditions: sa.ColumnElement[bool]) -> int:
+def _list_ids(db: Database, *conditions: sa.ColumnElement[bool]) -> Sequence[int]:
+    with db.read() as connection:
+        return connection.scalars(sa.select(Batch.id).where(*conditions).order_by(Batch.id)).all()
+
+
+def _recover_each(
+    db: Database, batch_ids: Sequence[int], *conditions: sa.ColumnElement[bool]
+) -> int:
+    """Recovers batches, each in a transaction of its own, so that none can stop the others."""
+    count = 0
+    for batch_id in batch_ids:
+        try:
+            with db.write() as connection:
+                count += _recover(connection, batch_id, *conditions)
+        except DatabaseError as error:
+            _log.warning("batch=%d not recovered: %s", batch_id, error)
+    return count
+
+
+def _recover(connection: Connection, batch_id: int, *conditions: sa.ColumnElement[bool]) -> bool:
+    """Recovers a batch if it still meets the conditions."""
     # Every transaction locks a job before its batches, or two of them could deadlock. A job that
     # another transaction has locked is left to the next sweep: that program may be frozen, and only
     # a sweep ends its connection.
-    affected = sa.select(Batch.job_id).where(*conditions)
-    locked = connection.scalars(
-        sa.select(Job.id).where(Job.id.in_(affected)).with_for_update(skip_locked=True)
-    ).all()
-    lost = connection.execute(
-        sa.select(Batch)
-        .where(*conditions, Batch.job_id.in_(locked))
-        .order_by(Batch.id)
-        .with_for_update(skip_locked=True)
-    ).all()
+    of_batch = sa.select(Batch.job_id).where(Batch.id == batch_id).scalar_subquery()
+    locked_job = connection.scalar(
+        sa.select(Job.id).where(Job.id == of_batch).with_for_update(skip_locked=True)
+    )
+    if locked_job is None:
+        return False
 
-    for batch in lost:
-        if batch.attempt < MAX_ATTEMPTS:
-            batches.requeue(connection, Batch.id == batch.id)
-        elif batch.size > 1:
-            _split(connection, batch)
-        else:
-            _give_up(connection, batch)
-    return len(lost)
+    batch = connection.execute(
+        sa.select(Batch).where(Batch.id == batch_id, *conditions).with_for_update(skip_locked=True)
+    ).one_or_none()
+    if batch is None:
+        return False
+
+    if batch.attempt < MAX_ATTEMPTS:
+        batches.requeue(connection, Batch.id == batch.id)
+    elif batch.size > 1:
+        _split(connection, batch)
+    else:
+        _give_up(connection, batch)
+    return True
 
 
 def _split(connection: Connection, batch: Row[Any]) -> None:

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from models.errors import NotFoundError
+from models.errors import DatabaseError, NotFoundError
 from models.settings import Settings
-from models.store import batches, cancellation, jobs, trainings
+from models.store import batches, cancellation, deletion, jobs, recovery, trainings
 from models.store.database import Database
 from models.store.states import JobStatus
 from models.store.tables import Batch, Job, Training
@@ -55,3 +55,33 @@ def test_a_job_past_its_retention_is_deleted_in_the_background(
         wait_until(is_deleted, "the job to be deleted")
     with pytest.raises(NotFoundError):
         jobs.get(db, job_id)
+
+
+@pytest.mark.parametrize("error", [DatabaseError("a row is refused"), OverflowError("too large")])
+def test_a_duty_that_fails_stops_no_other(
+    db: Database,
+    release_id: int,
+    error: Exception,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(*_: object) -> int:
+        raise error
+
+    duties = [
+        (recovery, "requeue_expired"),
+        (trainings, "requeue_expired"),
+        (deletion, "delete_due"),
+    ]
+    done: list[str] = []
+    for module, name in duties:
+        monkeypatch.setattr(module, name, lambda *_, module=module: done.append(module.__name__))
+
+    for module, name in duties:
+        done.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, fail)
+            sweep(db, SETTINGS)
+        assert done == [other.__name__ for other, _ in duties if other is not module]
+        assert str(error) in caplog.text
+        caplog.clear()

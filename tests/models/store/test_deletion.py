@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from models.errors import NotFoundError
+from models.errors import DatabaseError, NotFoundError
 from models.store import batches, cancellation, deletion, jobs, recovery, releases, results, retries
 from models.store.database import Database
 from models.store.jobs import JobView, Submission
@@ -57,6 +57,28 @@ def test_jobs_are_kept_forever_by_default(db: Database, release_id: int) -> None
     job = finished(db, release_id, days_ago=5_000)
     assert deletion.delete_due(db, 0) == 0
     assert (ids(db), job.expires_at(0)) == ({job.id}, None)
+
+
+def test_a_job_that_the_database_refuses_to_delete_stops_no_other(
+    db: Database,
+    release_id: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    refused = finished(db, release_id, days_ago=31)
+    old = finished(db, release_id, days_ago=31)
+    delete_step = deletion.delete_step
+
+    def delete_step_of_another(db: Database, job_id: int) -> int:
+        if job_id == refused.id:
+            raise DatabaseError("a row is refused")
+        return delete_step(db, job_id)
+
+    monkeypatch.setattr(deletion, "delete_step", delete_step_of_another)
+    assert deletion.delete_due(db, 30) == 10 + 10 + 3 + 1
+    assert rows(db, old.id) == 0
+    assert rows(db, refused.id) == 10 + 10 + 3 + 1
+    assert f"job={refused.id} not deleted: a row is refused" in caplog.text
 
 
 def test_jobs_are_deleted_when_their_retention_has_passed(

@@ -19,8 +19,8 @@ from models.store import (
 )
 from models.store.database import Database
 from models.store.results import Filter
-from models.store.states import JobStatus, Outcome
-from models.store.tables import Batch
+from models.store.states import MAX_ATTEMPTS, JobStatus, Outcome
+from models.store.tables import Batch, Image
 from tests.builders import (
     LEASE_S,
     claim_batch,
@@ -89,6 +89,32 @@ def test_an_image_that_kills_its_worker_is_found_by_splitting_and_recorded_as_fa
     assert deaths == 3 + 4 + 3  # Of 32; of 16, 8, 4 and 2; alone.
 
 
+def test_a_batch_that_the_database_refuses_to_change_stops_no_other(
+    db: Database, release_id: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = queue_job(db, release_id)
+    list_folder(db, job, 3, batch_size=1)
+    refused = claim_batch(db, "dead")
+    for _ in range(2):
+        claim_batch(db, "dead")
+    with db.write() as connection:
+        # Its image is to be given up, but there is a row already.
+        row = {"job_id": job.id, "number": 0, "path": "000.jpg", "outcome": "classified"}
+        connection.execute(sa.insert(Image).values(row))
+        connection.execute(
+            sa.update(Batch).where(Batch.id == refused.batch_id).values(attempt=MAX_ATTEMPTS)
+        )
+
+    expire_leases(db)
+    assert recovery.requeue_expired(db) == 2
+    assert f"batch={refused.batch_id} not recovered" in caplog.text
+    assert [claim_batch(db).items for _ in range(2)] == [[(1, "001.jpg")], [(2, "002.jpg")]]
+
+    recovery.requeue_worker(db, "dead")
+    recovery.requeue_worker(db, "worker")
+    assert [claim_batch(db).items for _ in range(2)] == [[(1, "001.jpg")], [(2, "002.jpg")]]
+
+
 def test_an_image_is_not_blamed_for_the_deaths_of_its_batch(db: Database, release_id: int) -> None:
     job = queue_job(db, release_id)
     list_folder(db, job, 2, batch_size=2)
@@ -120,12 +146,16 @@ def test_concurrent_sweeps_and_announcements_do_no_harm(db: Database, release_id
         swept.append(recovery.requeue_expired(db))
         hints.send_due(db, send, Settings(dispatch_window=99))
 
-    for _ in range(2):  # Again, for in PostgreSQL a sweep passes over a job that another one holds.
+    for _ in range(2):
         threads = [threading.Thread(target=work) for _ in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+
+    # In PostgreSQL, a sweep passes over batches of a job that another one holds at that moment.
+    start = threading.Barrier(1)
+    work()
 
     assert (sum(swept), len(sent), len(set(sent))) == (10, 20, 20)
 
