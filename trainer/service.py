@@ -154,6 +154,9 @@ def _run_polling(settings: Settings, db: Database) -> None:
             except DatabaseError as error:
                 _log.warning("%s Trying again in %.0f s.", error, settings.sweep_s)
                 stop.wait(settings.sweep_s)
+            except Exception:
+                _log.exception("Polling failed. Trying again in %.0f s.", settings.sweep_s)
+                stop.wait(settings.sweep_s)
 
 
 def _run_with_broker(settings: Settings, db: Database) -> None:

@@ -1,6 +1,7 @@
 """The embedded queue: supervised processes that poll the database and end with their parent."""
 
 import logging
+import math
 import multiprocessing
 import os
 import signal
@@ -18,6 +19,7 @@ from models.store.database import Database, open_database
 from worker.heartbeat import heartbeat
 from worker.lease import worker_name
 from worker.pipeline import Pipeline
+from worker.repeat import repeat, start_thread
 from worker.scan import scan
 from worker.sweep import sweep_in_background
 
@@ -31,28 +33,31 @@ _log = logging.getLogger(__name__)
 class Supervisor:
     """Keeps worker processes alive and sweeps; use as a context manager.
 
-    A process that dies is replaced, and what it had claimed is queued again at once.
+    A process that dies is replaced, and what it had claimed is queued again at once. One that
+    cannot be started, as on a host that has no process or file descriptor left, is tried again.
 
     Args:
         job_id: the only job to work on; None = all.
     """
 
-    def __init__(self, db: Database, settings: Settings, job_id: int | None = None) -> None:
-        self._db = db
+    def __init__(self, settings: Settings, job_id: int | None = None) -> None:
+        # Its own connections: requests to an API in this program may hold all others.
+        self._db = open_database(settings)
         self._settings = settings
         self._job_id = job_id
         # Forking a process that has threads can deadlock.
         self._context = multiprocessing.get_context("spawn")
 
-        self._children: list[BaseProcess] = []
+        self._children: dict[int, BaseProcess] = {}
         self._started: dict[int, float] = {}
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
         self._beside = ExitStack()
 
     def __enter__(self) -> Self:
-        self._children = [self._start(slot) for slot in range(self._settings.worker_count)]
-        self._thread.start()
+        self._supervise()
+        self._thread = start_thread(
+            partial(repeat, self._supervise, POLL_S, self._stop, "supervisor"), "supervisor"
+        )
         self._beside.enter_context(sweep_in_background(self._db, self._settings))
         self._beside.enter_context(
             heartbeat(self._db, worker_name(), self._count_processes, self._job_id)
@@ -63,11 +68,12 @@ class Supervisor:
         """Lets each process finish its batch, for no longer than a lease."""
         self._stop.set()
         self._thread.join()
-        for child in self._children:
+        children = self._children.values()
+        for child in children:
             child.terminate()
 
         deadline = time.monotonic() + self._settings.lease_s
-        for child in self._children:
+        for child in children:
             child.join(max(deadline - time.monotonic(), 0.0))
             if child.exitcode is None:
                 child.kill()
@@ -75,37 +81,55 @@ class Supervisor:
             self._requeue(child)
 
         self._beside.close()
+        self._db.close()
 
     def _count_processes(self) -> int:
-        return sum(child.is_alive() for child in self._children)
+        return sum(child.is_alive() for child in list(self._children.values()))
 
-    def _start(self, slot: int) -> BaseProcess:
+    def _supervise(self) -> None:
+        """Starts the processes that are missing or dead."""
+        for slot in range(self._settings.worker_count):
+            try:
+                self._replace_if_dead(slot)
+            except Exception:
+                # The other processes are still wanted.
+                _log.exception("process=%d cannot be started; trying again", slot)
+
+    def _replace_if_dead(self, slot: int) -> None:
+        child = self._children.get(slot)
+        if child is not None and child.exitcode is None:
+            return
+
+        # A process that dies as soon as it starts is replaced once a second at most.
+        if time.monotonic() <= self._started.get(slot, -math.inf) + RETRY_S:
+            return
+
+        if child is not None:
+            _log.warning(
+                "worker=%s died with exit code %s; replacing it", child.pid, child.exitcode
+            )
+            self._requeue(child)
         self._started[slot] = time.monotonic()
+        self._children[slot] = self._start()
+
+    def _start(self) -> BaseProcess:
         child = self._context.Process(
             target=_run_child, args=(self._settings, self._job_id), daemon=True
         )
         child.start()
         return child
 
-    def _supervise(self) -> None:
-        while not self._stop.wait(POLL_S):
-            for slot, child in enumerate(self._children):
-                self._replace_if_dead(slot, child)
-
-    def _replace_if_dead(self, slot: int, child: BaseProcess) -> None:
-        # A process that dies as soon as it starts is replaced once a second at most.
-        if child.exitcode is None or time.monotonic() <= self._started[slot] + RETRY_S:
-            return
-
-        _log.warning("worker=%s died with exit code %s; replacing it", child.pid, child.exitcode)
-        self._requeue(child)
-        self._children[slot] = self._start(slot)
-
     def _requeue(self, child: BaseProcess) -> None:
         try:
             recovery.requeue_worker(self._db, worker_name(child.pid))
-        except DatabaseError as error:
-            _log.warning("worker=%s its batches wait until their leases end: %s", child.pid, error)
+        except Exception as error:
+            # Whatever the error is, the process is replaced.
+            _log.warning(
+                "worker=%s its batches wait until their leases end: %s",
+                child.pid,
+                error,
+                exc_info=not isinstance(error, DatabaseError),
+            )
 
 
 def _run_child(settings: Settings, job_id: int | None) -> None:
@@ -123,9 +147,11 @@ def _run_child(settings: Settings, job_id: int | None) -> None:
 def _die_with_parent() -> None:
     """Ends this process once its parent is gone, even by kill -9. Its leases then run out."""
     parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-    os._exit(1)
+    try:
+        if parent is not None:
+            parent.join()
+    finally:
+        os._exit(1)
 
 
 def work(db: Database, settings: Settings, stop: threading.Event, job_id: int | None) -> None:

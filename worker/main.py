@@ -18,15 +18,15 @@ def run_worker(settings: Settings, db: Database) -> None:
     if settings.broker_url:
         _run_with_broker(settings, db)
     else:
-        _run_embedded(settings, db)
+        _run_embedded(settings)
 
 
-def _run_embedded(settings: Settings, db: Database) -> None:
+def _run_embedded(settings: Settings) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
 
-    with Supervisor(db, settings):
+    with Supervisor(settings):
         stop.wait()
 
 

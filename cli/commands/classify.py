@@ -61,7 +61,7 @@ def classify(
         job, _ = jobs.submit(db, submission)
 
     try:
-        with Supervisor(db, settings, job.id):
+        with Supervisor(settings, job.id):
             job = watch_job(db, job.id)
 
             # Print before the workers stop, which takes a moment.

@@ -43,7 +43,7 @@ def up(
     # process before the workers have finished their batches.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
-    with Supervisor(db, settings):
+    with Supervisor(settings):
         run_server(settings, db)
 
 

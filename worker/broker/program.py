@@ -15,6 +15,7 @@ from celery.worker import state
 
 from models.errors import DatabaseError, QueueError
 from models.settings import Settings
+from worker.repeat import end_program_on_error, repeat, start_thread
 
 SHUTDOWN_GRACE_S: Final = 1.0
 """Celery may announce its shutdown a moment after the call that runs it has returned."""
@@ -61,6 +62,7 @@ class CeleryWorker:
         self._pool: Any = None
         self._ready = threading.Event()
         self._stalled = threading.Event()
+        self._last_busy = time.monotonic()
 
     def run(self, *options: str, beside: AbstractContextManager[object] | None = None) -> None:
         """Runs the worker until it is asked to stop.
@@ -74,11 +76,14 @@ class CeleryWorker:
         """
 
         def on_ready(sender: Any, **_: Any) -> None:
-            self._pool = sender.pool
-            self._ready.set()
-            if beside is not None:
-                self._beside.enter_context(beside)
-            threading.Thread(target=self._sweep_until_stopped, name="sweep", daemon=True).start()
+            # Celery logs a signal handler's error and works on, but nobody would sweep.
+            with end_program_on_error("start of the sweep"):
+                self._pool = sender.pool
+                self._ready.set()
+                self._last_busy = time.monotonic()
+                if beside is not None:
+                    self._beside.enter_context(beside)
+                start_thread(self._sweep_until_stopped, "sweep")
 
         def on_shutdown(**_: Any) -> None:
             self.stopping.set()
@@ -104,16 +109,14 @@ class CeleryWorker:
         return len(self._pool.info["processes"])
 
     def _sweep_until_stopped(self) -> None:
-        last_busy = time.monotonic()
+        repeat(self._sweep_and_check, self._sweep_s, self.stopping, "sweep")
 
-        while not self.stopping.is_set():
-            work_waits = self._sweep_once()
-            if state.reserved_requests or not work_waits:
-                last_busy = time.monotonic()
-            elif time.monotonic() - last_busy > self._stall_s:
-                self._end_stall()
-
-            self.stopping.wait(self._sweep_s)
+    def _sweep_and_check(self) -> None:
+        work_waits = self._sweep_once()
+        if state.reserved_requests or not work_waits:
+            self._last_busy = time.monotonic()
+        elif time.monotonic() - self._last_busy > self._stall_s:
+            self._end_stall()
 
     def _sweep_once(self) -> bool:
         try:
@@ -136,4 +139,6 @@ class CeleryWorker:
 
 def _restart() -> NoReturn:
     """Replaces this process by a new one, started with the same command."""
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  # Our own command.
+    command = [sys.executable, *sys.orig_argv[1:]]
+    with end_program_on_error("restart"):
+        os.execv(sys.executable, command)  # noqa: S606  # Our own command.
