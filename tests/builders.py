@@ -20,7 +20,7 @@ from models.store.database import Database
 from models.store.jobs import JobView, Submission
 from models.store.records import ImageRecord
 from models.store.states import Outcome
-from models.store.tables import Base, Batch, Image, Job, Worker
+from models.store.tables import Base, Batch, Image, Job, ModelRelease, Worker
 
 LEASE_S = 30.0
 SCORES = np.linspace(0, 2 / 28, 28, dtype=np.float32)
@@ -78,6 +78,17 @@ def touch(root: Path, *names: str) -> bytes:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(b"x")
     return os.fsencode(root)
+
+
+def add_release(db: Database, name: str) -> int:
+    """Another release, with the values of the first one."""
+    table = ModelRelease.__table__
+    with db.write() as connection:
+        first = connection.execute(sa.select(table).order_by(table.c.id).limit(1)).one()
+        values = {**first._mapping, "name": name, "sha256": f"{name.encode().hex():0>64}"}
+        del values["id"]
+        insert = sa.insert(ModelRelease).values(values).returning(ModelRelease.id)
+        return int(connection.execute(insert).scalar_one())
 
 
 def submit_job(db: Database, release_id: int, images: int = 0) -> int:

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection, Row
 from models.errors import IdempotencyError, NotFoundError
 from models.store.database import Database
 from models.store.states import LIVE, JobStatus
-from models.store.tables import Job, ModelRelease
+from models.store.tables import Job, ModelRelease, UtcDateTime
 
 
 @dataclass(frozen=True)
@@ -272,7 +272,12 @@ def end(connection: Connection, job_id: int, **values: Any) -> bool:
 
 
 def complete_if_ended(connection: Connection, job_id: int) -> None:
-    """Completes a job once its folder is listed and no image is pending."""
+    """Completes a job once its folder is listed and no image is pending.
+
+    A job that was cancelled and retried in part is cancelled again: it has images without a result.
+    """
+    now = sa.literal(datetime.now(UTC), UtcDateTime)
+    has_cancelled = Job.cancelled > 0
     connection.execute(
         sa.update(Job)
         .where(
@@ -281,7 +286,13 @@ def complete_if_ended(connection: Connection, job_id: int) -> None:
             Job.scanned_at.is_not(None),
             Job.pending == 0,
         )
-        .values(status=JobStatus.COMPLETED, completed_at=datetime.now(UTC))
+        .values(
+            status=sa.case(
+                (has_cancelled, JobStatus.CANCELLED.value), else_=JobStatus.COMPLETED.value
+            ),
+            completed_at=sa.case((has_cancelled, None), else_=now),
+            cancelled_at=sa.case((has_cancelled, now), else_=None),
+        )
     )
 
 

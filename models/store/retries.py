@@ -49,6 +49,9 @@ def retry(
 
         if job.status.ended and (count or job.scanned_at is None):
             jobs.reopen(connection, job)
+
+        # A re-run that a rollback made unnecessary may have been all that was left to do.
+        jobs.complete_if_ended(connection, job.id)
         return jobs.view(connection, job_id), count
 
 

@@ -9,8 +9,11 @@ A job::
 
     move       function                     by                          only while
     claim      scans.claim                  the worker that lists it    live, not listed, no lease
-    complete   jobs.complete_if_ended       who ends its last image     running, listed, 0 pending
+    complete   jobs.complete_if_ended       who ends its last image     running, listed, 0 pending,
+                                                                        0 cancelled
     cancel     cancellation, deletion       a user                      queued or running
+               jobs.complete_if_ended       who ends its last image     running, listed, 0 pending,
+                                                                        some cancelled
     fail       cancellation.fail            a worker                    queued or running
     retry      retries.retry                a user                      ended
 

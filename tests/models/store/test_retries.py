@@ -1,7 +1,6 @@
 """Retries queue images again; in a re-run, each keeps its old result until it has a new one."""
 
 from dataclasses import asdict
-from datetime import UTC, datetime
 
 import pytest
 import sqlalchemy as sa
@@ -12,9 +11,10 @@ from models.store.database import Database
 from models.store.jobs import JobView
 from models.store.results import Filter
 from models.store.states import BatchState, JobStatus, Outcome
-from models.store.tables import Batch, Image, ModelRelease
+from models.store.tables import Batch, Image
 from tests.builders import (
     LEASE_S,
+    add_release,
     claim_batch,
     count_in_sql,
     expire_leases,
@@ -27,18 +27,7 @@ from tests.builders import (
 @pytest.fixture
 def newer(db: Database, release_id: int) -> int:
     """A second release, which new jobs use."""
-    columns = [
-        c.name
-        for c in ModelRelease.__table__.columns
-        if c.name not in ("id", "sha256", "name", "created_at")
-    ]
-    with db.write() as connection:
-        first = connection.execute(sa.select(ModelRelease)).one()._mapping
-        values = {name: first[name] for name in columns}
-        insert = sa.insert(ModelRelease).values(
-            **values, sha256="f" * 64, name="newer", created_at=datetime.now(UTC)
-        )
-        return int(connection.execute(insert.returning(ModelRelease.id)).scalar_one())
+    return add_release(db, "newer")
 
 
 @pytest.fixture
@@ -195,6 +184,59 @@ def test_a_rerun_that_is_requested_twice_runs_once(db: Database, done: JobView, 
         )
 
     assert sorted(number for items in due or [] for number, _ in items or []) == list(range(8))
+
+
+@pytest.mark.parametrize("claimed", [False, True])
+def test_a_rerun_that_a_rollback_makes_unnecessary_completes_its_job(
+    db: Database, done: JobView, release_id: int, newer: int, claimed: bool
+) -> None:
+    retries.retry(db, done.id, present_release=newer)
+    in_hand = claim_batch(db) if claimed else None
+    back, count = retries.retry(db, done.id, present_release=release_id)
+    assert (count, back.status, back.counts) == (0, JobStatus.COMPLETED, done.counts)
+    assert back.completed_at is not None
+    assert models_of(db, done) == 8 * ["tiny"]
+
+    check(db, done.id)
+    assert in_hand is None or not batches.complete(db, in_hand, records_of(in_hand))
+
+
+def test_a_rollback_during_a_rerun_runs_only_what_the_newer_release_replaced(
+    db: Database, done: JobView, release_id: int, newer: int
+) -> None:
+    retries.retry(db, done.id, present_release=newer)
+    first = claim_batch(db)
+    batches.complete(db, first, records_of(first))
+    back, count = retries.retry(db, done.id, present_release=release_id)
+    assert (count, back.status, back.counts.pending) == (4, JobStatus.RUNNING, 4)
+
+    work(db)
+    assert models_of(db, done) == 8 * ["tiny"]
+    assert jobs.get(db, done.id).status is JobStatus.COMPLETED
+
+
+def test_a_cancelled_job_that_is_rerun_in_part_is_cancelled_again(
+    db: Database, release_id: int, newer: int
+) -> None:
+    job = queue_job(db, release_id)
+    list_folder(db, job, 8)
+    first = claim_batch(db)
+    batches.complete(db, first, records_of(first))
+    cancellation.cancel(db, job.id)
+    assert retries.retry(db, job.id, present_release=newer)[1] == 4
+
+    work(db)
+    again = jobs.get(db, job.id)
+    assert (again.status, again.counts.classified, again.counts.cancelled) == (
+        JobStatus.CANCELLED,
+        4,
+        4,
+    )
+    assert (again.completed_at, again.cancelled_at is None) == (None, False)
+    assert retries.retry(db, job.id)[1] == 4
+
+    work(db)
+    assert jobs.get(db, job.id).status is JobStatus.COMPLETED
 
 
 def test_claimed_batches_of_a_running_job_are_rerun_with_the_new_release(
