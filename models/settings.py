@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from models.errors import UsageError
 
 SHIPPED_MODEL: Final = Path(__file__).parent / "trained" / "Cuemill1_trained.pkl"
+MAX_LEASE_S: Final = 600.0
 CPU_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 
 _REDIS_URL: Final = re.compile(r"rediss?://[^/?]+(/\d*)?(\?.*)?")
@@ -136,7 +137,7 @@ class Settings(BaseSettings):
     lease_s: float = Field(
         30.0,
         ge=1.0,
-        le=600.0,
+        le=MAX_LEASE_S,
         description="Seconds without a sign of life from a worker after which its work is given to "
         "another.",
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from models.store import batches
 from models.store.database import Database, now_s
 from models.store.heartbeats import SILENT_S
 from models.store.states import LIVE, BatchState
@@ -137,5 +138,4 @@ def _count_batches(connection: Connection) -> dict[str, int]:
 
 def _count_lost(connection: Connection) -> int:
     query = sa.select(sa.func.count()).select_from(Batch)
-    expired = (Batch.state == BatchState.RUNNING, Batch.lease_until < now_s())
-    return connection.execute(query.where(*expired)).scalar_one()
+    return connection.execute(query.where(*batches.LEASES.expired)).scalar_one()

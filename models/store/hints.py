@@ -86,7 +86,11 @@ def send_due_trainings(db: Database, send: Send, rehint_s: float) -> int:
 
 def _is_unanswered(task: str, rehint_s: float) -> sa.ColumnElement[bool]:
     hinted_at = _HINTED_AT[task]
-    return sa.or_(hinted_at.is_(None), hinted_at < now_s() - rehint_s)
+    return sa.or_(
+        hinted_at.is_(None),
+        hinted_at < now_s() - rehint_s,
+        hinted_at > now_s() + rehint_s,  # The database's clock has stepped back since.
+    )
 
 
 def _due_scans(connection: Connection, rehint_s: float) -> list[int]:
@@ -100,7 +104,7 @@ def _due_batches(connection: Connection, rehint_s: float, window: int) -> list[i
     announced = connection.execute(
         sa.select(sa.func.count())
         .select_from(Batch)
-        .where(*batches.LEASES.due, Batch.hinted_at >= now_s() - rehint_s)
+        .where(*batches.LEASES.due, sa.not_(_is_unanswered(CLASSIFY, rehint_s)))
     ).scalar_one()
 
     # The window is refilled by halves rather than message by message, so that most calls only read.

@@ -3,18 +3,25 @@
 A claim raises the row's `attempt` and sets when its lease expires, on the database's clock. The
 attempt is the fencing token: a worker that lost its lease and wakes up later still holds the old
 attempt, so none of its writes matches a row.
+
+A lease that ends later than any could was set before that clock stepped back. It counts as expired,
+or the work would wait until the clock has caught up.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 from sqlalchemy.orm import InstrumentedAttribute
 
+from models.settings import MAX_LEASE_S
 from models.store.database import Database, now_s
 from models.store.tables import Batch, Job, Training
+
+LATEST_S: Final = 2 * MAX_LEASE_S
+"""No lease ends later from now; twice the longest, as clocks are also corrected by seconds."""
 
 Conditions = tuple[sa.ColumnElement[bool], ...]
 
@@ -39,7 +46,7 @@ class Leases:
     @property
     def expired(self) -> Conditions:
         """What holds for a claimed row whose worker has not renewed its lease in time."""
-        return (*self.claimed, self.until < now_s())
+        return (*self.claimed, is_over(self.until))
 
     def oldest_due(self, *conditions: sa.ColumnElement[bool]) -> sa.Select[int]:
         """The id of the oldest row that is due and meets the conditions."""
@@ -92,6 +99,11 @@ class Leases:
     def renew(self, connection: Connection, row_id: int, attempt: int, lease_s: float) -> bool:
         """Extends a lease. Returns False if the claim is lost."""
         return self.update(connection, row_id, attempt, **{self.until.key: now_s() + lease_s})
+
+
+def is_over(until: InstrumentedAttribute[float | None]) -> sa.ColumnElement[bool]:
+    """Whether a lease has expired. One that is None has not: there is none."""
+    return sa.or_(until < now_s(), until > now_s() + LATEST_S)
 
 
 def has_rows(db: Database, query: sa.Select[int]) -> bool:

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from models.store import batches, jobs
 from models.store.batches import Item
 from models.store.database import Database, now_s
-from models.store.leases import Leases, has_rows
+from models.store.leases import Leases, has_rows, is_over
 from models.store.states import LIVE, JobStatus
 from models.store.tables import Job
 
@@ -22,7 +22,7 @@ LEASES: Final = Leases(
     due=(
         Job.status.in_(LIVE),
         Job.scanned_at.is_(None),
-        sa.or_(Job.scan_lease_until.is_(None), Job.scan_lease_until < now_s()),
+        sa.or_(Job.scan_lease_until.is_(None), is_over(Job.scan_lease_until)),
     ),
     claimed=(Job.status == JobStatus.RUNNING, Job.scanned_at.is_(None)),
     attempt=Job.scan_attempt,

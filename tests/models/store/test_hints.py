@@ -10,7 +10,7 @@ from models.store import (
     trainings,
 )
 from models.store.database import Database
-from models.store.tables import Batch, Job
+from models.store.tables import Batch, Job, Training
 from tests.builders import (
     LEASE_S,
     claim_batch,
@@ -109,3 +109,28 @@ def test_a_queued_training_is_announced_once_and_again_if_unanswered(db: Databas
     assert [hints.send_due_trainings(db, send, 30.0) for _ in range(3)] == [1, 0, 0]
     assert hints.send_due_trainings(db, send, -1.0) == 1
     assert sent == [("cuemill.train", training.id)] * 2
+
+
+def test_messages_sent_before_the_clock_stepped_back_by_an_hour_are_sent_again(
+    db: Database, release_id: int
+) -> None:
+    queue_job(db, release_id)
+    list_folder(db, queue_job(db, release_id), 20)
+    trainings.submit(db, {"data": ["/photos"], "candidates": ["model3"]})
+    settings = Settings(dispatch_window=3)
+
+    def send_all() -> list[int]:
+        return [
+            hints.send_due(db, lambda *_: True, settings),
+            hints.send_due_trainings(db, lambda *_: True, settings.rehint_s),
+        ]
+
+    assert send_all() == [1 + 3, 1]
+    assert send_all() == [0, 0]
+
+    with db.write() as connection:
+        for hinted_at in (Batch.hinted_at, Job.scan_hinted_at, Training.hinted_at):
+            later = {hinted_at: hinted_at + 3600}
+            connection.execute(sa.update(hinted_at.class_).values(later))
+    assert send_all() == [1 + 3, 1]
+    assert send_all() == [0, 0]

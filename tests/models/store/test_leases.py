@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from models.store import batches, scans, trainings
+from models.settings import MAX_LEASE_S
+from models.store import batches, recovery, scans, trainings
 from models.store.database import Database, now_s
 from models.store.leases import Leases, has_rows
 from tests.builders import LEASE_S, list_folder, queue_job
@@ -118,3 +119,47 @@ def test_a_renewed_lease_is_no_longer_expired(db: Database, kind: Claimable) -> 
     with db.write() as connection:
         assert kind.leases.renew(connection, *claimed, LEASE_S)
     assert not has_rows(db, is_expired)
+
+
+def test_a_lease_set_before_the_clock_stepped_back_by_an_hour_has_expired(
+    db: Database, kind: Claimable
+) -> None:
+    claimed = claim(db, kind)
+    assert claimed is not None
+    is_expired = sa.select(kind.leases.table.id).where(*kind.leases.expired)
+    with db.write() as connection:
+        assert kind.leases.renew(connection, *claimed, MAX_LEASE_S)
+    assert not has_rows(db, is_expired)
+
+    with db.write() as connection:
+        in_an_hour = {kind.leases.until: now_s() + 3600 + LEASE_S}
+        connection.execute(
+            sa.update(kind.leases.table)
+            .where(kind.leases.table.id == claimed[0])
+            .values(in_an_hour)
+        )
+    assert has_rows(db, is_expired)
+
+
+def test_work_claimed_before_the_clock_stepped_back_by_an_hour_is_given_to_another(
+    db: Database, release_id: int
+) -> None:
+    _add_trainings(db, release_id)
+    _add_scans(db, release_id)
+    _add_batches(db, release_id)
+    training = trainings.claim(db, None, "worker", LEASE_S)
+    scan = scans.claim(db, None, "worker", LEASE_S)
+    batch = batches.claim(db, None, "worker", LEASE_S)
+    assert training
+    assert scan
+    assert batch
+    with db.write() as connection:
+        for leases in (batches.LEASES, scans.LEASES, trainings.LEASES):
+            later = {leases.until: leases.until + 3600}
+            connection.execute(sa.update(leases.table).values(later))
+
+    assert trainings.requeue_expired(db) == 1
+    assert recovery.requeue_expired(db) == 1
+    assert trainings.claim(db, training.training_id, "another", LEASE_S)
+    assert scans.claim(db, scan.job_id, "another", LEASE_S)
+    assert batches.claim(db, batch.batch_id, "another", LEASE_S)

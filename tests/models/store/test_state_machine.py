@@ -35,7 +35,7 @@ from models.store.states import Outcome
 from models.store.tables import Batch, Image, Job, Prediction
 from tests.builders import add_release
 
-LEASE_S = 3600.0
+LEASE_S = 600.0
 HINTS = Settings(dispatch_window=6, rehint_s=600.0)
 BATCH = 3
 FOLDER = [f"{number:03}.jpg" for number in range(20)]
