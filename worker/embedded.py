@@ -17,7 +17,7 @@ from models.settings import Settings
 from models.store import recovery
 from models.store.database import Database, open_database
 from worker.heartbeat import heartbeat
-from worker.lease import worker_name
+from worker.lease import program_token, worker_name
 from worker.pipeline import Pipeline
 from worker.repeat import repeat, start_thread
 from worker.scan import scan
@@ -113,9 +113,9 @@ class Supervisor:
         self._children[slot] = self._start()
 
     def _start(self) -> BaseProcess:
-        child = self._context.Process(
-            target=_run_child, args=(self._settings, self._job_id), daemon=True
-        )
+        # With this program's token, the supervisor knows the name of each process by its pid.
+        arguments = (self._settings, self._job_id, program_token())
+        child = self._context.Process(target=_run_child, args=arguments, daemon=True)
         child.start()
         return child
 
@@ -132,7 +132,7 @@ class Supervisor:
             )
 
 
-def _run_child(settings: Settings, job_id: int | None) -> None:
+def _run_child(settings: Settings, job_id: int | None, token: str) -> None:
     """The whole life of a worker process."""
     logging.basicConfig(format="%(levelname)s %(message)s")
     stop = threading.Event()
@@ -141,7 +141,7 @@ def _run_child(settings: Settings, job_id: int | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
-    work(open_database(settings), settings, stop, job_id)
+    work(open_database(settings), settings, stop, job_id, worker_name(token=token))
 
 
 def _die_with_parent() -> None:
@@ -154,13 +154,14 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def work(db: Database, settings: Settings, stop: threading.Event, job_id: int | None) -> None:
+def work(
+    db: Database, settings: Settings, stop: threading.Event, job_id: int | None, name: str
+) -> None:
     """Claims and runs batches and scans, of one job or of all, until `stop` is set.
 
     If the database is unreachable or full, it waits and tries again. What it had claimed is run
     again once its lease has run out.
     """
-    name = worker_name()
     run_batch = partial(Pipeline(db, settings, name).run, job_id=job_id)
     run_scan = partial(scan, db, settings, name, job_id, announce=lambda: None, classify=run_batch)
     pause_s = RETRY_S

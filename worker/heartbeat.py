@@ -21,7 +21,7 @@ def heartbeat(
     A program that ends removes its row. One that dies leaves it, and `cuemill status` reports it.
 
     Args:
-        name: `host:pid` of the program.
+        name: `host:pid:token` of the program.
         count_processes: how many of its processes are alive.
         job_id: the only job that it works on; None = all.
     """

@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from threading import Event
 from typing import Final
 
@@ -22,9 +23,24 @@ class ClaimLostError(Exception):
     """The work was cancelled or claimed by another worker; this worker discards its results."""
 
 
-def worker_name(process_id: int | None = None) -> str:
-    """`host:pid` of a process, by default of this one."""
-    return f"{socket.gethostname()}:{process_id or os.getpid()}"
+@cache
+def program_token() -> str:
+    """Eight hexadecimal digits that tell this start of the program from every other."""
+    return os.urandom(4).hex()
+
+
+def worker_name(process_id: int | None = None, token: str | None = None) -> str:
+    """`host:pid:token` of a process.
+
+    Host and pid alone are not unique: containers may share a host name, and each counts its
+    processes from 1.
+
+    Args:
+        process_id: None = this process.
+        token: of the program that supervises the process; None = this program.
+    """
+    host = socket.gethostname()
+    return f"{host}:{process_id or os.getpid()}:{token or program_token()}"
 
 
 def renewer(renew: Callable[[], bool], lease_s: float) -> Callable[[], None]:

@@ -25,7 +25,7 @@ def beat(
     """Records that a worker is alive; deletes dead workers that it replaces or that are a day old.
 
     Args:
-        name: `host:pid` of the program.
+        name: `host:pid:token` of the program; other programs of a host replace a dead one.
         processes: how many of its processes classify batches.
         job_id: the only job it works on; None = all.
         previous: what the previous beat returned; None at the first.
@@ -41,7 +41,7 @@ def beat(
     if progress != previous:
         changes["progressed"] = now
     if previous is None:
-        # A dead worker may have had this name: a container's programs get the same ones each time.
+        # Even if there is a row of this name, the program has only just started.
         changes["started"] = now
 
     # A beat that a power failure undoes is as good as a late one.
@@ -58,7 +58,7 @@ def beat(
 
 def _delete_dead(connection: Connection, name: str, started: float) -> None:
     now = now_s()
-    host, _, _ = name.rpartition(":")
+    host = name.rsplit(":", 2)[0]
     is_replaced = sa.and_(
         Worker.name.startswith(f"{host}:", autoescape=True), Worker.seen < started
     )

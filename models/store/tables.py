@@ -240,7 +240,7 @@ class Prediction(Base):
 
 
 class Worker(Base):
-    """A program that classifies batches, by `host:pid`. Its row stays if it dies.
+    """A program that classifies batches, by `host:pid:token`. Its row stays if it dies.
 
     Times are in seconds on the database's clock. `progressed` is when the worker last saw its work
     progress, by whichever worker. `job_id` is the only job it works on, if any.

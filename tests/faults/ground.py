@@ -212,7 +212,9 @@ class Flow:
             None if processes is None else {f"{socket.gethostname()}:{pid}" for pid in processes}
         )
         return {
-            (batch, attempt) for batch, attempt, worker in rows if names is None or worker in names
+            (batch, attempt)
+            for batch, attempt, worker in rows
+            if names is None or worker.rpartition(":")[0] in names
         }
 
     def hold(self, program: subprocess.Popen[bytes]) -> list[int]:

@@ -7,14 +7,23 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from models.health.snapshot import take_snapshot
 from models.settings import Settings
-from models.store import database, recovery
+from models.store import batches, database, jobs, recovery, releases
 from models.store.database import Database, open_database
+from models.store.jobs import Submission
+from models.store.states import BatchState
+from models.store.tables import Batch, Job
+from tests.builders import submit_job
 from tests.services import wait_until
 from worker import embedded
 from worker.embedded import Supervisor
+from worker.lease import worker_name
+
+NO_JOB = 2**40
+"""A job that isn't there, so that the processes claim nothing."""
 
 
 @pytest.fixture
@@ -88,3 +97,45 @@ def test_requests_that_hold_every_connection_of_the_api_do_not_starve_the_superv
 
 def has_heartbeat(db: Database) -> bool:
     return bool(take_snapshot(db).programs)
+
+
+def test_a_supervisor_requeues_the_batch_of_its_own_dead_process_and_no_other(
+    settings: Settings, tiny_model: Path
+) -> None:
+    db = open_database(settings)
+    release_id = releases.resolve(db, None, tiny_model)
+    for _ in range(2):
+        submit_job(db, release_id, images=1)
+    with Supervisor(settings, job_id=NO_JOB):
+        (dead,) = multiprocessing.active_children()
+        assert batches.claim(db, None, worker_name(dead.pid), lease_s=600)
+        assert batches.claim(db, None, worker_name(dead.pid, "of another"), lease_s=600)
+        dead.kill()
+        wait_until(lambda: count_queued(db) == 1, "its batch to be queued again")
+    db.close()
+
+
+def test_a_process_claims_work_under_the_name_that_its_supervisor_knows(
+    settings: Settings, tiny_model: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    db = open_database(settings)
+    release_id = releases.resolve(db, None, tiny_model)
+    jobs.submit(db, Submission(folder=str(folder), model_release_id=release_id))
+    with Supervisor(settings):
+        (child,) = processes()
+        wait_until(lambda: scan_worker(db), "the folder to be claimed")
+        assert scan_worker(db) == worker_name(child)
+    db.close()
+
+
+def count_queued(db: Database) -> int:
+    with db.read() as connection:
+        query = sa.select(sa.func.count()).where(Batch.state == BatchState.QUEUED)
+        return connection.execute(query).scalar_one()
+
+
+def scan_worker(db: Database) -> str | None:
+    with db.read() as connection:
+        return connection.scalar(sa.select(Job.scan_worker))

@@ -2,20 +2,36 @@
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 
 import pytest
 
 from models.errors import DatabaseError
 from tests.services import wait_until
-from worker.lease import ClaimLostError, renew_in_background, renewer, worker_name
+from worker.lease import ClaimLostError, program_token, renew_in_background, renewer, worker_name
 
 LONG_S = 1e6
 
 
-def test_a_worker_is_named_after_its_host_and_process() -> None:
-    assert worker_name(7) == f"{socket.gethostname()}:7"
+def test_a_worker_is_named_after_its_host_process_and_program() -> None:
+    assert worker_name(7, "0123abcd") == f"{socket.gethostname()}:7:0123abcd"
+    assert worker_name(7) == f"{socket.gethostname()}:7:{program_token()}"
     assert worker_name() == worker_name(os.getpid())
+
+
+def test_two_programs_with_one_host_name_and_process_id_have_different_names() -> None:
+    """As in two containers that share a host name."""
+    program = "from worker.lease import worker_name; print(worker_name(1), worker_name(1))"
+    names = [
+        subprocess.run(
+            [sys.executable, "-c", program], check=True, capture_output=True, text=True
+        ).stdout.split()
+        for _ in range(2)
+    ]
+    assert all(first == second for first, second in names)
+    assert names[0] != names[1]
 
 
 def test_a_step_renews_only_when_a_part_of_the_lease_has_passed() -> None:

@@ -91,18 +91,19 @@ class CeleryWorker:
         signals.worker_ready.connect(on_ready, weak=False)
         signals.worker_shutting_down.connect(on_shutdown, weak=False)
 
+        # What runs beside ends before a restart: the restarted program has another name.
         with self._beside:
             self._app.worker_main(["--quiet", "worker", *OPTIONS, *options])
 
-            if self._stalled.is_set():
-                _restart()
-            if self.stopping.wait(SHUTDOWN_GRACE_S):
-                return
-            if not self._ready.is_set():
-                raise QueueError("Celery ended before it was ready, for the reason above.")
-
-            _log.error("Celery ended for the reason above. This worker restarts.")
+        if self._stalled.is_set():
             _restart()
+        if self.stopping.wait(SHUTDOWN_GRACE_S):
+            return
+        if not self._ready.is_set():
+            raise QueueError("Celery ended before it was ready, for the reason above.")
+
+        _log.error("Celery ended for the reason above. This worker restarts.")
+        _restart()
 
     def count_processes(self) -> int:
         """How many processes the worker's pool has; call it only once the worker is ready."""

@@ -24,6 +24,14 @@ def test_a_worker_that_replaces_a_dead_one_removes_its_row_and_no_other(db: Data
     assert names(db) == ["elsewhere:2"]
 
 
+def test_a_worker_with_a_token_replaces_the_dead_of_its_host(db: Database) -> None:
+    heartbeats.beat(db, "h:1:0123abcd", 2, None, None)
+    heartbeats.beat(db, "elsewhere:1:0123abcd", 2, None, None)
+    age_rows(db, HOUR_S)
+    heartbeats.beat(db, "h:1:4567ef01", 2, None, None)
+    assert names(db) == ["elsewhere:1:0123abcd", "h:1:4567ef01"]
+
+
 def test_a_worker_that_started_before_the_dead_one_fell_silent_does_not_hide_it(
     db: Database,
 ) -> None:
