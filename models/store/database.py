@@ -135,11 +135,18 @@ class Database:
         # COPY raises the driver's own errors.
         driver_error = self._engine.dialect.loaded_dbapi.Error
         try:
-            with self._engine.connect() as connection:
+            with self._connect() as connection:
                 prepared = connection.execution_options(sqlite_begin=mode, synced=synced)
                 with prepared.begin():
                     yield prepared
         except (*_NOT_NOW, driver_error) as error:
+            raise DatabaseError(_explain(self.url, error)) from error
+
+    def _connect(self) -> Connection:
+        try:
+            return self._engine.connect()
+        except OSError as error:
+            # psycopg passes on what its sockets raise, such as "Too many open files".
             raise DatabaseError(_explain(self.url, error)) from error
 
     def upgrade(self) -> None:

@@ -1,5 +1,6 @@
 """Connections and migrations, on both databases."""
 
+import errno
 import os
 import socket
 import sqlite3
@@ -283,6 +284,28 @@ def test_a_transaction_that_gets_no_connection_in_time_is_a_database_error(
 
     crowded.revision()
     crowded.close()
+
+
+def test_a_connection_that_the_host_refuses_is_a_database_error(
+    postgres_server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a full file table, psycopg raises a plain OSError."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    database = Database(postgres_server.create_database())
+    with monkeypatch.context() as patch:
+        patch.setattr(psycopg, "connect", refuse)
+        with pytest.raises(DatabaseError, match=r"cannot be used: .*Too many open files"):
+            database.revision()
+    database.revision()
+    database.close()
+
+
+def test_an_error_of_the_work_in_a_transaction_is_not_one_of_the_database(db: Database) -> None:
+    with pytest.raises(FileNotFoundError), db.read():
+        raise FileNotFoundError
 
 
 def test_a_transaction_that_goes_on_after_its_connection_broke_is_a_database_error(
