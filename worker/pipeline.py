@@ -79,7 +79,7 @@ class Pipeline:
         except ClaimLostError:
             _log.info("batch=%d attempt=%d claim lost", claim.batch_id, claim.attempt)
         except (PickleError, EngineError) as error:
-            cancellation.fail(self._db, claim.job_id, error)
+            cancellation.fail(self._db, claim, error)
 
         return True
 

@@ -54,8 +54,8 @@ def scan(
     try:
         _scan_folder(db, settings, claim, announce, classify)
     except FolderError as error:
-        _log.warning("job=%d failed: %s", claim.job_id, error.code)
-        cancellation.fail(db, claim.job_id, error)
+        if cancellation.fail(db, claim, error):
+            _log.warning("job=%d failed: %s", claim.job_id, error.code)
     except ClaimLostError:
         _log.info("job=%d attempt=%d claim of the scan lost", claim.job_id, claim.attempt)
 

@@ -88,6 +88,13 @@ def claim(
     )
 
 
+def lock(connection: Connection, claim: Claim) -> bool:
+    """Keeps a claim valid until your transaction ends. Returns False if it is lost."""
+    # Every transaction locks a job before its batches, or two of them could deadlock.
+    connection.execute(sa.select(Job.id).where(Job.id == claim.job_id).with_for_update())
+    return LEASES.lock(connection, claim.batch_id, claim.attempt)
+
+
 def renew(db: Database, claim: Claim, lease_s: float) -> bool:
     """Extends the lease; False if the claim is lost, and the worker should stop."""
     with db.write(synced=False) as connection:

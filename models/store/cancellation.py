@@ -9,9 +9,11 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from models.errors import CuemillError
-from models.store import batches, jobs
+from models.store import batches, jobs, scans
+from models.store.batches import Claim
 from models.store.database import Database
 from models.store.jobs import JobView
+from models.store.scans import ScanClaim
 from models.store.states import JobStatus
 
 
@@ -31,12 +33,20 @@ def cancel_live(connection: Connection, job_id: int) -> None:
     _end_early(connection, job_id, status=JobStatus.CANCELLED, cancelled_at=datetime.now(UTC))
 
 
-def fail(db: Database, job_id: int, error: CuemillError) -> bool:
-    """Ends a job that cannot run, with the reason. Returns False if it has ended already."""
+def fail(db: Database, claim: Claim | ScanClaim, error: CuemillError) -> bool:
+    """Ends a job that cannot run, with the reason. Returns False if the claim is lost.
+
+    Another worker that has since claimed the work may be able to do it.
+    """
     with db.write() as connection:
-        return _end_early(
+        if isinstance(claim, ScanClaim):
+            is_claimed = scans.lock(connection, claim)
+        else:
+            is_claimed = batches.lock(connection, claim)
+
+        return is_claimed and _end_early(
             connection,
-            job_id,
+            claim.job_id,
             status=JobStatus.FAILED,
             failed_at=datetime.now(UTC),
             error_code=error.code,

@@ -96,6 +96,13 @@ class Leases:
         )
         return bool(result.rowcount)
 
+    def lock(self, connection: Connection, row_id: int, attempt: int) -> bool:
+        """Keeps a claim valid until your transaction ends. Returns False if it is lost."""
+        query = sa.select(self.table.id).where(
+            self.table.id == row_id, self.attempt == attempt, *self.claimed
+        )
+        return connection.scalar(query.with_for_update()) is not None
+
     def renew(self, connection: Connection, row_id: int, attempt: int, lease_s: float) -> bool:
         """Extends a lease. Returns False if the claim is lost."""
         return self.update(connection, row_id, attempt, **{self.until.key: now_s() + lease_s})

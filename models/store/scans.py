@@ -77,6 +77,11 @@ def claim(db: Database, job_id: int | None, worker: str, lease_s: float) -> Scan
     return ScanClaim(*job) if job else None
 
 
+def lock(connection: Connection, claim: ScanClaim) -> bool:
+    """Keeps a claim valid until your transaction ends. Returns False if it is lost."""
+    return LEASES.lock(connection, claim.job_id, claim.attempt)
+
+
 def record(db: Database, claim: ScanClaim, items: Sequence[Item], lease_s: float) -> bool:
     """Adds images in batches and renews the lease; False if the claim is lost or the job ended."""
     with db.write() as connection:

@@ -14,7 +14,8 @@ A job::
     cancel     cancellation, deletion       a user                      queued or running
                jobs.complete_if_ended       who ends its last image     running, listed, 0 pending,
                                                                         some cancelled
-    fail       cancellation.fail            a worker                    queued or running
+    fail       cancellation.fail            the worker that claimed its running, same attempt of
+                                            scan or a batch             the scan or the batch
     retry      retries.retry                a user                      ended
 
 A batch::

@@ -1,9 +1,11 @@
 """A job that ends early keeps its results; the rest counts as cancelled."""
 
+from models.errors import FolderError, PickleError
 from models.store import (
     batches,
     cancellation,
     jobs,
+    recovery,
     scans,
 )
 from models.store.database import Database
@@ -11,6 +13,7 @@ from models.store.states import JobStatus
 from tests.builders import (
     LEASE_S,
     claim_batch,
+    expire_leases,
     list_folder,
     queue_job,
     records_of,
@@ -48,3 +51,38 @@ def test_a_job_cancelled_during_its_scan_gets_no_more_batches(
     assert not scans.record(db, scan, [(0, "a.jpg")], LEASE_S)
     assert not scans.finish(db, scan)
     assert jobs.get(db, job.id).counts.total == 0
+
+
+def test_only_the_worker_that_holds_a_batch_can_fail_its_job(db: Database, release_id: int) -> None:
+    job = queue_job(db, release_id)
+    list_folder(db, job, 4)
+    sleeper = claim_batch(db, "sleeper")
+    expire_leases(db)
+    recovery.requeue_expired(db)
+    error = PickleError("The model is not on this host.")
+    assert not cancellation.fail(db, sleeper, error)
+
+    present = claim_batch(db, "present")
+    assert not cancellation.fail(db, sleeper, error)
+    assert jobs.get(db, job.id).status is JobStatus.RUNNING
+
+    assert cancellation.fail(db, present, error)
+    assert jobs.get(db, job.id).status is JobStatus.FAILED
+    assert not cancellation.fail(db, present, error)
+
+
+def test_only_the_worker_that_holds_a_scan_can_fail_its_job(db: Database, release_id: int) -> None:
+    job = queue_job(db, release_id)
+    sleeper = scans.claim(db, job.id, "sleeper", LEASE_S)
+    assert sleeper is not None
+    recovery.requeue_worker(db, "sleeper")
+    present = scans.claim(db, job.id, "present", LEASE_S)
+    assert present is not None
+
+    error = FolderError("/photos does not exist.")
+    assert not cancellation.fail(db, sleeper, error)
+    assert jobs.get(db, job.id).status is JobStatus.RUNNING
+
+    assert cancellation.fail(db, present, error)
+    assert jobs.get(db, job.id).status is JobStatus.FAILED
+    assert not cancellation.fail(db, present, error)

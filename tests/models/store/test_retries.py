@@ -127,7 +127,7 @@ def test_a_rerun_that_ends_early_loses_no_result(
     if end == "cancel":
         cancellation.cancel(db, done.id)
     else:
-        cancellation.fail(db, done.id, PickleError("The model isn't on this host."))
+        cancellation.fail(db, in_hand, PickleError("The model isn't on this host."))
 
     check(db, done.id)
     assert not batches.complete(db, in_hand, records_of(in_hand))
@@ -304,7 +304,7 @@ def test_a_failed_job_can_be_retried(db: Database, release_id: int) -> None:
     job = queue_job(db, release_id)
     scan = scans.claim(db, job.id, "scanner", LEASE_S)
     assert scan is not None
-    cancellation.fail(db, job.id, FolderError("/photos doesn't exist."))
+    assert cancellation.fail(db, scan, FolderError("/photos doesn't exist."))
     failed = jobs.get(db, job.id)
     assert (failed.status, failed.error) == (
         JobStatus.FAILED,

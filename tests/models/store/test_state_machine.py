@@ -144,7 +144,8 @@ class Moves(RuleBasedStateMachine):
                 assert scans.finish(self.db, claim) is holds
                 holds = False
             else:
-                cancellation.fail(self.db, claim.job_id, FolderError("/photos holds no image."))
+                error = FolderError("/photos holds no image.")
+                assert cancellation.fail(self.db, claim, error) is holds
                 holds = False
 
     @rule(target=claims, hint=st.none() | claims, worker=WORKERS)
@@ -216,20 +217,23 @@ class Moves(RuleBasedStateMachine):
             else:
                 assert self.before.jobs[identity].scanned_at is None
 
-    @rule(job=submitted, what=st.sampled_from(["cancel", "fail", "retry", "retry some", "delete"]))
+    @rule(job=submitted, what=st.sampled_from(["cancel", "retry", "retry some", "delete"]))
     def end_or_begin_again(self, job: int, what: str) -> None:
         if job not in self.before.jobs:
             return
         if what == "cancel":
             cancellation.cancel(self.db, job)
-        elif what == "fail":
-            cancellation.fail(self.db, job, FolderError("/photos doesn't exist."))
         elif what == "delete":
             self.asked = job
             deletion.delete(self.db, job)
         else:
             self.asked = job
             retries.retry(self.db, job, () if what == "retry" else ("worker_died",))
+
+    @rule(claim=claims)
+    def fail(self, claim: Claim) -> None:
+        error = FolderError("/photos doesn't exist.")
+        assert cancellation.fail(self.db, claim, error) is self.still_claims(claim)
 
     @rule()
     def promote_or_roll_back(self) -> None:
