@@ -73,7 +73,12 @@ class Watch:
         if answer is None or answer.done():
             answer = self._answers[name] = Future()
             arguments = (name, self._run[name], answer)
-            threading.Thread(target=_answer, args=arguments, daemon=True).start()
+            try:
+                threading.Thread(target=_answer, args=arguments, daemon=True).start()
+            except RuntimeError as error:
+                # The host allows no more threads; the next look may get one.
+                _log.warning("check=%s has no thread: %s", name, error)
+                answer.set_result([_fails(name, error)])
         return answer
 
 
@@ -83,8 +88,11 @@ def _answer(name: str, run: Callable[[], list[Check]], answer: Future[list[Check
     except Exception as error:
         # Whatever went wrong here, the other checks are still wanted.
         _log.warning("check=%s failed", name, exc_info=error)
-        message = f"This check itself failed ({error}). See the log."
-        answer.set_result([Check(name, State.PROBLEM, message)])
+        answer.set_result([_fails(name, error)])
+
+
+def _fails(name: str, error: Exception) -> Check:
+    return Check(name, State.PROBLEM, f"This check itself failed ({error}). See the log.")
 
 
 def _hangs(name: str) -> Check:

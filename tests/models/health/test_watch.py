@@ -70,3 +70,18 @@ def test_a_port_without_a_server_does_not_delay_the_report() -> None:
         State.PROBLEM,
         State.OK,
     ]
+
+
+def test_a_check_that_gets_no_thread_is_a_problem_and_is_tried_again(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    watch = Watch(db, SETTINGS, lambda: True)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        checks = watch.look()
+    assert {check.state for check in checks} == {State.PROBLEM}
+    assert "can't start new thread" in checks[0].message
+    wait_until(lambda: worst(watch.look()) is State.OK, "all checks to run again")
