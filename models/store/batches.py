@@ -26,6 +26,7 @@ LEASES: Final = Leases(
     worker=Batch.worker,
 )
 
+_QUEUED: Final = {"state": BatchState.QUEUED, "lease_until": None, "hinted_at": None}
 _DONE: Final = {"state": BatchState.DONE, "items": None, "lease_until": None}
 
 Item = tuple[int, str]
@@ -105,7 +106,7 @@ def complete(db: Database, claim: Claim, rows: Sequence[ImageRecord]) -> bool:
     """Records a batch's images, predictions and counts in one transaction.
 
     If another worker has since claimed the batch, the UPDATE matches no row and nothing is
-    recorded.
+    recorded. Nor is it if the job has another release by now; the batch is then queued again.
 
     Args:
         rows: one record for each of the claim's items.
@@ -115,7 +116,14 @@ def complete(db: Database, claim: Claim, rows: Sequence[ImageRecord]) -> bool:
     """
     with db.write() as connection:
         # Every transaction locks a job before its batches, or two of them could deadlock.
-        connection.execute(sa.select(Job.id).where(Job.id == claim.job_id).with_for_update())
+        release_id = connection.scalar(
+            sa.select(Job.model_release_id).where(Job.id == claim.job_id).with_for_update()
+        )
+
+        # `retry --stale` may have missed a batch that was being claimed at the same moment.
+        if release_id != claim.model_release_id:
+            LEASES.update(connection, claim.batch_id, claim.attempt, **_QUEUED)
+            return False
 
         if not LEASES.update(connection, claim.batch_id, claim.attempt, **_DONE):
             return False
@@ -140,11 +148,7 @@ def add(
 
 def requeue(connection: Connection, *conditions: sa.ColumnElement[bool]) -> None:
     """Queues batches again; a worker that still holds one loses its claim."""
-    connection.execute(
-        sa.update(Batch)
-        .where(*conditions)
-        .values(state=BatchState.QUEUED, lease_until=None, hinted_at=None)
-    )
+    connection.execute(sa.update(Batch).where(*conditions).values(_QUEUED))
 
 
 def end(connection: Connection, batch_id: int, **values: int) -> None:

@@ -28,9 +28,12 @@ A batch::
     move       function                     by                          only while
     add        scans.record, retries.retry  a worker, a user            the scan's claim is valid
     claim      batches.claim                a worker                    queued
-    complete   batches.complete             the worker that claimed it  running, same attempt
+    complete   batches.complete             the worker that claimed it  running, same attempt,
+                                                                        the job's release
     requeue    recovery                     any worker program          running, lease expired or
                                                                         worker dead
+               batches.complete             the worker that claimed it  running, same attempt,
+                                                                        another release
     split      recovery: two new batches    the same                    the same, MAX_ATTEMPTS times
     give up    recovery: the image failed   the same                    the same, for a single image
     cancel     cancellation                 as its job ends             queued or running
