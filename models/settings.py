@@ -1,7 +1,7 @@
 """Settings from environment variables and the user's settings file, with the prefix `CUEMILL_`.
 
 A program creates them once, at its entry point, and passes them down. The current folder is never
-searched: whoever fills a folder of pictures must not be able to change the settings.
+searched: a folder of pictures must not be able to change the settings.
 """
 
 import math

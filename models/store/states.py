@@ -39,8 +39,9 @@ A batch::
     cancel     cancellation                 as its job ends             queued or running
     retry      retries.retry                a user                      cancelled
 
-`batches.py` writes all of these, whoever decides the move. A batch of a re-run is not cancelled but
-done: its images have their old results. A retry with a new release also requeues running batches.
+`batches.py` writes all of these, whichever module decides the move. A batch of a re-run is not
+cancelled but done: its images have their old results. A retry with a new release also requeues
+running batches.
 
 A training, whose states are those of a job::
 

@@ -1,4 +1,4 @@
-"""What a producer and a worker must agree on, and what only a worker is told."""
+"""The settings that a producer and a worker must share, and those of a worker alone."""
 
 from models.queue import CLASSIFY, QUEUE, SCAN, TRAIN, TRAINING_QUEUE, make_app
 from worker.broker.app import TASK_TIME_LIMIT_S, make_worker_app

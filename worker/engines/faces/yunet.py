@@ -48,7 +48,7 @@ class YuNet:
     """Finds faces with YuNet's network, or another with the same outputs.
 
     Args:
-        weights: an ONNX file, its digest checked by whoever loads it.
+        weights: the bytes of an ONNX file; the caller has checked its digest.
         threads: cores to use.
 
     Raises:
@@ -62,7 +62,7 @@ class YuNet:
         self._weights = weights
         self._threads = threads
         self._requests: dict[tuple[int, int], Any] = {}
-        self._request(*_canvas(SIZES[0], SIZES[0]))  # A broken file is told at once.
+        self._request(*_canvas(SIZES[0], SIZES[0]))  # Fails now on a broken file.
 
     def detect(self, picture: NDArray[np.uint8], threshold: float) -> Faces:
         """Finds at most `MAX_FACES` faces in one picture, as `Detector.detect` says."""
