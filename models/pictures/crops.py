@@ -1,8 +1,7 @@
 """A face cut out of a picture: square, upright, and framed as in the training data.
 
-FER-2013's faces are framed by the boxes of an older detector. Around a face of 96 pixels, a box of
-YuNet's has a median height of 0.98 of the frame and its centre at (0.50, 0.51), which is where
-`FRAME` and `LIFT` come from (`benchmarks/detection.py`).
+FER-2013's faces are framed by the boxes of an older detector. `FRAME` and `LIFT` bring YuNet's
+boxes to that frame; `benchmarks/detection.py` shows what the crops cost in accuracy.
 """
 
 import math
@@ -17,7 +16,7 @@ FRAME: Final = 1.04
 LIFT: Final = 0.015
 """How far the square's centre lies above the box's, as a share of its side."""
 ROLL_GAIN: Final = 1.8
-"""YuNet's points show a little more than half of a face's roll: 5 degrees of 10, 11 of 20."""
+"""YuNet's points show only about half of a face's roll (docs/decisions/0014-faces.md)."""
 MAX_ROLL: Final = 45.0
 """Degrees; a face turned further is turned back by this much."""
 

@@ -36,7 +36,7 @@ class Deployment:
         others = {
             name: value for name, value in os.environ.items() if not name.startswith("CUEMILL_")
         }
-        # The settings file of whoever runs the tests is not read.
+        # The user's own settings file is not read.
         return {**others, "CUEMILL_ENV_FILE": os.devnull, **self.environment}
 
     def run(
