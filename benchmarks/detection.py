@@ -26,6 +26,7 @@ from models.labels import EMOTIONS, FER2013
 from models.pictures.crops import crop, roll_of
 from models.pictures.decode import decode
 from models.pictures.resize import resize
+from models.release.detectors import SHIPPED, shipped_digest
 from models.release.files import load_release
 from models.settings import SHIPPED_MODEL
 from worker.engines.faces.base import Faces
@@ -66,7 +67,7 @@ def main() -> None:
 
 
 def _photographs(folder: Path, console: Console) -> None:
-    detector = load_detector()
+    detector = load_detector(SHIPPED, shipped_digest())
     counts: dict[str, list[Count]] = {}
     empty, alarms, seconds = 0, 0, 0.0
 
@@ -148,7 +149,7 @@ def _share(count: Count) -> str:
 def _end_to_end(folder: Path, console: Console) -> None:
     """Accuracy on crops as they are, and on the same faces found in a scene and cut out again."""
     release = load_release(SHIPPED_MODEL)
-    engine, detector = OpenVinoEngine(release, "f32"), load_detector()
+    engine, detector = OpenVinoEngine(release, "f32"), load_detector(SHIPPED, shipped_digest())
     preprocessing = release.preprocessing
     files, labels = _labelled(folder)
     random = np.random.default_rng(0)

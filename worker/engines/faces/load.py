@@ -1,38 +1,37 @@
-"""Which detector finds faces: the one that ships, or a file of the user's."""
+"""Loads a face detector: the one that ships, or a file of the user's."""
 
 import hashlib
 from pathlib import Path
-from typing import Final
 
 from models.errors import EngineError
-from models.settings import SHIPPED_MODEL
 from worker.engines.faces.base import Detector
 from worker.engines.faces.yunet import YuNet
 
-SHIPPED: Final = SHIPPED_MODEL.parent / "detectors" / "YuNet_2023mar.onnx"
 
+def load_detector(path: Path, sha256: str, threads: int = 1) -> Detector:
+    """Loads a detector whose file has the digest that the job recorded.
 
-def load_detector(weights: Path = SHIPPED, threads: int = 1) -> Detector:
-    """Loads a detector whose file has the digest that lies beside it, in a `.sha256` file.
+    Args:
+        path: an ONNX file; `models.release.detectors` knows the one that ships.
+        sha256: the expected digest.
+        threads: cores to use.
 
     Raises:
-        EngineError: the file or its digest is missing or does not match, or OpenVINO cannot
-            run it.
+        EngineError: the file is missing, has another digest, or OpenVINO cannot run it.
     """
-    digest_file = weights.with_name(f"{weights.name}.sha256")
     try:
-        content = weights.read_bytes()
-        expected = digest_file.read_text(encoding="ascii").split()[0]
-    except (OSError, IndexError, UnicodeDecodeError) as error:
+        content = path.read_bytes()
+    except OSError as error:
         raise EngineError(
-            f"The face detector {weights} or its {digest_file.name} cannot be read: {error}. "
-            f"Restore both; `sha256sum {weights.name} > {digest_file.name}` writes the digest."
-        ) from error
+            f"The face detector {path} cannot be read: {error.strerror}. Put the file back, "
+            "or start a new job with another detector."
+        ) from None
 
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != expected:
+    # The digest is of the bytes that are parsed, not of a file that may change in between.
+    actual = hashlib.sha256(content).hexdigest()
+    if actual != sha256:
         raise EngineError(
-            f"The face detector {weights} was changed: its SHA-256 is {digest[:12]}..., expected "
-            f"{expected[:12]}.... Install it again from a source you trust."
+            f"The face detector {path} was changed: its SHA-256 is {actual[:12]}..., expected "
+            f"{sha256[:12]}.... Put the old file back, or start a new job."
         )
-    return YuNet(content, weights.stem, threads)
+    return YuNet(content, path.stem, threads)
