@@ -40,6 +40,8 @@ def main() -> None:
     sums = [0.0, 0.0]
     root = os.fsencode(SAMPLES)
     for path in walk(root, recursive=True):
+        if path.startswith(b"photographs/"):
+            continue
         emotion = Path(os.fsdecode(path)).stem.split("-")[0]
         try:
             picture = decode(read_image(root, path)[0], release.preprocessing.size)

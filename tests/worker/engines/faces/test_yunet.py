@@ -9,7 +9,7 @@ from PIL import Image
 
 from models.errors import EngineError
 from models.release.detectors import SHIPPED, shipped_digest
-from samples.generate import GRIN, draw
+from samples.faces import GRIN, draw
 from worker.engines.faces.base import Faces
 from worker.engines.faces.load import load_detector
 from worker.engines.faces.yunet import MAX_FACES, YuNet
