@@ -33,7 +33,7 @@ from models.settings import SHIPPED_MODEL
 from models.store import batches, bulk, cancellation, jobs, records, releases, results, scans
 from models.store.database import Database
 from models.store.jobs import Submission
-from models.store.records import ImageRecord, Origin
+from models.store.records import FaceRecord, ImageRecord, Origin
 from models.store.results import Filter
 from models.store.scans import ScanClaim
 from models.store.states import BatchState, Outcome
@@ -149,7 +149,9 @@ def _classify(db: Database) -> bool:
     for number, path in claim.items:
         fingerprint = os.urandom(16)  # No two files are alike.
         origin = Origin(fingerprint, 1, 1)
-        rows.append(ImageRecord(number, path, Outcome.CLASSIFIED, scores=SCORES, origin=origin))
+        rows.append(
+            ImageRecord(number, path, Outcome.CLASSIFIED, faces=[FaceRecord(SCORES)], origin=origin)
+        )
     if not batches.complete(db, claim, rows):
         raise RuntimeError("The claim was lost.")
     return True

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from models.errors import EngineError
+from models.pictures.detection import Detection
 from models.settings import Settings, load_settings
 from models.sources.names import to_text
 from models.sources.roots import check_folder
@@ -32,6 +33,7 @@ def make_submission(
     fresh: bool,
     trust_mtime: bool,
     retention_days: int | None,
+    detection: Detection,
 ) -> Submission:
     """A checked request. Unlike the API, the command line may read any folder that its user can.
 
@@ -50,6 +52,7 @@ def make_submission(
         fresh=fresh,
         trust_mtime=trust_mtime,
         retention_days=retention_days,
+        detection=detection,
     )
 
 

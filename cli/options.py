@@ -6,6 +6,7 @@ from typing import Annotated, Final
 import typer
 
 from cli.output import Format
+from models.pictures.detection import FaceMode
 
 MAX_ID: Final = 2**63 - 1
 
@@ -47,6 +48,31 @@ TrustMtime = Annotated[
         "--trust-mtime",
         help="Skip reading files whose size and modification time match those recorded by the "
         "folder's last job.",
+    ),
+]
+Faces = Annotated[
+    FaceMode,
+    typer.Option(
+        help="`whole`: each picture is a cropped face. `detect`: find the faces in each picture. "
+        "`auto`: decide for each picture.",
+    ),
+]
+MinFace = Annotated[
+    int,
+    typer.Option(
+        min=1, max=65_535, help="Ignore faces whose box has a shorter side than this, in pixels."
+    ),
+]
+FaceThreshold = Annotated[
+    float,
+    typer.Option(min=0.05, max=1, help="Ignore faces that the detector is less sure of."),
+]
+Detector = Annotated[
+    Path | None,
+    typer.Option(
+        help="ONNX file of a face detector with YuNet's outputs.",
+        show_default="YuNet, which is part of Cuemill",
+        readable=False,
     ),
 ]
 RetentionDays = Annotated[

@@ -77,6 +77,7 @@ def job_fields(job: JobView, default_retention_days: int) -> dict[str, Any]:
 
     return {
         **asdict(job),
+        "detection": job.detection.to_plain(),
         "expires_at": job.expires_at(default_retention_days),
         "images_per_second": None if rate is None else round(rate, 1),
         "eta_seconds": None if eta is None else round(eta, 1),
@@ -98,6 +99,8 @@ def counts_line(job: JobView) -> str:
 
     rate = f", {job.images_per_second:,.0f} images/s" if job.images_per_second else ""
     images = count_of(counts.total, "image")
+    if job.faces != counts.classified:
+        parts[0] += f" with {count_of(job.faces, 'face')}"
     return f"Job {job.id} {job.status}: {images}, {', '.join(parts)}{rate}."
 
 

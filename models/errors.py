@@ -91,7 +91,10 @@ class EngineError(CuemillError):
 
 
 class ImageCode(StrEnum):
-    """Why an image has no scores, as recorded in `images`. Codes are never renamed or removed."""
+    """Why an image has no scores, or not all, as recorded in `images`.
+
+    Codes are never renamed or removed.
+    """
 
     # Unreadable, because the file cannot be read (models/sources/read.py) ...
     VANISHED = "vanished"
@@ -112,6 +115,8 @@ class ImageCode(StrEnum):
     # Failed, because of the network or the worker (worker/pipeline.py, models/store/recovery.py).
     NOT_FINITE = "not_finite"
     WORKER_DIED = "worker_died"
+    # Classified, but for the faces beyond the limit (worker/pipeline.py).
+    TOO_MANY_FACES = "too_many_faces"
 
 
 class ImageError(CuemillError):

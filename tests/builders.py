@@ -18,12 +18,13 @@ from models.store import batches, jobs, scans
 from models.store.batches import Claim
 from models.store.database import Database
 from models.store.jobs import JobView, Submission
-from models.store.records import ImageRecord
+from models.store.records import FaceRecord, ImageRecord
 from models.store.states import Outcome
 from models.store.tables import Base, Batch, Image, Job, ModelRelease, Worker
 
 LEASE_S = 30.0
 SCORES = np.linspace(0, 2 / 28, 28, dtype=np.float32)
+FACES = (FaceRecord(SCORES),)
 
 
 def node(op: str, before: str, roles: tuple[str, ...] = (), **attributes: Any) -> Node:
@@ -143,7 +144,7 @@ def claim_batch(db: Database, worker: str = "worker") -> Claim:
 def records_of(claim: Claim, outcome: Outcome = Outcome.CLASSIFIED) -> list[ImageRecord]:
     """What a worker records when all images of a batch have this outcome."""
     if outcome is Outcome.CLASSIFIED:
-        return [ImageRecord(number, path, outcome, scores=SCORES) for number, path in claim.items]
+        return [ImageRecord(number, path, outcome, faces=FACES) for number, path in claim.items]
     return [
         ImageRecord(number, path, outcome, "truncated", "Cut off.") for number, path in claim.items
     ]

@@ -5,16 +5,13 @@ import stat
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from models.errors import ImageError
 from models.sources.names import to_bytes
 from models.sources.read import read_image
 from models.store import reuse
 from models.store.batches import Claim, Item
 from models.store.database import Database
-from models.store.records import ImageRecord, Origin
+from models.store.records import FaceRecord, ImageRecord, Origin
 from models.store.reuse import ReuseScope
 from models.store.states import Outcome
 
@@ -73,9 +70,9 @@ class Files:
         records: list[ImageRecord] = []
         changed: list[Item] = []
         for number, path in items:
-            origin, scores = predictions.get(path, (None, None))
+            origin, faces = predictions.get(path, (None, ()))
             if origin is not None and self._status(path) == (origin.size, origin.mtime_ns):
-                records.append(_reused(number, path, origin, scores))
+                records.append(_reused(number, path, origin, faces))
             else:
                 changed.append((number, path))
         return records, changed
@@ -98,9 +95,9 @@ class Files:
 
         records = []
         for (number, path), origin in origins.items():
-            scores = predictions.get(origin.fingerprint or b"")
-            if scores is not None:
-                records.append(_reused(number, path, origin, scores))
+            faces = predictions.get(origin.fingerprint or b"")
+            if faces is not None:
+                records.append(_reused(number, path, origin, faces))
         return records
 
     def _read_ahead(self, path: str) -> Origin:
@@ -140,7 +137,6 @@ def _recordable(mtime_ns: int) -> int | None:
     return mtime_ns if abs(mtime_ns) < 2**63 else None
 
 
-def _reused(
-    number: int, path: str, origin: Origin, scores: NDArray[np.float32] | None
-) -> ImageRecord:
-    return ImageRecord(number, path, Outcome.CLASSIFIED, scores=scores, origin=origin, reused=True)
+def _reused(number: int, path: str, origin: Origin, faces: Sequence[FaceRecord]) -> ImageRecord:
+    outcome = Outcome.CLASSIFIED if faces else Outcome.NO_FACE
+    return ImageRecord(number, path, outcome, faces=faces, origin=origin, reused=True)

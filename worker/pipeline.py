@@ -1,32 +1,35 @@
-"""One batch from claim to record: read, decode, predict. No transaction is open meanwhile."""
+"""One batch from claim to record: read, find faces, predict. No transaction is open meanwhile."""
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from itertools import islice
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import EngineError, ImageCode, ImageError, PickleError
+from models.pictures.detection import Detection, FaceMode
 from models.pictures.preprocessing import Preprocessing
-from models.pictures.resize import read_pixels
+from models.release import detectors
 from models.release.files import load_release
 from models.settings import Settings
 from models.store import batches, cancellation, releases, reuse
 from models.store.batches import Claim, Item
 from models.store.database import Database
-from models.store.records import ImageRecord, Origin
+from models.store.records import FaceRecord, ImageRecord, Origin
 from models.store.states import Outcome
 from worker.engines.base import Engine
+from worker.engines.faces.base import MAX_FACES, Detector
 from worker.engines.load import load_engine
+from worker.faces import Face, FaceFinder, Found
 from worker.files import Files
 from worker.lease import ClaimLostError, renewer
 
 PREDICT_BATCH: Final = 64
-"""Images read and then predicted at a time: more is no faster and takes more memory
-(docs/decisions/0011)."""
+"""Faces predicted at a time: more is no faster and takes more memory (docs/decisions/0011)."""
 
 _log = logging.getLogger(__name__)
 
@@ -41,12 +44,12 @@ class Network:
 
 @dataclass(frozen=True)
 class Picture:
-    """An image that was read. `pixels` is uint8 (height, width, 3), as the network wants them."""
+    """An image that was read, and what was found in it: at least one face."""
 
     number: int
     path: str
     origin: Origin
-    pixels: NDArray[np.uint8]
+    found: Found
 
 
 class Pipeline:
@@ -57,6 +60,7 @@ class Pipeline:
         self._settings = settings
         self._worker = worker
         self._network = lru_cache(maxsize=2)(self._load)
+        self._detector = lru_cache(maxsize=2)(_load_detector)
         self._find_scope = lru_cache(maxsize=16)(reuse.find_scope)
 
     def run(self, batch_id: int | None = None, job_id: int | None = None) -> bool:
@@ -88,7 +92,7 @@ class Pipeline:
 
         Raises:
             ClaimLostError: another worker has the batch, or the job was cancelled.
-            PickleError, EngineError: the release cannot be used.
+            PickleError, EngineError: the release or the detector cannot be used.
         """
         lease_s = self._settings.lease_s
         keep_alive = renewer(partial(batches.renew, self._db, claim, lease_s), lease_s)
@@ -98,16 +102,13 @@ class Pipeline:
         records = files.reuse(keep_alive)
         reused = {record.number for record in records}
         items = [(number, path) for number, path in claim.items if number not in reused]
+        if not items:
+            return records
 
-        for start in range(0, len(items), PREDICT_BATCH):
-            # Loaded here, so that a batch whose predictions are all reused needs no network.
-            network = self._network(claim.model_release_id)
-            part = items[start : start + PREDICT_BATCH]
-            pictures, unreadable = _read(files, part, network.preprocessing, keep_alive)
-            records += unreadable
-            records += _predict(network, pictures)
-
-        return records
+        # Loaded here, so that a batch whose results are all reused needs no network.
+        network = self._network(claim.model_release_id)
+        finder = FaceFinder(claim.detection, network.preprocessing, self._detector(claim.detection))
+        return records + _classify(files, items, finder, network, keep_alive)
 
     def _load(self, release_id: int) -> Network:
         row = releases.get(self._db, release_id)
@@ -116,51 +117,90 @@ class Pipeline:
         return Network(load_engine(release, self._settings), release.preprocessing)
 
 
-def _read(
+def _load_detector(detection: Detection) -> Detector | None:
+    if detection.mode is FaceMode.WHOLE:
+        return None
+    from worker.engines.faces.load import load_detector
+
+    return load_detector(detectors.locate(detection), detection.detector_sha256)
+
+
+def _classify(
     files: Files,
     items: Sequence[Item],
-    preprocessing: Preprocessing,
+    finder: FaceFinder,
+    network: Network,
     keep_alive: Callable[[], None],
-) -> tuple[list[Picture], list[ImageRecord]]:
-    """Reads, decodes and resizes images. Returns these, and a record of each unreadable one."""
-    pictures: list[Picture] = []
-    unreadable: list[ImageRecord] = []
+) -> list[ImageRecord]:
+    """Reads images, finds their faces and predicts those of several images together."""
+    records: list[ImageRecord] = []
+    waiting: list[Picture] = []
+    faces_waiting = 0
 
     for number, path in items:
         keep_alive()
         try:
             data, origin = files.read(path)
-            pixels = read_pixels(data, preprocessing)
+            found = finder.find(data)
         except ImageError as error:
-            record = ImageRecord(number, path, Outcome.UNREADABLE, error.code, str(error))
-            unreadable.append(record)
-        else:
-            pictures.append(Picture(number, path, origin, pixels))
+            records.append(ImageRecord(number, path, Outcome.UNREADABLE, error.code, str(error)))
+            continue
 
-    return pictures, unreadable
+        if not found.faces:
+            records.append(ImageRecord(number, path, Outcome.NO_FACE, origin=origin))
+            continue
+
+        waiting.append(Picture(number, path, origin, found))
+        faces_waiting += len(found.faces)
+        if faces_waiting >= PREDICT_BATCH:
+            records += _predict(network, waiting)
+            waiting, faces_waiting = [], 0
+
+    return records + _predict(network, waiting)
 
 
 def _predict(network: Network, pictures: Sequence[Picture]) -> list[ImageRecord]:
-    """Returns a record of each picture, with its scores."""
-    if not pictures:
-        return []
+    """Returns a record of each picture, with the scores of its faces."""
+    faces = [face for picture in pictures for face in picture.found.faces]
+    rows = [
+        row
+        for start in range(0, len(faces), PREDICT_BATCH)
+        for row in _score(network, faces[start : start + PREDICT_BATCH])
+    ]
 
-    pixels = np.stack([picture.pixels for picture in pictures])
-    inputs = network.preprocessing.to_input(pixels)
-    scores = network.engine.predict(inputs)  # (n, 28) in [0, 1]
-    # A row's sum is finite only if all its scores are.
-    finite = np.isfinite(scores.sum(axis=1))
-
+    scores = iter(rows)
     return [
-        _record(picture, row, is_finite=bool(is_finite))
-        for picture, row, is_finite in zip(pictures, scores, finite, strict=True)
+        _record(picture, list(islice(scores, len(picture.found.faces)))) for picture in pictures
     ]
 
 
-def _record(picture: Picture, scores: NDArray[np.float32], *, is_finite: bool) -> ImageRecord:
-    number, path = picture.number, picture.path
-    if is_finite:
-        return ImageRecord(number, path, Outcome.CLASSIFIED, scores=scores, origin=picture.origin)
+def _score(network: Network, faces: Sequence[Face]) -> list[NDArray[np.float32] | None]:
+    """The scores of each face, float32 (28,) in [0, 1]; None if they are not finite."""
+    pixels = np.stack([face.pixels for face in faces])
+    scores = network.engine.predict(network.preprocessing.to_input(pixels))
+    # A row's sum is finite only if all its scores are.
+    finite = np.isfinite(scores.sum(axis=1))
+    return [
+        row if is_finite else None for row, is_finite in zip(scores, finite.tolist(), strict=True)
+    ]
 
-    message = "The network's scores for this image are not finite numbers."
-    return ImageRecord(number, path, Outcome.FAILED, ImageCode.NOT_FINITE.value, message)
+
+def _record(picture: Picture, scores: Sequence[NDArray[np.float32] | None]) -> ImageRecord:
+    number, path = picture.number, picture.path
+    faces = [
+        FaceRecord(row, face.box, face.confidence, face.roll)
+        for face, row in zip(picture.found.faces, scores, strict=True)
+        if row is not None
+    ]
+    if len(faces) < len(picture.found.faces):
+        message = "The network's scores for this image are not finite numbers."
+        return ImageRecord(number, path, Outcome.FAILED, ImageCode.NOT_FINITE.value, message)
+
+    record = ImageRecord(number, path, Outcome.CLASSIFIED, faces=faces, origin=picture.origin)
+    if picture.found.is_all:
+        return record
+    return replace(
+        record,
+        error_code=ImageCode.TOO_MANY_FACES.value,
+        error_message=f"There are more faces; only the {MAX_FACES:,} surest were looked at.",
+    )

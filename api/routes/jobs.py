@@ -17,6 +17,7 @@ from api.schemas.jobs import (
     Retried,
     Summary,
 )
+from models.release.detectors import choose_detection
 from models.sources.names import to_text
 from models.sources.roots import check_folder
 from models.store import cancellation, deletion, jobs, releases, results, retries
@@ -65,6 +66,7 @@ def submit_job(
         trust_mtime=request.trust_mtime,
         retention_days=request.retention_days,
         model=request.model,
+        detection=choose_detection(request.faces, request.min_face, request.face_threshold),
     )
     view, is_new = jobs.submit(context.db, submission)
 
@@ -160,6 +162,7 @@ def summarize_job(job_id: JobId, context: InjectedContext) -> Summary:
     return Summary(
         job_id=job_id,
         counts=Counts.model_validate(view.counts),
+        faces=view.faces,
         emotions={name: EmotionShare(**share) for name, share in emotions.items()},
     )
 

@@ -8,6 +8,7 @@ from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas.common import MAX_ID, ErrorInfo, JsonObject, Next, Text
+from models.pictures.detection import MIN_FACE, THRESHOLD, FaceMode
 from models.store.jobs import JobView
 from models.store.states import JobStatus
 
@@ -35,6 +36,24 @@ class JobRequest(BaseModel):
             description="Name of a model release or a prefix of its SHA-256; null = the default.",
         ),
     ] = None
+    faces: Annotated[
+        FaceMode,
+        Field(
+            description="whole: each picture is a cropped face. detect: find the faces in each "
+            "picture. auto: decide for each picture."
+        ),
+    ] = FaceMode.AUTO
+    min_face: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=65_535,
+            description="Ignore faces whose box has a shorter side than this, in pixels.",
+        ),
+    ] = MIN_FACE
+    face_threshold: Annotated[
+        float, Field(ge=0.05, le=1, description="Ignore faces that the detector is less sure of.")
+    ] = THRESHOLD
     metadata: Annotated[JsonObject | None, Field(description="Stored with the job.")] = None
     fresh: Annotated[
         bool,
@@ -72,6 +91,16 @@ class Counts(BaseModel):
     cancelled: int
 
 
+class DetectionInfo(BaseModel):
+    """How faces are found; all but `mode` are null if each picture is taken whole."""
+
+    mode: FaceMode
+    detector: str | None = Field(description="Name of the detector.")
+    detector_sha256: str | None
+    min_face: int | None = Field(description="As requested, in pixels.")
+    threshold: float | None = Field(description="As requested, in [0, 1].")
+
+
 class Job(BaseModel):
     """A job. `counts.total` grows until `scanned_at` is set, when the folder is fully listed."""
 
@@ -83,9 +112,11 @@ class Job(BaseModel):
     metadata: dict[str, Any] | None
     status: JobStatus
     counts: Counts
+    faces: int = Field(description="Faces with a prediction; all other counts are of images.")
     reused: int = Field(
-        description="Classified images whose prediction was copied from an earlier job."
+        description="Classified images whose predictions were copied from an earlier job."
     )
+    detection: DetectionInfo
     images_per_second: float | None = Field(
         description="Average since the job started running; null before the first image."
     )
@@ -111,7 +142,7 @@ class Job(BaseModel):
         rate, eta = view.images_per_second, view.eta_seconds
 
         return cls(
-            **asdict(view),
+            **{**asdict(view), "detection": view.detection.to_plain()},
             images_per_second=None if rate is None else round(rate, 1),
             eta_seconds=None if eta is None else round(eta, 1),
             expires_at=view.expires_at(default_retention_days),
@@ -136,4 +167,5 @@ class EmotionShare(BaseModel):
 class Summary(BaseModel):
     job_id: int
     counts: Counts
+    faces: int = Field(description="Faces with a prediction.")
     emotions: dict[str, EmotionShare]

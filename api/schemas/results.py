@@ -7,7 +7,7 @@ from models.store.states import Outcome
 
 
 class Box(BaseModel):
-    """In pixels of the image."""
+    """In pixels of the upright image."""
 
     x: int
     y: int
@@ -17,9 +17,9 @@ class Box(BaseModel):
 
 class Face(BaseModel):
     index: int
-    box: Box | None = Field(
-        description="null if no face was detected and the whole image was classified."
-    )
+    box: Box | None = Field(description="null if the whole image was taken as one face.")
+    confidence: float | None = Field(description="The detector's, in [0, 1].")
+    roll: float | None = Field(description="How far the face is turned clockwise, in degrees.")
 
 
 class Result(BaseModel):

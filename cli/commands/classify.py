@@ -4,8 +4,12 @@ import typer
 
 from cli.context import connect, make_submission
 from cli.options import (
+    Detector,
+    Faces,
+    FaceThreshold,
     Folder,
     Fresh,
+    MinFace,
     Model,
     Recursive,
     ResultFile,
@@ -16,6 +20,8 @@ from cli.options import (
 )
 from cli.output import choose_format, err, write_results
 from cli.progress import report_end, watch_job
+from models.pictures.detection import MIN_FACE, THRESHOLD, FaceMode
+from models.release.detectors import choose_detection
 from models.store import jobs, results
 from models.store.states import JobStatus
 
@@ -28,6 +34,10 @@ def classify(
     model: Model = None,
     result_format: ResultFormat = None,
     output: ResultFile = None,
+    faces: Faces = FaceMode.AUTO,
+    min_face: MinFace = MIN_FACE,
+    face_threshold: FaceThreshold = THRESHOLD,
+    detector: Detector = None,
     recursive: Recursive = True,
     fresh: Fresh = False,
     trust_mtime: TrustMtime = False,
@@ -53,6 +63,7 @@ def classify(
         fresh=fresh,
         trust_mtime=trust_mtime,
         retention_days=retention_days,
+        detection=choose_detection(faces, min_face, face_threshold, detector),
     )
     job = jobs.find_live(db, submission)
     if job is not None:

@@ -3,8 +3,22 @@
 import typer
 
 from cli.context import announce, connect, make_submission
-from cli.options import Folder, Fresh, Json, Model, Recursive, RetentionDays, TrustMtime
+from cli.options import (
+    Detector,
+    Faces,
+    FaceThreshold,
+    Folder,
+    Fresh,
+    Json,
+    MinFace,
+    Model,
+    Recursive,
+    RetentionDays,
+    TrustMtime,
+)
 from cli.output import err, job_fields, print_json
+from models.pictures.detection import MIN_FACE, THRESHOLD, FaceMode
+from models.release.detectors import choose_detection
 from models.store import jobs
 
 app = typer.Typer()
@@ -14,6 +28,10 @@ app = typer.Typer()
 def enqueue(
     folder: Folder,
     model: Model = None,
+    faces: Faces = FaceMode.AUTO,
+    min_face: MinFace = MIN_FACE,
+    face_threshold: FaceThreshold = THRESHOLD,
+    detector: Detector = None,
     recursive: Recursive = True,
     fresh: Fresh = False,
     trust_mtime: TrustMtime = False,
@@ -32,6 +50,7 @@ def enqueue(
         fresh=fresh,
         trust_mtime=trust_mtime,
         retention_days=retention_days,
+        detection=choose_detection(faces, min_face, face_threshold, detector),
     )
     job, _ = jobs.submit(db, submission)
     announce(settings, db)

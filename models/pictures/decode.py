@@ -111,6 +111,27 @@ def decode_fitting(
     return _decode_simple_jpeg(data, grey)
 
 
+def read_size(data: bytes) -> tuple[int, int]:
+    """The (width, height) that an image file declares, before it is turned upright.
+
+    Raises:
+        ImageError: as `decode`, as far as the file's header shows it.
+    """
+    size = _simple_jpeg_size(data)
+    if size is not None:
+        return size
+    if not data:
+        raise ImageError(ImageCode.EMPTY, "The file is empty.")
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # As when it is decoded.
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                return image.size
+    except Exception as error:
+        raise _explain(error) from None
+
+
 def _check_cost(data: bytes) -> None:
     """Refuses files that would take minutes to decode, whatever their size.
 

@@ -5,11 +5,14 @@ worker parses the file (docs/decisions/0014-faces.md); here it is only hashed.
 """
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Final
 
 from models.errors import EngineError
+from models.pictures.detection import WHOLE, Detection, FaceMode
 from models.settings import SHIPPED_MODEL
+from models.sources.names import to_bytes, to_text
 
 SHIPPED: Final = SHIPPED_MODEL.parent / "detectors" / "YuNet_2023mar.onnx"
 
@@ -50,10 +53,32 @@ def digest_of(path: Path) -> str:
         ) from None
 
 
-def locate(path: Path, sha256: str) -> Path:
+def locate(detection: Detection) -> Path:
     """Where a job's detector lies on this host.
 
     A host may have Cuemill installed elsewhere than the host that submitted the job, so the path
     counts only for a file of the user's own.
     """
-    return SHIPPED if sha256 == shipped_digest() else path
+    if detection.detector_sha256 == shipped_digest():
+        return SHIPPED
+    return Path(os.fsdecode(to_bytes(detection.detector)))
+
+
+def choose_detection(
+    mode: FaceMode, min_face: int, threshold: float, file: Path | None = None
+) -> Detection:
+    """How a new job finds faces.
+
+    Args:
+        file: a detector of the user's own; None = the one that ships.
+
+    Raises:
+        EngineError: the file cannot be read.
+    """
+    if mode is FaceMode.WHOLE:
+        return WHOLE
+    if file is None:
+        return Detection(mode, str(SHIPPED), shipped_digest(), min_face, threshold)
+    return Detection(
+        mode, to_text(os.fsencode(file.absolute())), digest_of(file), min_face, threshold
+    )

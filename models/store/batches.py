@@ -10,6 +10,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from models.pictures.detection import WHOLE, Detection
 from models.store import jobs, records
 from models.store.database import Database
 from models.store.leases import Leases, has_rows
@@ -48,6 +49,7 @@ class Claim:
     folder: str
     model_release_id: int
     rerun: bool = False
+    detection: Detection = WHOLE
 
 
 def claim(
@@ -74,9 +76,7 @@ def claim(
         )
         if batch is None:
             return None
-        job = connection.execute(
-            sa.select(Job.folder, Job.model_release_id).where(Job.id == batch.job_id)
-        ).one()
+        job = connection.execute(sa.select(Job.__table__).where(Job.id == batch.job_id)).one()
 
     return Claim(
         batch_id=batch.id,
@@ -86,6 +86,7 @@ def claim(
         folder=job.folder,
         model_release_id=job.model_release_id,
         rerun=batch.rerun,
+        detection=jobs.detection_of(job),
     )
 
 

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from models.errors import IdempotencyError, NotFoundError
+from models.pictures.detection import WHOLE, Detection, FaceMode
 from models.store.database import Database
 from models.store.states import LIVE, JobStatus
 from models.store.tables import Job, ModelRelease, UtcDateTime
@@ -37,7 +38,8 @@ class JobView:
 
     Args:
         counts: `total` grows while `scanned_at` is None.
-        reused: how many of the classified images have the prediction of an earlier job.
+        faces: how many faces have a prediction.
+        reused: how many of the classified images have the predictions of an earlier job.
         retention_days: None = as CUEMILL_RETENTION_DAYS says.
     """
 
@@ -49,7 +51,9 @@ class JobView:
     metadata: dict[str, Any] | None
     status: JobStatus
     counts: Counts
+    faces: int
     reused: int
+    detection: Detection
     retention_days: int | None
     error: dict[str, str] | None
     queued_at: datetime
@@ -104,6 +108,7 @@ class Submission:
         retention_days: how long to keep the job after it has ended; 0 = forever, None = as
             CUEMILL_RETENTION_DAYS says.
         model: the release as the user named it; None = the default at the time.
+        detection: how faces are found.
     """
 
     folder: str
@@ -116,6 +121,7 @@ class Submission:
     trust_mtime: bool = False
     retention_days: int | None = None
     model: str | None = None
+    detection: Detection = WHOLE
 
     @property
     def sha256(self) -> str:
@@ -123,6 +129,7 @@ class Submission:
         request = asdict(self)
         # Settings and promotions may change these between two identical requests.
         del request["model_release_id"], request["batch_size"]
+        del request["detection"]["detector"], request["detection"]["detector_sha256"]
         return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
 
 
@@ -157,6 +164,7 @@ def submit(db: Database, submission: Submission) -> tuple[JobView, bool]:
                 fresh=submission.fresh,
                 trust_mtime=submission.trust_mtime,
                 retention_days=submission.retention_days,
+                **_detection_values(submission.detection),
                 idempotency_key=key,
                 request_sha256=submission.sha256 if key is not None else None,
                 status=JobStatus.QUEUED,
@@ -205,7 +213,7 @@ def list_newest(
 
 
 def find_live(db: Database, submission: Submission) -> JobView | None:
-    """The newest unfinished job for the same folder and model, for `classify` to resume.
+    """The newest unfinished job for the same folder, model and detection, for `classify` to resume.
 
     It must not reuse more than the submission allows; it may reuse less.
     """
@@ -216,6 +224,7 @@ def find_live(db: Database, submission: Submission) -> JobView | None:
             Job.recursive == submission.recursive,
             Job.model_release_id == submission.model_release_id,
             Job.status.in_(LIVE),
+            *finds_faces_by(submission.detection),
         )
         .order_by(Job.id.desc())
         .limit(1)
@@ -228,6 +237,34 @@ def find_live(db: Database, submission: Submission) -> JobView | None:
     with db.read() as connection:
         row = connection.execute(query).one_or_none()
     return _from_row(row) if row else None
+
+
+def _detection_values(detection: Detection) -> dict[str, Any]:
+    return {
+        "face_mode": detection.mode,
+        "detector": detection.detector,
+        "detector_sha256": detection.detector_sha256,
+        "min_face": detection.min_face,
+        "face_threshold": detection.threshold,
+    }
+
+
+def finds_faces_by(detection: Detection) -> list[sa.ColumnElement[bool]]:
+    """Conditions on jobs: that they find the same faces. The detector's path may differ."""
+    values = _detection_values(detection)
+    del values["detector"]
+    return [getattr(Job, name) == value for name, value in values.items()]
+
+
+def detection_of(row: Row[Any]) -> Detection:
+    """How a job finds faces, from a row with its columns."""
+    return Detection(
+        FaceMode(row.face_mode),
+        row.detector,
+        row.detector_sha256,
+        row.min_face,
+        row.face_threshold,
+    )
 
 
 @dataclass(frozen=True)
@@ -360,7 +397,9 @@ def _from_row(row: Row[Any]) -> JobView:
         metadata=row.metadata,
         status=JobStatus(row.status),
         counts=counts,
+        faces=row.faces,
         reused=row.reused,
+        detection=detection_of(row),
         retention_days=row.retention_days,
         error={"code": row.error_code, "message": row.error_message} if row.error_code else None,
         queued_at=row.queued_at,

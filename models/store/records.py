@@ -26,12 +26,19 @@ IMAGE_COLUMNS: Final = (
     "size",
     "mtime_ns",
     "reused",
+    "faces",
 )
 PREDICTION_COLUMNS: Final = (
     "job_id",
     "number",
     "face",
     "model_release_id",
+    "box_x",
+    "box_y",
+    "box_width",
+    "box_height",
+    "face_confidence",
+    "face_roll",
     "emotion",
     "score",
     *EMOTIONS,
@@ -52,13 +59,36 @@ class Origin:
     mtime_ns: int | None = None
 
 
+_NO_BOX: Final = (None,) * 4
+
+Box = tuple[int, int, int, int]
+"""x, y, width, height, in pixels of the upright picture."""
+
+
+@dataclass(frozen=True)
+class FaceRecord:
+    """The result of one face.
+
+    Args:
+        scores: float32 (28,), summing to 1.
+        box: where it was found, as are `confidence`, the detector's, in [0, 1], and `roll`, in
+            degrees clockwise; all None if the whole picture was taken.
+    """
+
+    scores: NDArray[np.float32]
+    box: Box | None = None
+    confidence: float | None = None
+    roll: float | None = None
+
+
 @dataclass(frozen=True)
 class ImageRecord:
     """The result of one image.
 
     Args:
-        scores: float32 (28,), summing to 1; None if the image was not classified.
-        reused: the scores are those of an earlier job.
+        error_code, error_message: why it has no result, or what its result lacks.
+        faces: the surest first; none if the image was not classified.
+        reused: the result is that of an earlier job.
     """
 
     number: int
@@ -66,7 +96,7 @@ class ImageRecord:
     outcome: Outcome
     error_code: str | None = None
     error_message: str | None = None
-    scores: NDArray[np.float32] | None = None
+    faces: Sequence[FaceRecord] = ()
     origin: Origin = Origin()
     reused: bool = False
 
@@ -79,11 +109,17 @@ def record(
     rerun: bool = False,
 ) -> None:
     """Writes the images and predictions of a batch, and adds them to the job's counts."""
-    written = _delete_replaced(connection, job_id, records) if rerun else list(records)
+    written: Sequence[ImageRecord] = records
+    faces_deleted = 0
+    if rerun:
+        written, faces_deleted = _delete_replaced(connection, job_id, records)
 
     counts = Counter(record.outcome.value for record in written)
     counts[Outcome.CLASSIFIED.value] += len(records) - len(written)  # These keep their old result.
-    counts["reused"] = sum(record.reused for record in written)
+    counts["reused"] = sum(
+        record.reused and record.outcome is Outcome.CLASSIFIED for record in written
+    )
+    counts["faces"] = sum(len(record.faces) for record in written) - faces_deleted
     connection.execute(
         sa.update(Job)
         .where(Job.id == job_id)
@@ -93,29 +129,34 @@ def record(
     # The keys are free: the scan numbered the images, and only one claim can record them.
     bulk.insert(connection, Image, IMAGE_COLUMNS, [_image(job_id, record) for record in written])
     predictions = [
-        _prediction(job_id, release_id, record, record.scores)
+        _prediction(job_id, record.number, index, release_id, face)
         for record in written
-        if record.scores is not None
+        for index, face in enumerate(record.faces)
     ]
     bulk.insert(connection, Prediction, PREDICTION_COLUMNS, predictions)
 
 
 def _delete_replaced(
     connection: Connection, job_id: int, records: Sequence[ImageRecord]
-) -> list[ImageRecord]:
-    """Deletes the old rows of a re-run where there are new results, and returns those.
+) -> tuple[list[ImageRecord], int]:
+    """Deletes the old rows of a re-run where there are new results.
 
     An image that failed or could not be read this time keeps its old result.
+
+    Returns:
+        The new results, and how many predictions were deleted.
     """
     replacing = [
         record for record in records if record.outcome in (Outcome.CLASSIFIED, Outcome.NO_FACE)
     ]
     numbers = [record.number for record in replacing]
-    for table in (Prediction, Image):
+    faces_deleted, _ = (
         connection.execute(
             sa.delete(table).where(table.job_id == job_id, table.number.in_(numbers))
-        )
-    return replacing
+        ).rowcount
+        for table in (Prediction, Image)
+    )
+    return replacing, faces_deleted
 
 
 def _image(job_id: int, record: ImageRecord) -> tuple[Any, ...]:
@@ -130,13 +171,24 @@ def _image(job_id: int, record: ImageRecord) -> tuple[Any, ...]:
         record.origin.size,
         record.origin.mtime_ns,
         record.reused,
+        len(record.faces),
     )
 
 
 def _prediction(
-    job_id: int, release_id: int, record: ImageRecord, scores: NDArray[np.float32]
+    job_id: int, number: int, index: int, release_id: int, face: FaceRecord
 ) -> tuple[Any, ...]:
-    values = scores.tolist()
+    values = face.scores.tolist()
     highest = max(values)
-    emotion = EMOTIONS[values.index(highest)]
-    return (job_id, record.number, 0, release_id, emotion, highest, *values)
+    return (
+        job_id,
+        number,
+        index,
+        release_id,
+        *(face.box or _NO_BOX),
+        face.confidence,
+        face.roll,
+        EMOTIONS[values.index(highest)],
+        highest,
+        *values,
+    )

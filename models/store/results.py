@@ -183,7 +183,12 @@ def _from_row(row: Row[Any]) -> Record:
     scores = None
     if row.emotion is not None:
         box = {side: values[f"box_{side}"] for side in ("x", "y", "width", "height")}
-        face = {"index": row.face, "box": box if row.box_x is not None else None}
+        face = {
+            "index": row.face,
+            "box": box if row.box_x is not None else None,
+            "confidence": row.face_confidence,
+            "roll": row.face_roll,
+        }
         scores = {emotion: values[emotion] for emotion in EMOTIONS}
 
     return Record(

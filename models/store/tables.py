@@ -29,7 +29,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from models.labels import EMOTIONS
 
-REVISION: Final = "0006"
+REVISION: Final = "0007"
 """The migration that these tables correspond to."""
 
 BigId = BigInteger().with_variant(Integer, "sqlite")
@@ -82,8 +82,9 @@ class ModelRelease(Base):
 class Job(Base):
     """A folder to classify. Its counts are exact at every commit.
 
-    `reused` counts the classified images whose prediction is an earlier job's. A job with
-    `deleted_at` is invisible while its rows are being deleted.
+    All counts are of images, but for `faces`, the number of the job's predictions. `reused` counts
+    the classified images whose predictions are an earlier job's. A job with `deleted_at` is
+    invisible while its rows are being deleted.
     """
 
     __tablename__ = "jobs"
@@ -97,6 +98,11 @@ class Job(Base):
     fresh: Mapped[bool] = mapped_column(server_default=false())
     trust_mtime: Mapped[bool] = mapped_column(server_default=false())
     retention_days: Mapped[int | None]
+    face_mode: Mapped[str] = mapped_column(String(8), server_default="whole")
+    detector: Mapped[str] = mapped_column(Text, server_default="")
+    detector_sha256: Mapped[str] = mapped_column(String(64), server_default="")
+    min_face: Mapped[int] = mapped_column(server_default=text("0"))
+    face_threshold: Mapped[float] = mapped_column(Double, server_default=text("0"))
     idempotency_key: Mapped[str | None] = mapped_column(String(255), unique=True)
     request_sha256: Mapped[str | None] = mapped_column(String(64))
 
@@ -124,6 +130,7 @@ class Job(Base):
     failed: Mapped[int] = mapped_column(BigInteger, default=0)
     cancelled: Mapped[int] = mapped_column(BigInteger, default=0)
     reused: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    faces: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
 
     @hybrid_property
     def recorded(self) -> int:
@@ -177,9 +184,10 @@ class Batch(Base):
 class Image(Base):
     """The result of an image, numbered in the order of the scan.
 
-    A classified image says what its prediction was made from, so that later jobs can reuse it:
-    `fingerprint` is a digest of the release and the file; `size` (bytes) and `mtime_ns` are those
-    of the file before it was read.
+    `faces` is the number of its predictions. An image that was classified, or in which no face was
+    found, says what that was made from, so that later jobs can reuse it: `fingerprint` is a digest
+    of the file, the release and how faces are found; `size` (bytes) and `mtime_ns` are those of the
+    file before it was read.
     """
 
     __tablename__ = "images"
@@ -194,6 +202,7 @@ class Image(Base):
     size: Mapped[int | None] = mapped_column(BigInteger)
     mtime_ns: Mapped[int | None] = mapped_column(BigInteger)
     reused: Mapped[bool] = mapped_column(server_default=false())
+    faces: Mapped[int] = mapped_column(server_default=text("0"))
 
     __table_args__ = (
         # A path may be longer than an index row of PostgreSQL, which holds 2,704 bytes at most.
@@ -216,6 +225,10 @@ class Image(Base):
 class Prediction(Base):
     """The scores of one face: `emotion` is the highest, `score` its score; 28 columns follow.
 
+    The box is in pixels of the upright picture; `face_confidence` is the detector's, in [0, 1];
+    `face_roll` is how far the face is turned clockwise, in degrees. All are null if the whole
+    picture was taken.
+
     (job_id, number) is always the key of an image, because both are written in one transaction. It
     is no foreign key: PostgreSQL's check would take longer as the table grows
     (docs/decisions/0006).
@@ -231,6 +244,8 @@ class Prediction(Base):
     box_y: Mapped[int | None]
     box_width: Mapped[int | None]
     box_height: Mapped[int | None]
+    face_confidence: Mapped[float | None] = mapped_column(REAL)
+    face_roll: Mapped[float | None] = mapped_column(REAL)
     emotion: Mapped[str] = mapped_column(String(32))
     score: Mapped[float] = mapped_column(REAL)
 

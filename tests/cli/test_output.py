@@ -20,6 +20,7 @@ from cli.output import (
 )
 from models.errors import UsageError
 from models.labels import EMOTIONS
+from models.pictures.detection import WHOLE
 from models.store.jobs import Counts, JobView
 from models.store.results import Record
 from models.store.states import JobStatus, Outcome
@@ -28,7 +29,7 @@ NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
 TEN_SECONDS_LATER = NOON.replace(second=10)
 
 
-def job(counts: Counts, reused: int = 0) -> JobView:
+def job(counts: Counts, reused: int = 0, faces: int | None = None) -> JobView:
     """A job that completed in ten seconds."""
     return JobView(
         id=7,
@@ -39,7 +40,9 @@ def job(counts: Counts, reused: int = 0) -> JobView:
         metadata=None,
         status=JobStatus.COMPLETED,
         counts=counts,
+        faces=counts.classified if faces is None else faces,
         reused=reused,
+        detection=WHOLE,
         retention_days=None,
         error=None,
         queued_at=NOON,
@@ -92,7 +95,9 @@ def test_a_job_has_exactly_these_fields_in_json() -> None:
         "metadata",
         "status",
         "counts",
+        "faces",
         "reused",
+        "detection",
         "retention_days",
         "error",
         "queued_at",

@@ -73,7 +73,7 @@ def test_every_image_of_a_mixed_folder_ends_as_one_row_the_same_in_every_format(
         assert record["emotion"] == max(record["scores"], key=record["scores"].get)
         assert (record["score"], record["face"]) == (
             record["scores"][record["emotion"]],
-            {"index": 0, "box": None},
+            {"index": 0, "box": None, "confidence": None, "roll": None},
         )
         assert record["model"] == "tiny"
 

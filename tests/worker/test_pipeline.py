@@ -1,17 +1,22 @@
-"""One batch from claim to record: the outcome of its images if the network fails."""
+"""One batch from claim to record: its images' outcomes and faces, and what goes wrong."""
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from models.pictures.detection import WHOLE, FaceMode
+from models.release.detectors import SHIPPED, choose_detection
 from models.release.files import save_release
 from models.settings import Settings
-from models.store import jobs, releases, results
+from models.store import jobs, releases, results, retries
 from models.store.database import Database
-from models.store.jobs import Submission
+from models.store.jobs import JobView, Submission
 from models.store.results import Filter
 from models.store.states import JobStatus, Outcome
+from samples.faces import GRIN, draw
 from tests.builders import tiny_release
 from tests.integration.deployment import make_faces
 from worker.pipeline import Pipeline
@@ -36,3 +41,107 @@ def test_scores_that_are_not_finite_make_an_image_fail(db: Database, tmp_path: P
         assert record.error["code"] == "not_finite"
     view = jobs.get(db, job.id)
     assert (view.status, view.counts.failed) == (JobStatus.COMPLETED, 3)
+
+
+def photographs(folder: Path) -> Path:
+    """Two faces in one picture, none in another, and a crop."""
+    folder.mkdir()
+    face = draw(GRIN, 240, 240)
+    group = Image.new("RGB", (800, 600), (110, 120, 130))
+    group.save(folder / "empty.png")
+    for place in ((60, 40), (500, 300)):
+        group.paste(face, place)
+    group.save(folder / "group.png")
+    face.resize((48, 48)).save(folder / "crop.png")
+    return folder
+
+
+def run_job(db: Database, model: Path, submission: Submission) -> JobView:
+    """Runs a job to its end, as an embedded worker does."""
+    settings = Settings(_env_file=None, model=model)
+    job, _ = jobs.submit(db, submission)
+    scan(db, settings, "worker", job.id, lambda: None, lambda: None)
+    pipeline = Pipeline(db, settings, "worker")
+    while pipeline.run(job_id=job.id):
+        pass
+    return jobs.get(db, job.id)
+
+
+def found(db: Database, job: JobView) -> dict[str, list[Any]]:
+    """The boxes by path; None for a picture that was taken whole."""
+    boxes: dict[str, list[Any]] = {}
+    for record in results.stream(db, Filter(job.id)):
+        of_image = boxes.setdefault(record.path, [])
+        if record.face is not None:
+            of_image.append(record.face["box"])
+    return boxes
+
+
+def test_a_job_finds_and_counts_the_faces_of_its_pictures(
+    db: Database, tiny_model: Path, tmp_path: Path
+) -> None:
+    submission = Submission(
+        str(photographs(tmp_path / "photographs")),
+        releases.resolve(db, None, tiny_model),
+        detection=choose_detection(FaceMode.AUTO, 20, 0.7),
+    )
+    job = run_job(db, tiny_model, submission)
+    boxes = found(db, job)
+
+    assert (job.counts.classified, job.counts.no_face, job.faces) == (2, 1, 3)
+    assert (boxes["crop.png"], boxes["empty.png"], len(boxes["group.png"])) == ([None], [], 2)
+    assert all(120 < box["width"] < 260 for box in boxes["group.png"])
+
+    # A second job reuses all of it, a picture without a face included.
+    again = run_job(db, tiny_model, submission)
+    assert (again.reused, again.counts.no_face, again.faces) == (2, 1, 3)
+    assert found(db, again) == boxes
+    trusting = run_job(db, tiny_model, replace(submission, trust_mtime=True))
+    assert (trusting.reused, found(db, trusting)) == (2, boxes)
+
+    # What another detection found is not reused.
+    whole = run_job(db, tiny_model, replace(submission, detection=WHOLE))
+    assert (whole.reused, whole.counts.no_face, whole.faces) == (0, 0, 3)
+    stricter = replace(submission, detection=choose_detection(FaceMode.AUTO, 300, 0.7))
+    assert run_job(db, tiny_model, stricter).counts.no_face == 2
+
+
+def test_a_stale_retry_replaces_all_faces_of_a_picture(
+    db: Database, tiny_model: Path, tmp_path: Path
+) -> None:
+    submission = Submission(
+        str(photographs(tmp_path / "photographs")),
+        releases.resolve(db, None, tiny_model),
+        detection=choose_detection(FaceMode.DETECT, 20, 0.7),
+    )
+    job = run_job(db, tiny_model, submission)
+
+    newer = tmp_path / "newer.pkl"
+    save_release(replace(tiny_release(), name="newer"), newer)
+    _, count = retries.retry(db, job.id, present_release=releases.register(db, newer))
+    pipeline = Pipeline(db, Settings(_env_file=None, model=newer), "worker")
+    while pipeline.run(job_id=job.id):
+        pass
+
+    assert count == job.counts.classified
+    view = jobs.get(db, job.id)
+    assert (view.faces, view.counts) == (job.faces, job.counts)
+    models = {r.model for r in results.stream(db, Filter(job.id)) if r.scores is not None}
+    assert models == {"newer"}
+
+
+def test_a_detector_that_changed_since_the_job_was_submitted_fails_the_job(
+    db: Database, tiny_model: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "own.onnx"
+    own.write_bytes(SHIPPED.read_bytes())
+    detection = replace(choose_detection(FaceMode.DETECT, 20, 0.7, own), detector_sha256="0" * 64)
+    submission = Submission(
+        str(photographs(tmp_path / "photographs")),
+        releases.resolve(db, None, tiny_model),
+        detection=detection,
+    )
+    job = run_job(db, tiny_model, submission)
+    assert job.error is not None
+    assert (job.status, job.error["code"]) == (JobStatus.FAILED, "engine")
+    assert str(own) in job.error["message"]

@@ -1,11 +1,13 @@
 """The digests of detectors' files."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from models.errors import EngineError
+from models.pictures.detection import Detection, FaceMode
 from models.release import detectors
 
 
@@ -26,9 +28,23 @@ def test_a_missing_file_or_a_folder_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_the_detector_that_ships_is_found_wherever_the_job_was_submitted() -> None:
-    elsewhere = Path("/elsewhere/YuNet.onnx")
-    assert detectors.locate(elsewhere, detectors.shipped_digest()) == detectors.SHIPPED
-    assert detectors.locate(elsewhere, "0" * 64) == elsewhere
+    elsewhere = Detection(FaceMode.AUTO, "/elsewhere/YuNet.onnx", detectors.shipped_digest())
+    assert detectors.locate(elsewhere) == detectors.SHIPPED
+
+    another = replace(elsewhere, detector_sha256="0" * 64)
+    assert detectors.locate(another) == Path("/elsewhere/YuNet.onnx")
+
+
+def test_a_job_records_which_detector_finds_its_faces(tmp_path: Path) -> None:
+    own = tmp_path / "own.onnx"
+    own.write_bytes(b"weights")
+
+    detection = detectors.choose_detection(FaceMode.DETECT, 20, 0.7, own)
+    assert (detection.detector, detection.detector_sha256) == (
+        str(own),
+        hashlib.sha256(b"weights").hexdigest(),
+    )
+    assert detectors.choose_detection(FaceMode.WHOLE, 20, 0.7) == Detection()
 
 
 def test_a_missing_digest_of_the_detector_that_ships_is_an_error(

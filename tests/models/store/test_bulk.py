@@ -11,7 +11,7 @@ from models.errors import DatabaseError
 from models.labels import EMOTIONS
 from models.store import batches, bulk, jobs, releases, results
 from models.store.database import Database
-from models.store.records import ImageRecord
+from models.store.records import FaceRecord, ImageRecord
 from models.store.results import Filter
 from models.store.states import Outcome
 from models.store.tables import Image, Job
@@ -27,7 +27,7 @@ def test_results_are_read_back_exactly_as_written(db: Database, release_id: int)
     scores[:3] = (0.0, np.finfo(np.float32).tiny, np.nextafter(np.float32(0.1), np.float32(1)))
     path = "Bär\\xe9\t\n\"'\\N,{}.jpg"
     written = [
-        ImageRecord(0, path, Outcome.CLASSIFIED, scores=scores),
+        ImageRecord(0, path, Outcome.CLASSIFIED, faces=[FaceRecord(scores)]),
         ImageRecord(1, "b.jpg", Outcome.UNREADABLE, "truncated", "Cut \\off\tby\nsomeone."),
         ImageRecord(2, "c.jpg", Outcome.NO_FACE),
     ]

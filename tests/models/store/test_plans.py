@@ -33,7 +33,9 @@ def filled(db: Database, release_id: int) -> Database:
     with db.write() as connection:
         for job in job_ids:
             rows = [{"job_id": job, "number": number} for number in range(IMAGES)]
-            images = [{"path": f"{r['number']:06}", "outcome": "classified"} for r in rows]
+            images = [
+                {"path": f"{r['number']:06}", "outcome": "classified", "faces": 1} for r in rows
+            ]
             for image in images[::100]:
                 image["outcome"] = "unreadable"
             connection.execute(

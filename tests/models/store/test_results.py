@@ -10,6 +10,7 @@ from models.store import (
     results,
 )
 from models.store.database import Database
+from models.store.records import FaceRecord
 from models.store.results import Filter
 from models.store.states import Outcome
 from tests.builders import (
@@ -47,7 +48,7 @@ def test_results_are_filtered_by_emotion_score_outcome_and_path(
     claim = claim_batch(db)
     happy = np.eye(28, dtype=np.float32)[16]
     rows = records_of(claim)
-    rows[1] = replace(rows[1], scores=happy)
+    rows[1] = replace(rows[1], faces=[FaceRecord(happy)])
     batches.complete(db, claim, rows)
     claim = claim_batch(db)
     batches.complete(db, claim, records_of(claim, Outcome.UNREADABLE))

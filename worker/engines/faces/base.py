@@ -1,10 +1,13 @@
 """What finds faces in a picture, behind one small protocol."""
 
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+MAX_FACES: Final = 1000
+"""That are reported of one picture, the surest."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +33,6 @@ class Faces:
         """The chosen faces, in that order."""
         return type(self)(self.boxes[chosen], self.confidences[chosen], self.points[chosen])
 
-    def shares(self, size: tuple[int, int]) -> NDArray[np.float32]:
-        """How much of a picture of this (width, height) each face covers: (n,), in [0, 1]."""
-        limits = np.array(size, np.float32)
-        shown = self.boxes.reshape(-1, 2, 2).clip(0, limits)
-        shares: NDArray[np.float32] = ((shown[:, 1] - shown[:, 0]) / limits).prod(axis=1)
-        return shares
-
 
 class Detector(Protocol):
     """A face detector ready to run. Make it in the process that uses it; it is not thread-safe.
@@ -51,7 +47,7 @@ class Detector(Protocol):
     shorter_side: int
 
     def detect(self, picture: NDArray[np.uint8], threshold: float) -> Faces:
-        """Finds the faces of one picture.
+        """Finds the faces of one picture, at most `MAX_FACES`.
 
         Args:
             picture: uint8 (height, width, 3), RGB, upright.

@@ -1,8 +1,8 @@
 """YuNet (Wu, Peng and Yu 2023, "YuNet: A Tiny Millisecond-level Face Detector"), run by OpenVINO.
 
 The network finds faces of about 10 to 300 pixels. The detector therefore looks at a picture in
-several sizes and merges what it finds: 256 pixels for faces that nearly fill the picture, 640 for
-most others, and 1,280 for the small ones of a large photograph (docs/decisions/0014-faces.md).
+several sizes and merges what it finds: 640 pixels for most faces, 256 for those that fill the
+picture, and 1,280 for the small ones of a large photograph (docs/decisions/0014-faces.md).
 
 OpenVINO needs 0.2 s to prepare for each shape, so a picture is laid into one of a few canvases:
 16:9, 4:3, square, and their upright counterparts. A longer picture is cut into overlapping tiles.
@@ -18,14 +18,11 @@ from openvino.preprocess import ColorFormat, PrePostProcessor
 from PIL import Image
 
 from models.errors import EngineError
-from worker.engines.faces.base import Faces
-from worker.engines.faces.rule import fills
+from worker.engines.faces.base import MAX_FACES, Faces
 
 STRIDES: Final = (8, 16, 32)
-FIRST: Final = 256
-"""The longer side, in pixels, at which every picture is looked at first."""
-SECOND: Final = 640
-"""The second size, for every picture that the face found first does not fill."""
+SIZES: Final = (256, 640)
+"""Longer sides, in pixels, at which every picture is looked at."""
 LARGE: Final = 1280
 """The third size, for photographs at least as large that show small faces, or none, at 640."""
 SMALL_FACE_PX: Final = 40.0
@@ -33,8 +30,6 @@ SMALL_FACE_PX: Final = 40.0
 SAME_FACE: Final = 0.3
 """Boxes of one size that share more than this (intersection over union) are one face."""
 SAME_FACE_BETWEEN_SIZES: Final = 0.4
-MAX_FACES: Final = 1000
-"""In one picture, the surest."""
 MAX_CANDIDATES: Final = 4000
 """How many boxes are compared, the surest first: the cost grows with the square of their number."""
 ASPECT: Final = 4 / 3
@@ -65,18 +60,14 @@ class YuNet:
         self._weights = weights
         self._threads = threads
         self._requests: dict[tuple[int, int], Any] = {}
-        self._request(*_canvas(FIRST, FIRST))  # Fails now on a broken file.
+        self._request(*_canvas(SIZES[0], SIZES[0]))  # Fails now on a broken file.
 
     def detect(self, picture: NDArray[np.uint8], threshold: float) -> Faces:
         """Finds at most `MAX_FACES` faces in one picture, as `Detector.detect` says."""
         image = Image.fromarray(picture)
-        first = self._look(image, FIRST, threshold)
-        if fills(image.size, first):
-            return first
+        looks = [self._look(image, size, threshold) for size in SIZES]
 
-        second = self._look(image, SECOND, threshold)
-        looks = [first, second]
-        if max(image.size) >= LARGE and _may_have_smaller(second, max(image.size)):
+        if max(image.size) >= LARGE and _may_have_smaller(looks[-1], max(image.size)):
             looks.append(self._look(image, LARGE, threshold))
 
         faces = _merge(looks)
@@ -92,7 +83,7 @@ class YuNet:
                 (max(width, 1), max(height, 1)),
                 Image.Resampling.BILINEAR,
                 box=(left, top, right, bottom),
-                reducing_gap=1.0,  # 2.0 takes twice as long and finds no more.
+                reducing_gap=2.0,
             )
             faces = self._run(np.asarray(tile), threshold)
             offset = np.array([left, top], np.float32)
@@ -237,5 +228,5 @@ def _distinct(faces: Faces, same: float) -> NDArray[np.intp]:
 
 def _may_have_smaller(faces: Faces, longer_side: int) -> bool:
     """Whether faces too small for 640 pixels may remain: those it shows are small, or none."""
-    heights = (faces.boxes[:, 3] - faces.boxes[:, 1]) * SECOND / longer_side
+    heights = (faces.boxes[:, 3] - faces.boxes[:, 1]) * SIZES[-1] / longer_side
     return not len(heights) or float(heights.min()) < SMALL_FACE_PX

@@ -10,9 +10,9 @@ from PIL import Image
 from models.errors import EngineError
 from models.release.detectors import SHIPPED, shipped_digest
 from samples.faces import GRIN, draw
-from worker.engines.faces.base import Faces
+from worker.engines.faces.base import MAX_FACES, Faces
 from worker.engines.faces.load import load_detector
-from worker.engines.faces.yunet import MAX_FACES, YuNet
+from worker.engines.faces.yunet import YuNet
 
 THRESHOLD = 0.7
 
@@ -107,24 +107,6 @@ def test_the_faces_of_a_panorama_are_found_in_its_tiles(detector: YuNet) -> None
     faces = detector.detect(scene((8000, 700), boxes), THRESHOLD)
     assert len(faces) == len(boxes)
     assert min(overlaps(faces, boxes)) > 0.6
-
-
-def test_a_picture_that_a_face_fills_is_looked_at_once(
-    detector: YuNet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    looks: list[int] = []
-    look = detector._look
-
-    def counted(image: Image.Image, size: int, threshold: float) -> Faces:
-        looks.append(size)
-        return look(image, size, threshold)
-
-    monkeypatch.setattr(detector, "_look", counted)
-    assert len(detector.detect(scene((224, 224), [(0, 0, 224, 224)]), THRESHOLD)) == 1
-    assert looks == [256]
-
-    detector.detect(scene((224, 224), [(60, 60, 140, 140)]), THRESHOLD)
-    assert looks == [256, 256, 640]
 
 
 @pytest.mark.parametrize("size", [(30_000, 8), (3, 2000), (17, 17)])
