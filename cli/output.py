@@ -2,18 +2,19 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from enum import StrEnum
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Final, TextIO
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
+from rich.text import Text
 
 from models.atomic import replacing
 from models.errors import UsageError
@@ -22,6 +23,7 @@ from models.health.checks import Check, State
 from models.labels import EMOTIONS, title
 from models.store.jobs import JobView
 from models.store.results import Record
+from models.store.states import Outcome
 
 TABLE_ROWS: Final = 100
 
@@ -203,23 +205,28 @@ def _open_output(output: Path | None) -> Iterator[TextIO]:
 
 
 def _write_table(records: Iterable[Record], console: Console) -> None:
-    image = Column("image", overflow="fold")
-    table = Table(image, "emotion", "score", "next", box=None, pad_edge=False, header_style="bold")
-
+    """Prints one line an image; if faces were found in it, its path and then one line a face."""
     remaining = iter(records)
-    for record in islice(remaining, TABLE_ROWS):
-        path = escape(printable(record.path))
+    shown = list(islice(remaining, TABLE_ROWS))
+    width = max(map(len, ["emotion", *(title(r.emotion) for r in shown if r.emotion)]))
+    rows = [
+        row
+        for (_, path), group in groupby(shown, lambda record: (record.job_id, record.path))
+        for row in _image_rows(escape(printable(path)), list(group), width)
+    ]
 
-        if record.scores is None:
-            reason = record.error["message"] if record.error else ""
-            table.add_row(path, f"[yellow]{record.outcome}[/]", "", f"[dim]{escape(reason)}[/]")
-            continue
-
-        ranking = sorted(record.scores.items(), key=lambda pair: -pair[1])
-        (emotion, score), (next_emotion, next_score) = ranking[:2]
-        following = f"[dim]{title(next_emotion)} {next_score:.2f}[/]"
-        table.add_row(path, title(emotion), _bar(score), following)
-
+    # The emotions keep their place; long paths and messages take several lines.
+    images = max(Text.from_markup(cell).cell_len for cell in ["image", *(row[0] for row in rows)])
+    rankings = width + len(f"  0.00 {10 * '·'}  Sympathy 0.00")
+    table = Table(
+        Column("image", overflow="fold", width=min(images, max(console.width - rankings, 20))),
+        f"{'emotion':<{width}}  {'score':<15}  next",
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+    )
+    for row in rows:
+        table.add_row(*row)
     console.print(table)
 
     if next(remaining, None) is not None:
@@ -227,6 +234,35 @@ def _write_table(records: Iterable[Record], console: Console) -> None:
             f"Only the first {TABLE_ROWS} results are shown. "
             "Print all with `cuemill results JOB --format csv`."
         )
+
+
+def _image_rows(path: str, records: Sequence[Record], width: int) -> Iterator[tuple[str, str]]:
+    """The lines of one image, with its faces from left to right."""
+    first = records[0]
+    message = f"[dim]{escape(first.error['message'])}[/]" if first.error else ""
+    boxes = [(record.face or {}).get("box") for record in records]
+
+    if first.outcome is Outcome.NO_FACE:
+        yield path, "[dim]no face found[/]"
+    elif first.scores is None:
+        yield path, f"[yellow]{first.outcome:<{width}}[/]  {message}"
+    elif boxes[0] is None:
+        yield path, _ranking(first.scores, width)
+    else:
+        yield path, message
+
+        for box, record in sorted(zip(boxes, records, strict=True), key=lambda pair: pair[0]["x"]):
+            side = min(box["width"], box["height"])
+            place = f"  [dim]left {box['x']}, top {box['y']}, {side} px[/]"
+            yield place, _ranking(record.scores, width)
+
+
+def _ranking(scores: Mapping[str, float], width: int) -> str:
+    """The highest emotion, padded to a width, with its score, and the next one."""
+    ranking = sorted(scores.items(), key=lambda pair: -pair[1])
+    (emotion, score), (next_emotion, next_score) = ranking[:2]
+    following = f"[dim]{title(next_emotion)} {next_score:.2f}[/]"
+    return f"{title(emotion):<{width}}  {_bar(score)}  {following}"
 
 
 def _bar(score: float) -> str:

@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from cli.output import (
     TABLE_ROWS,
@@ -54,15 +56,21 @@ def job(counts: Counts, reused: int = 0, faces: int | None = None) -> JobView:
     )
 
 
-def record(path: str) -> Record:
+def record(path: str, box: tuple[int, int, int, int] | None = None) -> Record:
+    """A face in this box (x, y, width, height), or a picture taken whole."""
     scores = dict.fromkeys(EMOTIONS, 0.0) | {"peace": 0.75, "fear": 0.25}
-    face = {"index": 0, "box": None}
+    sides = dict(zip(("x", "y", "width", "height"), box, strict=True)) if box else None
+    face = {"index": 0, "box": sides}
     return Record(7, path, Outcome.CLASSIFIED, None, face, "peace", 0.75, scores, "tiny", "7.0.0")
 
 
 def unreadable(path: str) -> Record:
     error = {"code": "empty", "message": "The file is empty."}
     return Record(7, path, Outcome.UNREADABLE, error, None, None, None, None, None, "7.1.0")
+
+
+def faceless(path: str) -> Record:
+    return Record(7, path, Outcome.NO_FACE, None, None, None, None, None, None, "7.2.0")
 
 
 def test_control_characters_are_escaped() -> None:
@@ -167,15 +175,52 @@ def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
         write_results([], Format.CSV, tmp_path / "absent" / "results.csv")
 
 
+def table(records: list[Record], folder: Path) -> list[str]:
+    """The lines of a table, without the spaces at their ends."""
+    write_results(records, Format.TABLE, folder / "results.txt")
+    return [line.rstrip() for line in (folder / "results.txt").read_text().splitlines()]
+
+
 def test_a_table_shows_the_two_highest_emotions_or_the_error(tmp_path: Path) -> None:
-    output = tmp_path / "results.txt"
-    write_results([record("a\n.jpg"), unreadable("b.jpg")], Format.TABLE, output)
-    header, *rows = [line.split() for line in output.read_text().splitlines()]
-    assert header == ["image", "emotion", "score", "next"]
-    assert rows == [
-        ["a\\n.jpg", "Peace", "0.75", "████████··", "Fear", "0.25"],
-        ["b.jpg", "unreadable", "The", "file", "is", "empty."],
+    assert table([record("a\n.jpg"), unreadable("b.jpg"), faceless("c.jpg")], tmp_path) == [
+        "image    emotion  score            next",
+        "a\\n.jpg  Peace    0.75 ████████··  Fear 0.25",
+        "b.jpg    unreadable  The file is empty.",
+        "c.jpg    no face found",
     ]
+
+
+def test_a_table_shows_an_image_once_with_its_faces_from_left_to_right(tmp_path: Path) -> None:
+    surest, other = record("[a].jpg", (420, 130, 96, 120)), record("[a].jpg", (9, 140, 88, 80))
+    assert table([surest, other, record("b.jpg", (1, 2, 30, 30))], tmp_path) == [
+        "image                       emotion  score            next",
+        "[a].jpg",
+        "  left 9, top 140, 80 px    Peace    0.75 ████████··  Fear 0.25",
+        "  left 420, top 130, 96 px  Peace    0.75 ████████··  Fear 0.25",
+        "b.jpg",
+        "  left 1, top 2, 30 px      Peace    0.75 ████████··  Fear 0.25",
+    ]
+
+
+def test_a_table_says_that_an_image_has_more_faces_than_the_limit(tmp_path: Path) -> None:
+    error = {"code": "too_many_faces", "message": "There are more faces."}
+    lines = table([replace(record("a.jpg", (1, 2, 30, 30)), error=error)], tmp_path)
+    assert lines[1].split() == ["a.jpg", "There", "are", "more", "faces."]
+
+
+def test_a_long_path_takes_several_lines_and_the_emotions_keep_their_place(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cli.output.out", Console(width=80))
+    write_results([record(100 * "a"), unreadable("b.jpg")], Format.TABLE, None)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line.find("Peace") for line in lines if "Peace" in line] == [lines[0].find("emotion")]
+    assert "".join(line[: lines[0].find("emotion")].strip() for line in lines[1:4]) == 100 * "a"
+
+
+def test_a_table_without_results_is_its_header(tmp_path: Path) -> None:
+    assert table([], tmp_path) == ["image  emotion  score            next"]
 
 
 def test_a_long_table_is_cut_and_says_so(tmp_path: Path) -> None:
