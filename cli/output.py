@@ -240,21 +240,24 @@ def _image_rows(path: str, records: Sequence[Record], width: int) -> Iterator[tu
     """The lines of one image, with its faces from left to right."""
     first = records[0]
     message = f"[dim]{escape(first.error['message'])}[/]" if first.error else ""
-    boxes = [(record.face or {}).get("box") for record in records]
+    boxed = [
+        (record.face["box"], record.scores)
+        for record in records
+        if record.scores and record.face and record.face["box"]
+    ]
 
-    if first.outcome is Outcome.NO_FACE:
-        yield path, "[dim]no face found[/]"
-    elif first.scores is None:
-        yield path, f"[yellow]{first.outcome:<{width}}[/]  {message}"
-    elif boxes[0] is None:
-        yield path, _ranking(first.scores, width)
-    else:
+    if boxed:
         yield path, message
-
-        for box, record in sorted(zip(boxes, records, strict=True), key=lambda pair: pair[0]["x"]):
+        for box, scores in sorted(boxed, key=lambda pair: pair[0]["x"]):
             side = min(box["width"], box["height"])
             place = f"  [dim]left {box['x']}, top {box['y']}, {side} px[/]"
-            yield place, _ranking(record.scores, width)
+            yield place, _ranking(scores, width)
+    elif first.scores:
+        yield path, _ranking(first.scores, width)
+    elif first.outcome is Outcome.NO_FACE:
+        yield path, "[dim]no face found[/]"
+    else:
+        yield path, f"[yellow]{first.outcome:<{width}}[/]  {message}"
 
 
 def _ranking(scores: Mapping[str, float], width: int) -> str:
