@@ -33,6 +33,13 @@ class Faces:
         """The chosen faces, in that order."""
         return type(self)(self.boxes[chosen], self.confidences[chosen], self.points[chosen])
 
+    def shares(self, size: tuple[int, int]) -> NDArray[np.float32]:
+        """How much of a picture of this (width, height) each face covers: (n,), in [0, 1]."""
+        limits = np.array(size, np.float32)
+        shown = self.boxes.reshape(-1, 2, 2).clip(0, limits)
+        shares: NDArray[np.float32] = ((shown[:, 1] - shown[:, 0]) / limits).prod(axis=1)
+        return shares
+
 
 class Detector(Protocol):
     """A face detector ready to run. Make it in the process that uses it; it is not thread-safe.

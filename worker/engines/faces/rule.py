@@ -1,6 +1,6 @@
 """Whether a picture is a crop, which is one face and little else, or a photograph to find faces in.
 
-The rule of `--faces auto`. The figures were chosen by measurement
+The rule of `--faces auto`. Its figures were chosen by measurement
 (docs/decisions/0015-crop-or-photograph.md).
 """
 
@@ -10,12 +10,12 @@ from worker.engines.faces.base import Faces
 
 SURE_CROP_PX: Final = 64
 """A picture whose longer side is at most this shows one face, or faces too small to classify."""
-FILLED: Final = 0.40
-"""A single face that covers at least this share of the picture is the picture."""
-SMALL_PX: Final = 128
-"""In a nearly square picture with a longer side of at most this, the face may just not be found."""
-SQUARE: Final = 4 / 3
-"""The longest shape, longer by shorter side, that is nearly square."""
+FILLED: Final = 0.45
+"""A single face that covers at least this share of a picture fills it."""
+SMALL_PX: Final = 256
+"""A nearly square picture whose longer side is at most this may be a crop of an unfound face."""
+SQUARE: Final = 1.25
+"""The longer side of a nearly square picture, at most, in shorter sides. Photographs have 4:3."""
 
 
 def is_sure_crop(size: tuple[int, int]) -> bool:
@@ -34,12 +34,11 @@ def is_crop(size: tuple[int, int], faces: Faces) -> bool:
         size: (width, height) of the picture in which the faces were found, in its pixels.
         faces: all that were found.
     """
-    width, height = size
-    if len(faces) == 1:
-        left, top, right, bottom = map(float, faces.boxes[0])
-        shown_width = max(0.0, min(right, width) - max(left, 0.0))
-        shown_height = max(0.0, min(bottom, height) - max(top, 0.0))
-        return shown_width * shown_height >= FILLED * width * height
+    if len(faces):
+        return fills(size, faces)
+    return max(size) <= min(SMALL_PX, SQUARE * min(size))
 
-    nearly_square = max(size) <= SQUARE * min(size)
-    return len(faces) == 0 and nearly_square and max(size) <= SMALL_PX
+
+def fills(size: tuple[int, int], faces: Faces) -> bool:
+    """Whether there is one face, and it fills a picture of this (width, height)."""
+    return len(faces) == 1 and bool(faces.shares(size)[0] >= FILLED)

@@ -42,7 +42,7 @@ def test_a_picture_of_several_faces_is_none_however_large_they_are() -> None:
 
 @pytest.mark.parametrize(
     ("size", "expected"),
-    [((100, 100), True), ((100, 75), True), ((100, 60), False), ((640, 640), False)],
+    [((100, 100), True), ((178, 218), True), ((256, 192), False), ((640, 640), False)],
 )
 def test_a_small_square_picture_without_a_face_found_is_a_crop(
     size: tuple[int, int], expected: bool

@@ -109,6 +109,24 @@ def test_the_faces_of_a_panorama_are_found_in_its_tiles(detector: YuNet) -> None
     assert min(overlaps(faces, boxes)) > 0.6
 
 
+def test_a_picture_that_a_face_fills_is_looked_at_once(
+    detector: YuNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    look = detector._look
+
+    def counted(image: Image.Image, size: int, threshold: float) -> Faces:
+        looks.append(size)
+        return look(image, size, threshold)
+
+    monkeypatch.setattr(detector, "_look", counted)
+    assert len(detector.detect(scene((224, 224), [(0, 0, 224, 224)]), THRESHOLD)) == 1
+    assert looks == [256]
+
+    detector.detect(scene((224, 224), [(60, 60, 140, 140)]), THRESHOLD)
+    assert looks == [256, 256, 640]
+
+
 @pytest.mark.parametrize("size", [(30_000, 8), (3, 2000), (17, 17)])
 def test_odd_shapes_are_no_error(detector: YuNet, size: tuple[int, int]) -> None:
     detector.detect(scene(size, []), THRESHOLD)
