@@ -1,9 +1,10 @@
 """Every move that programs and users can make, in any order, on real SQLite and PostgreSQL.
 
 Hypothesis chooses the moves. After each one, the invariants are checked in the tables.
-`make faults` tries more moves.
+`EXAMPLES=1000 make test` tries more of them.
 """
 
+import os
 from collections import Counter
 from dataclasses import dataclass
 from itertools import cycle
@@ -41,6 +42,7 @@ BATCH = 3
 FOLDER = [f"{number:03}.jpg" for number in range(20)]
 OUTCOMES = [outcome.value for outcome in Outcome]
 FACE_COUNTS = cycle((1, 3, 2))
+EXAMPLES = int(os.environ.get("EXAMPLES", "60"))
 WORKERS = st.sampled_from(["one", "two"])
 
 
@@ -360,8 +362,8 @@ def test_no_order_of_moves_loses_duplicates_or_miscounts_an_image(
     run_state_machine_as_test(
         lambda: Moves(db, release_ids),  # type: ignore[arg-type]  # Any factory will do.
         settings=settings(
-            max_examples=200,
-            stateful_step_count=50,
+            max_examples=EXAMPLES,
+            stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
