@@ -134,6 +134,9 @@ class TrainingBars(Progress):
         if dropped:
             err.print(f"Dropped {dropped:,} training images that are also in the validation set.")
 
+    def warning(self, text: str) -> None:
+        err.print(f"Warning: {text}")
+
     def candidate(self, name: str, epochs: int) -> None:
         self._candidate, self._epochs = name, epochs
 

@@ -21,6 +21,9 @@ class Progress(Protocol):
             dropped: images left out of `train` because `validation` has them too.
         """
 
+    def warning(self, text: str) -> None:
+        """The data can be trained on, but not to the user's advantage, as this sentence says."""
+
     def candidate(self, name: str, epochs: int) -> None:
         """A candidate's training starts; it takes at most this many epochs."""
 
@@ -43,6 +46,8 @@ class Silent:
     def data(
         self, train: Mapping[str, int], validation: Mapping[str, int], dropped: int
     ) -> None: ...
+
+    def warning(self, text: str) -> None: ...
 
     def candidate(self, name: str, epochs: int) -> None: ...
 

@@ -107,6 +107,9 @@ class _Reporter(Silent):
     def read(self, done: int, total: int) -> None:
         self._stop_if_asked()
 
+    def warning(self, text: str) -> None:
+        _log.warning("Training %s: %s", self._claim.training_id, text)
+
     def candidate(self, name: str, epochs: int) -> None:
         self._candidate = name
         if not trainings.begin_candidate(self._db, self._claim, name, epochs):

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from trainer.plan import Plan
 from trainer.progress import Progress, Silent
 from trainer.quality.calibration import calibrate, fold_temperature
 from trainer.quality.evaluation import Predict, evaluate, measure, predict_all
+from trainer.quality.pictures import PictureKind, warn_of_training
 from trainer.report.write import write_card, write_report
 from trainer.run import Run
 
@@ -60,6 +62,14 @@ class _Data:
     preprocessing: Preprocessing
     dropped: int
 
+    @cached_property
+    def train_kind(self) -> PictureKind:
+        return PictureKind.of(self.train.images)
+
+    @cached_property
+    def validation_kind(self) -> PictureKind:
+        return PictureKind.of(self.validation.images)
+
 
 def train(
     plan: Plan,
@@ -95,6 +105,8 @@ def train(
     progress = progress or Silent()
     data = _load_data(plan, progress)
     progress.data(data.train.balance(), data.validation.balance(), data.dropped)
+    for text in warn_of_training(data.train_kind, data.validation_kind):
+        progress.warning(text)
 
     runs, interrupted = _fit_all(plan, start, folder, data, teachers, progress)
     scores = [_predict_validation(run, data) for run in runs]
@@ -250,8 +262,13 @@ def _describe_data(data: _Data) -> dict[str, Any]:
             "source": data.train.name,
             "images": data.train.balance(),
             "dropped": data.dropped,
+            "pictures": data.train_kind.to_plain(),
         },
-        "validation": {"source": data.validation.name, "images": data.validation.balance()},
+        "validation": {
+            "source": data.validation.name,
+            "images": data.validation.balance(),
+            "pictures": data.validation_kind.to_plain(),
+        },
     }
 
 

@@ -35,6 +35,7 @@ def evaluate_model(
     with trainer_extra():
         from trainer.datasets.load import load
         from trainer.quality.evaluation import evaluate
+        from trainer.quality.pictures import PictureKind, warn_of_evaluation
         from trainer.report.write import write_report
         from worker.engines.load import load_engine
 
@@ -44,6 +45,10 @@ def evaluate_model(
 
     with TrainingBars() as bars:
         images = load(data, release.preprocessing, bars.read)
+        trained = PictureKind.from_plain(release.data.get("train", {}).get("pictures"))
+        for text in warn_of_evaluation(PictureKind.of(images.images), trained):
+            bars.warning(text)
+
         bars.note("measuring")
         engine = load_engine(release, settings)
         evaluation, scores = evaluate(engine.predict, images, release.preprocessing)

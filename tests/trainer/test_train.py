@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from PIL import Image
+from PIL import Image, ImageOps
 
 from models.errors import DataError, NotFoundError
 from models.labels import EMOTIONS
@@ -83,6 +83,7 @@ def test_training_writes_a_pickle_that_describes_its_data(
     assert loaded.data["train"]["images"] == {"happiness": 40, "sadness": 20}
     assert loaded.data["validation"]["images"] == {"happiness": 8, "sadness": 6}
     assert loaded.data["train"]["source"].endswith("/faces")
+    assert loaded.data["train"]["pictures"] == {"grey": 0.0, "equalised": 0.0, "enlarged": 0.0}
     assert loaded.training["optimizer"]["class_name"] == "Adam"
     assert {
         key: loaded.training[key]
@@ -183,6 +184,7 @@ def test_report_figures_and_card_are_written_beside_the_pickle(
     assert "2 of 28: Happiness, Sadness" in card
     assert "Doubt/Confusion" in card
     assert result.release.sha256 in card
+    assert "| pictures of train | 0% grey, 0% equalised, 0% enlarged |" in card
     assert "A predicted expression is not a felt emotion" in card
     assert "EU AI" in card
 
@@ -224,6 +226,9 @@ class Recorder(Silent):
     def data(self, train: Mapping[str, int], validation: Mapping[str, int], dropped: int) -> None:
         self.calls["data"] = (train, validation, dropped)
 
+    def warning(self, text: str) -> None:
+        self.calls["warning"] = text
+
     def candidate(self, name: str, epochs: int) -> None:
         self.calls["candidate"] = (name, epochs)
 
@@ -240,6 +245,16 @@ def test_progress_reports_data_candidates_and_batches(tmp_path: Path, faces: Pat
         "candidate": ("small", 3),
         "batch": (3, 2, 2),
     }
+
+
+def test_training_on_equalised_pictures_is_warned_of(tmp_path: Path, faces: Path) -> None:
+    for path in faces.rglob("*.png"):
+        ImageOps.equalize(Image.open(path).convert("L")).save(path)
+    recorder = Recorder()
+    train(plan(faces), tmp_path / "run", progress=recorder)
+    assert recorder.calls["warning"].startswith(
+        "100% of the training pictures have an equalised histogram."
+    )
 
 
 class Interrupt(Silent):
