@@ -21,6 +21,8 @@ class Plan:
         weights: initial weights of pretrained layers: `imagenet`, `none` or a file.
         teachers: digests of the releases whose mean scores are blended into the targets.
         start: digest of the release whose weights the candidates start from; empty for none.
+        equalise: whether the network is shown every face in grey and with a flat histogram, in
+            training and in use. A release that it starts from decides this, too.
     """
 
     data: tuple[str, ...]
@@ -31,6 +33,7 @@ class Plan:
     seed: int = 0
     teachers: tuple[str, ...] = ()
     start: str = ""
+    equalise: bool = False
 
     def to_plain(self) -> dict[str, Any]:
         """Converts to plain values, for JSON."""

@@ -70,6 +70,12 @@ class _Data:
     def validation_kind(self) -> PictureKind:
         return PictureKind.of(self.validation.images)
 
+    def list_warnings(self) -> list[str]:
+        return warn_of_training(
+            self.train_kind.seen_by(self.preprocessing),
+            self.validation_kind.seen_by(self.preprocessing),
+        )
+
 
 def train(
     plan: Plan,
@@ -103,9 +109,9 @@ def train(
     _check_pretrained(plan, folder)
 
     progress = progress or Silent()
-    data = _load_data(plan, progress)
+    data = _load_data(plan, start, progress)
     progress.data(data.train.balance(), data.validation.balance(), data.dropped)
-    for text in warn_of_training(data.train_kind, data.validation_kind):
+    for text in data.list_warnings():
         progress.warning(text)
 
     runs, interrupted = _fit_all(plan, start, folder, data, teachers, progress)
@@ -162,8 +168,11 @@ def _check_pretrained(plan: Plan, folder: Path) -> None:
         fetch_pretrained(plan.weights)
 
 
-def _load_data(plan: Plan, progress: Progress) -> _Data:
+def _load_data(plan: Plan, start: Release | None, progress: Progress) -> _Data:
     preprocessing = Preprocessing()
+    if plan.equalise or (start is not None and start.preprocessing.equalise):
+        preprocessing = replace(preprocessing, channel_order="grey", equalise=True)
+
     train = load(plan.data, preprocessing, progress.read)
     if train.is_grey():
         # A network that never saw colour must not be shown any (docs/decisions/0005).

@@ -46,7 +46,8 @@ def evaluate_model(
     with TrainingBars() as bars:
         images = load(data, release.preprocessing, bars.read)
         trained = PictureKind.from_plain(release.data.get("train", {}).get("pictures"))
-        for text in warn_of_evaluation(PictureKind.of(images.images), trained):
+        kind = PictureKind.of(images.images).seen_by(release.preprocessing)
+        for text in warn_of_evaluation(kind, trained):
             bars.warning(text)
 
         bars.note("measuring")

@@ -63,6 +63,14 @@ def train_candidates(
         Path | None,
         typer.Option(help="Pickle of the same network, to continue from its weights."),
     ] = None,
+    equalise: Annotated[
+        bool,
+        typer.Option(
+            "--equalise",
+            help="Show the network every face in grey and with a flat histogram, in training and "
+            "in use: whatever the light.",
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed for all randomness.")] = 0,
     output: Annotated[
         Path | None,
@@ -112,6 +120,7 @@ def train_candidates(
         select_by="accuracy" if select_by is SelectBy.ACCURACY else "macro_f1",
         weights=weights,
         seed=seed,
+        equalise=equalise,
         teachers=tuple(release.sha256 for release in teacher_releases),
         start=start_release.sha256 if start_release else "",
     )

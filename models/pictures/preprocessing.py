@@ -24,6 +24,8 @@ class Preprocessing:
             colour.
         antialias: True = Pillow's bicubic, which averages when it shrinks; False = OpenCV's (a =
             -0.75), which does not.
+        equalise: whether each image gets a flat histogram, in training and in use: the brightest
+            pixels become white and the darkest black, whatever the light and the skin. Grey only.
         scale, offset: input = pixel * scale + offset. The defaults are MobileNetV2's x / 127.5 - 1,
             so [-1, 1].
     """
@@ -33,6 +35,7 @@ class Preprocessing:
     channel_order: Literal["rgb", "bgr", "grey"] = "rgb"
     resampling: Literal["bicubic"] = "bicubic"
     antialias: bool = True
+    equalise: bool = False
     scale: float = 1 / 127.5
     offset: float = -1.0
 
@@ -42,7 +45,7 @@ class Preprocessing:
         return self.width, self.height
 
     def to_input(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Scales pixels to the network's range.
+        """Scales pixels to the network's range, and equalises them before that if it has to.
 
         Args:
             pixels: uint8 (n, height, width, 3).
@@ -50,6 +53,9 @@ class Preprocessing:
         Returns:
             float32 of the same shape, in [-1, 1] with the default constants.
         """
+        if self.equalise:
+            pixels = _equalise(pixels)
+
         # In place: a new array for each step would take four times as long.
         scaled = pixels.astype(np.float32)
         scaled *= np.float32(self.scale)
@@ -89,5 +95,29 @@ class Preprocessing:
             and self.channel_order in ("rgb", "bgr", "grey")
             and self.resampling == "bicubic"
             and type(self.antialias) is bool
+            and type(self.equalise) is bool
+            and (self.channel_order == "grey" or not self.equalise)
             and all(type(factor) is float and math.isfinite(factor) for factor in factors)
         )
+
+
+def _equalise(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Flattens the histogram of each image of equal channels, uint8 (n, height, width, 3).
+
+    A level becomes the share of the pixels up to it, without those of the darkest level, as in
+    OpenCV's equalizeHist. An image of one grey stays as it is.
+    """
+    if not len(pixels):
+        return pixels
+    grey = pixels[..., 0].reshape(len(pixels), -1)
+    count, size = grey.shape
+
+    # In one call for all images, whose levels get indices of their own: four times as fast.
+    levels = grey + 256 * np.arange(count)[:, None]
+    up_to = np.bincount(levels.ravel(), minlength=256 * count).reshape(count, 256).cumsum(axis=1)
+    darkest = up_to[np.arange(count), grey.min(axis=1)][:, None]
+
+    share = np.maximum(up_to - darkest, 0) / np.maximum(size - darkest, 1)
+    table = np.where(darkest < size, np.rint(255 * share), np.arange(256)).astype(np.uint8)
+    equalised = table.ravel()[levels].reshape(pixels.shape[:-1])
+    return np.repeat(equalised[..., None], pixels.shape[-1], axis=-1)

@@ -350,6 +350,19 @@ def test_a_training_starts_from_the_weights_of_a_release(
         train(plan(faces, others, candidates=("lazy",)), tmp_path / "lazy")
 
 
+def test_a_network_that_equalises_is_trained_and_continued_on_flat_histograms(
+    tmp_path: Path, faces: Path, others: Path
+) -> None:
+    first = train(plan(faces, others, equalise=True), tmp_path / "run").release
+    shown = first.preprocessing
+    assert (shown.channel_order, shown.equalise) == ("grey", True)
+    # Only the light tells these labels apart, and a flat histogram takes it away.
+    assert first.metrics["val_accuracy"] < 0.9
+
+    again = train(plan(faces, others, start=first.sha256), tmp_path / "again", start=first).release
+    assert again.preprocessing == shown
+
+
 def test_a_release_of_another_network_cannot_be_started_from(
     tmp_path: Path, faces: Path, others: Path
 ) -> None:

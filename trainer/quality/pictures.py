@@ -4,11 +4,13 @@ A network reads pictures of another kind less well: Cuemill's were once fitted o
 with equalised histograms, and lost a point on true pixels (docs/science.md).
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from models.pictures.preprocessing import Preprocessing
 
 SAMPLE: Final = 2000
 """Pictures that are looked at; more change the shares by less than a point."""
@@ -65,6 +67,10 @@ class PictureKind:
             return cls(**{name: float(value) for name, value in dict(values).items()})
         except (TypeError, ValueError):
             return None
+
+    def seen_by(self, preprocessing: Preprocessing) -> Self:
+        """What a network is shown of them. One that equalises sees no difference in that."""
+        return replace(self, equalised=0.0) if preprocessing.equalise else self
 
     def to_plain(self) -> dict[str, float]:
         """Plain values, for the pickle."""

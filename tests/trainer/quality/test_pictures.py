@@ -5,6 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter, ImageOps
 
+from models.pictures.preprocessing import Preprocessing
 from trainer.quality.pictures import PictureKind, warn_of_evaluation, warn_of_training
 
 TRUE = PictureKind(grey=1.0, equalised=0.0, enlarged=0.0)
@@ -98,6 +99,12 @@ def test_pictures_of_another_kind_than_the_training_ones_are_warned_of() -> None
 def test_a_model_of_unknown_training_is_evaluated_with_what_the_pictures_show() -> None:
     assert warn_of_evaluation(TRUE, None) == []
     assert len(warn_of_evaluation(PictureKind(1.0, 0.9, 0.0), None)) == 1
+
+
+def test_a_network_that_equalises_is_not_warned_of_equalised_pictures() -> None:
+    kind = PictureKind(1.0, 0.9, 0.0)
+    assert kind.seen_by(Preprocessing(channel_order="grey", equalise=True)) == TRUE
+    assert kind.seen_by(Preprocessing(channel_order="grey")) == kind
 
 
 def test_a_kind_survives_the_pickle_and_nothing_else_passes_for_one() -> None:
