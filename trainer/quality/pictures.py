@@ -152,4 +152,6 @@ def _fine_detail(luminance: NDArray[np.uint8]) -> NDArray[np.float64]:
     frequency = 2 * np.maximum(rows[:, None], columns)
     fine = energy[:, frequency > 0.6].sum(axis=1)
     coarse = energy[:, (frequency > 0.15) & (frequency <= 0.4)].sum(axis=1)
-    return np.divide(fine, coarse, out=np.full(len(fine), np.inf), where=coarse > 1e-6)
+    ratio = np.full(len(fine), np.inf)
+    np.divide(fine, coarse, out=ratio, where=coarse > 1e-6)
+    return ratio
