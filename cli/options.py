@@ -97,6 +97,16 @@ ResultFile = Annotated[
         help="Write to this file. Its ending sets the format, unless --format does.",
     ),
 ]
+Annotate = Annotated[
+    Path | None,
+    typer.Option(
+        "--annotate",
+        metavar="FOLDER",
+        help="Also copy each picture that has faces to this folder, with boxes and labels drawn in "
+        "and without metadata.",
+        readable=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 Workers = Annotated[

@@ -24,7 +24,8 @@ def replacing(path: Path, mode: int | None = None) -> Iterator[Path]:
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
 
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    # Shortened, because the file's own name may be as long as names can be.
+    temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}")
     temporary.touch(exist_ok=False)
     try:
         yield temporary

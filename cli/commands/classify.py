@@ -2,8 +2,10 @@
 
 import typer
 
+from cli.annotate import annotate, check_copies
 from cli.context import connect, make_submission
 from cli.options import (
+    Annotate,
     Detector,
     Faces,
     FaceThreshold,
@@ -34,6 +36,7 @@ def classify(
     model: Model = None,
     result_format: ResultFormat = None,
     output: ResultFile = None,
+    copies: Annotate = None,
     faces: Faces = FaceMode.AUTO,
     min_face: MinFace = MIN_FACE,
     face_threshold: FaceThreshold = THRESHOLD,
@@ -65,22 +68,27 @@ def classify(
         retention_days=retention_days,
         detection=choose_detection(faces, min_face, face_threshold, detector),
     )
+    if copies is not None:
+        check_copies(copies, submission.folder)
+
     job = jobs.find_live(db, submission)
     if job is not None:
         err.print(f"Resuming job {job.id}.")
     else:
         job, _ = jobs.submit(db, submission)
 
+    conditions = results.Filter(job_id=job.id)
     try:
         with Supervisor(settings, job.id):
             job = watch_job(db, job.id)
 
             # Print before the workers stop, which takes a moment.
             if job.status is JobStatus.COMPLETED:
-                records = results.stream(db, results.Filter(job_id=job.id))
-                write_results(records, chosen_format, output)
+                write_results(results.stream(db, conditions), chosen_format, output)
     except KeyboardInterrupt:
         err.print(f"Interrupted. Run the same command again to resume job {job.id}.")
         raise typer.Exit(130) from None
 
+    if copies is not None and job.status is JobStatus.COMPLETED:
+        annotate(results.stream(db, conditions), job.folder, copies, job.counts.classified)
     report_end(db, job)

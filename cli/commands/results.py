@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
+from cli.annotate import annotate, check_copies
 from cli.context import connect
-from cli.options import JobId, ResultFile, ResultFormat
+from cli.options import Annotate, JobId, ResultFile, ResultFormat
 from cli.output import choose_format, write_results
 from models.store import jobs, results
 from models.store.states import Outcome
@@ -29,6 +30,7 @@ def print_results(
     ] = None,
     result_format: ResultFormat = None,
     output: ResultFile = None,
+    copies: Annotate = None,
 ) -> None:
     """Print a job's results, even before it ends.
 
@@ -39,4 +41,9 @@ def print_results(
 
     job = jobs.get(db, job_id)
     conditions = results.Filter(job.id, emotion, min_score, outcome, path_prefix)
+    if copies is not None:
+        check_copies(copies, job.folder)
+
     write_results(results.stream(db, conditions), chosen_format, output)
+    if copies is not None:
+        annotate(results.stream(db, conditions), job.folder, copies, None)

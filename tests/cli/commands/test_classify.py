@@ -1,0 +1,34 @@
+"""`cuemill classify`. tests/integration interrupts and resumes it."""
+
+from pathlib import Path
+
+from tests.integration.deployment import Deployment
+
+PHOTOGRAPHS = Path(__file__).parents[3] / "samples" / "photographs"
+
+
+def test_it_draws_the_faces_into_copies_of_the_photographs_that_show_some(
+    cuemill: Deployment, tmp_path: Path
+) -> None:
+    copies = tmp_path / "copies"
+    done = cuemill.run("classify", PHOTOGRAPHS, "--annotate", copies)
+    assert f"Annotated 3 pictures in {copies}." in done.stderr
+    assert {path.name for path in copies.glob("*.*g")} == {
+        "film-night.jpg",
+        "friends.jpg",
+        "walk.jpg",
+    }
+
+    # The same faces of an earlier job; --path-prefix chooses among them.
+    fewer = tmp_path / "fewer"
+    cuemill.run("results", "1", "--path-prefix", "walk", "--annotate", fewer)
+    assert (fewer / "walk.jpg").read_bytes() == (copies / "walk.jpg").read_bytes()
+    assert not (fewer / "friends.jpg").exists()
+
+
+def test_a_folder_for_copies_that_cannot_be_used_starts_no_job(
+    cuemill: Deployment, faces: Path
+) -> None:
+    refused = cuemill.run("classify", faces, "--annotate", faces / "copies", exit_code=2)
+    assert "Name a folder elsewhere." in refused.stderr
+    assert cuemill.json("jobs") == []
