@@ -33,7 +33,8 @@ def is_grey(picture: Image.Image) -> bool:
 def main() -> None:
     release = load_release(SHIPPED_MODEL)
     engine = OpenVinoEngine(release, "f32")
-    variants = [replace(release.preprocessing, channel_order=order) for order in ("rgb", "grey")]
+    in_colour = replace(release.preprocessing, channel_order="rgb", equalise=False)
+    variants = [in_colour, replace(release.preprocessing, channel_order="grey")]
 
     headings = [f"score of the drawn emotion, {variant.channel_order}" for variant in variants]
     table = Table("image", *headings)
