@@ -96,9 +96,9 @@ def _photographs(folder: Path, console: Console) -> None:
     console.print(table)
 
 
-def _decode(path: Path) -> NDArray[np.uint8]:
+def _decode(path: Path) -> Image.Image:
     image = decode(path.read_bytes(), (1_000_000, 1_000_000))
-    return np.asarray(image.convert("RGB"))
+    return image.convert("RGB")
 
 
 def _boxes(boxes: list[list[float]]) -> Boxes:
@@ -169,7 +169,7 @@ def _end_to_end(folder: Path, console: Console) -> None:
             for number, file in track(numbered, f"{side} px, {roll} degrees", console=console):
                 face = Image.open(file).convert("RGB")
                 scene, centre = _scene(face, side, roll * int(random.choice((-1, 1))), random)
-                faces = detector.detect(np.asarray(scene), THRESHOLD)
+                faces = detector.detect(scene, THRESHOLD)
                 nearest = _nearest(faces, centre, side)
                 if nearest is None:
                     continue

@@ -66,7 +66,7 @@ class FaceFinder:
             return self._whole(data)
 
         photograph = Photograph(data, self._detector.shorter_side)
-        faces = self._detector.detect(np.asarray(photograph.view), self._detection.threshold)
+        faces = self._detector.detect(photograph.view, self._detection.threshold)
         if mode is FaceMode.AUTO and is_crop(photograph.view.size, faces):
             return self._whole(data)
 

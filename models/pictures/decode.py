@@ -36,6 +36,9 @@ FORMATS: Final = (
 
 MAX_PIXELS: Final = 40_000_000
 
+SMALL_PIXELS: Final = 4_000_000
+"""Of a picture that may be held twice for a moment."""
+
 MAX_SIDE: Final = 65_535
 """JPEG's limit. Resampling a longer side would take memory in proportion: up to a gigabyte."""
 
@@ -78,7 +81,7 @@ def decode(data: bytes, target: tuple[int, int], *, grey: bool = False) -> Image
     _check_cost(data)
 
     size = _simple_jpeg_size(data)
-    if size is not None and (size[0] < 4 * target[0] or size[1] < 4 * target[1]):
+    if size is not None and _suits_simplejpeg(size, target):
         pixels = _decode_simple_jpeg(data, grey)
         if pixels is not None:
             return Image.fromarray(pixels[..., 0] if grey else pixels)
@@ -187,6 +190,12 @@ def _simple_jpeg_size(data: bytes) -> tuple[int, int] | None:
     return width, height
 
 
+def _suits_simplejpeg(size: tuple[int, int], target: tuple[int, int]) -> bool:
+    """Whether a JPEG is to be decoded in full, and is not so large that a copy costs memory."""
+    in_full = size[0] < 4 * target[0] or size[1] < 4 * target[1]
+    return in_full and size[0] * size[1] <= SMALL_PIXELS
+
+
 def _decode_simple_jpeg(data: bytes, grey: bool) -> NDArray[np.uint8] | None:
     """Pixels as uint8 (height, width, 1 if grey, else 3); None if the file is damaged."""
     try:
@@ -246,7 +255,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in _WIDE_MODES:
         return _to_8_bits(np.array(image, np.float32)).convert("RGB")
     if not image.has_transparency_data:
-        return image.convert("RGB")
+        # Pillow would copy a picture that is RGB already.
+        return image if image.mode == "RGB" else image.convert("RGB")
 
     rgba = image if image.mode == "RGBA" else image.convert("RGBA")
     white = Image.new("RGB", rgba.size, "white")

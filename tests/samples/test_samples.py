@@ -36,7 +36,7 @@ def overlap(a: Box, b: Box) -> float:
 
 
 def assert_found(detector: Detector, picture: Image.Image, drawn: list[Box]) -> None:
-    faces = detector.detect(np.asarray(picture.convert("RGB")), THRESHOLD)
+    faces = detector.detect(picture.convert("RGB"), THRESHOLD)
     assert len(faces) == len(drawn)
     for box in drawn:
         assert max(overlap(box, tuple(found)) for found in faces.boxes.tolist()) > 0.6

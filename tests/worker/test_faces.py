@@ -118,7 +118,7 @@ class Crowd:
     name = "crowd"
     shorter_side = 960
 
-    def detect(self, picture: np.ndarray, threshold: float) -> Faces:
+    def detect(self, image: Image.Image, threshold: float) -> Faces:
         boxes = np.tile(np.array([10, 10, 60, 60], np.float32), (1000, 1))
         points = np.array([[20, 25], [45, 25], [32, 35], [22, 48], [42, 48]], np.float32)
         return Faces(boxes, np.full(1000, 0.9, np.float32), np.tile(points, (1000, 1, 1)))

@@ -5,6 +5,7 @@ from typing import Final, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 MAX_FACES: Final = 1000
 """That are reported of one picture, the surest."""
@@ -53,11 +54,11 @@ class Detector(Protocol):
     name: str
     shorter_side: int
 
-    def detect(self, picture: NDArray[np.uint8], threshold: float) -> Faces:
+    def detect(self, image: Image.Image, threshold: float) -> Faces:
         """Finds the faces of one picture, at most `MAX_FACES`.
 
         Args:
-            picture: uint8 (height, width, 3), RGB, upright.
+            image: RGB, upright.
             threshold: the lowest confidence to report, in [0, 1].
         """
         ...

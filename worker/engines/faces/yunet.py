@@ -65,9 +65,8 @@ class YuNet:
         self._requests: dict[tuple[int, int], Any] = {}
         self._request(*_canvas(FIRST, FIRST))  # Fails now on a broken file.
 
-    def detect(self, picture: NDArray[np.uint8], threshold: float) -> Faces:
-        """Finds at most `MAX_FACES` faces in one picture, as `Detector.detect` says."""
-        image = Image.fromarray(picture)
+    def detect(self, image: Image.Image, threshold: float) -> Faces:
+        """Finds the faces of one picture, as `Detector.detect` says."""
         first = self._look(image, FIRST, threshold)
         if fills(image.size, first):
             return first
