@@ -20,9 +20,10 @@ from openvino import opset13 as ops
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.end_to_end import BATCH, embedded, run_job, scaled
 from benchmarks.hardware import describe
+from benchmarks.jobs import embedded, run_job, scaled
 from benchmarks.pictures import FACE, draw
+from benchmarks.ways import BATCH
 from models.pictures.resize import read_pixels
 from models.release.files import load_release
 from models.settings import SHIPPED_MODEL

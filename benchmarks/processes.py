@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.end_to_end import BATCH, CORES, folder_paths, read_all
 from benchmarks.hardware import describe
 from benchmarks.pictures import FACE, VIDEO, draw
+from benchmarks.ways import BATCH, CORES, folder_paths, read_all
 from models.release.files import load_release
 from models.release.release import Release
 from models.settings import SHIPPED_MODEL

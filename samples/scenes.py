@@ -307,21 +307,26 @@ class Scene:
         picture.paste(figure, (round(person.x * picture.width - figure.width / 2), top), figure)
 
 
-def crowd(count: int, size: float = 0.16) -> tuple[Person, ...]:
-    """People in rows, the last row in front, with looks and expressions taken in turn."""
+def crowd(count: int, size: float = 0.16, first: int = 0) -> tuple[Person, ...]:
+    """People in rows, the last row in front, with looks and expressions taken in turn.
+
+    Args:
+        first: with which look and expression to begin; the places stay the same.
+    """
     columns = max(1, min(count, 5))
     rows = -(-count // columns)
     people = []
     for number in range(count):
         row, column = divmod(number, columns)
         in_row = min(columns, count - row * columns)
+        who = first + number
         face = replace(
-            EXPRESSIONS[number % len(EXPRESSIONS)],
-            look=LOOKS[number % len(LOOKS)],
-            tilt=(0.06, -0.05, 0.0)[number % 3],
-            yaw=(0.1, 0.0, -0.12, 0.05)[number % 4],
+            EXPRESSIONS[who % len(EXPRESSIONS)],
+            look=LOOKS[who % len(LOOKS)],
+            tilt=(0.06, -0.05, 0.0)[who % 3],
+            yaw=(0.1, 0.0, -0.12, 0.05)[who % 4],
         )
         x = (column + 0.5 + 0.1 * (-1) ** row) / in_row
         chin = 0.55 + 0.42 * (row + 0.5 - rows / 2) / rows
-        people.append(Person(face, x, chin, size, CLOTHES[number % len(CLOTHES)]))
+        people.append(Person(face, x, chin, size, CLOTHES[who % len(CLOTHES)]))
     return tuple(people)
