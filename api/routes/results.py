@@ -30,8 +30,48 @@ def _parse_filter(
     path_prefix: Annotated[
         Text | None, Query(description="Only images whose path starts with this.")
     ] = None,
+    min_face: Annotated[
+        int | None,
+        Query(
+            ge=1,
+            le=65_535,
+            description="Only faces whose box has a shorter side of this many pixels or more. "
+            "Images taken whole have no box.",
+        ),
+    ] = None,
+    min_confidence: Annotated[
+        float | None,
+        Query(
+            ge=0,
+            le=1,
+            description="Only faces of which the detector is this sure or more. Images taken whole "
+            "have no confidence.",
+        ),
+    ] = None,
+    min_faces: Annotated[
+        int | None,
+        Query(ge=0, le=65_535, description="Only images with this many faces or more."),
+    ] = None,
+    max_faces: Annotated[
+        int | None,
+        Query(
+            ge=0,
+            le=65_535,
+            description="Only images with this many faces or fewer. Images without a result have "
+            "0 faces.",
+        ),
+    ] = None,
 ) -> Filter:
-    return Filter(None, emotion, min_score, outcome, path_prefix)
+    return Filter(
+        emotion=emotion,
+        min_score=min_score,
+        outcome=outcome,
+        path_prefix=path_prefix,
+        min_face=min_face,
+        min_confidence=min_confidence,
+        min_faces=min_faces,
+        max_faces=max_faces,
+    )
 
 
 FilterParameters = Annotated[Filter, Depends(_parse_filter)]

@@ -28,6 +28,32 @@ def print_results(
     path_prefix: Annotated[
         str | None, typer.Option(help="Only images whose path starts with this.")
     ] = None,
+    min_face: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65_535,
+            help="Only faces whose box has a shorter side of at least this, in pixels. Pictures "
+            "taken whole have no box.",
+        ),
+    ] = None,
+    min_confidence: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Only faces of which the detector is at least this sure. Pictures taken whole "
+            "have no confidence.",
+        ),
+    ] = None,
+    min_faces: Annotated[
+        int | None,
+        typer.Option(min=0, max=65_535, help="Only images with at least this many faces."),
+    ] = None,
+    max_faces: Annotated[
+        int | None,
+        typer.Option(min=0, max=65_535, help="Only images with at most this many faces."),
+    ] = None,
     result_format: ResultFormat = None,
     output: ResultFile = None,
     copies: Annotate = None,
@@ -40,7 +66,17 @@ def print_results(
     _, db = connect()
 
     job = jobs.get(db, job_id)
-    conditions = results.Filter(job.id, emotion, min_score, outcome, path_prefix)
+    conditions = results.Filter(
+        job_id=job.id,
+        emotion=emotion,
+        min_score=min_score,
+        outcome=outcome,
+        path_prefix=path_prefix,
+        min_face=min_face,
+        min_confidence=min_confidence,
+        min_faces=min_faces,
+        max_faces=max_faces,
+    )
     if copies is not None:
         check_copies(copies, job.folder)
 

@@ -24,6 +24,12 @@ Table = type[Image] | type[Prediction]
 class Filter:
     """Which results: those that meet all conditions.
 
+    Args:
+        min_face: pixels of the shorter side of a face's box.
+        min_confidence: the detector's, in [0, 1]. A picture taken whole has neither box nor
+            confidence, so it meets neither of these two conditions.
+        min_faces, max_faces: how many faces an image has; 0 if it was not classified.
+
     Raises:
         UsageError: the emotion is unknown.
     """
@@ -33,6 +39,16 @@ class Filter:
     min_score: float | None = None
     outcome: Outcome | None = None
     path_prefix: str | None = None
+    min_face: int | None = None
+    min_confidence: float | None = None
+    min_faces: int | None = None
+    max_faces: int | None = None
+
+    @property
+    def is_of_faces(self) -> bool:
+        """Whether only faces can meet the conditions, and no image without one."""
+        of_faces = (self.emotion, self.min_score, self.min_face, self.min_confidence)
+        return any(condition is not None for condition in of_faces)
 
     def __post_init__(self) -> None:
         if self.emotion is not None and self.emotion not in EMOTIONS:
@@ -97,7 +113,7 @@ def _page_query(conditions: Filter, limit: int, after: str | None) -> sa.Select[
     """The query of a page.
 
     An index leads to the page's first row and, with an emotion or an outcome, from each row to the
-    next. Rows with a lower score or another path are skipped one by one.
+    next. Rows that do not meet the other conditions are skipped one by one.
 
     Only the leading table is restricted to what follows the cursor. With the joined table
     restricted too, either database might, without statistics, search that table to its end for each
@@ -105,7 +121,7 @@ def _page_query(conditions: Filter, limit: int, after: str | None) -> sa.Select[
     """
     leading: Table = Image
     joined: Table = Prediction
-    if conditions.emotion is not None or conditions.min_score is not None:
+    if conditions.is_of_faces:
         leading, joined = Prediction, Image
 
     return (
@@ -142,6 +158,15 @@ def _where(conditions: Filter, leading: Table) -> Iterator[sa.ColumnElement[bool
         yield Image.outcome == conditions.outcome
     if conditions.path_prefix:
         yield Image.path.startswith(conditions.path_prefix, autoescape=True)
+    if conditions.min_face is not None:
+        yield Prediction.box_width >= conditions.min_face
+        yield Prediction.box_height >= conditions.min_face
+    if conditions.min_confidence is not None:
+        yield Prediction.face_confidence >= conditions.min_confidence
+    if conditions.min_faces is not None:
+        yield Image.faces >= conditions.min_faces
+    if conditions.max_faces is not None:
+        yield Image.faces <= conditions.max_faces
 
 
 def _after(

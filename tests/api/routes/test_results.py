@@ -1,11 +1,18 @@
 """Routes of results."""
 
+import csv
+import json
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
+from models.store import batches, jobs
+from models.store.database import Database
+from models.store.records import FaceRecord, ImageRecord
+from models.store.states import Outcome
 from tests.api.responses import problem_detail
+from tests.builders import SCORES, claim_batch, list_folder
 
 
 @pytest.mark.parametrize(
@@ -14,6 +21,9 @@ from tests.api.responses import problem_detail
         "/v1/results?min_score=2",
         "/v1/results?outcome=odd",
         "/v1/results?path_prefix=%00",
+        "/v1/results?min_face=0",
+        "/v1/results?min_confidence=80",
+        "/v1/results?max_faces=99999999999",
     ],
 )
 def test_malformed_parameters_are_a_problem(client: TestClient, path: str) -> None:
@@ -37,6 +47,42 @@ def test_a_page_without_results_is_empty_and_the_last(client: TestClient, faces:
     empty: dict[str, Any] = {"results": [], "next": None}
     assert client.get("/v1/results").json() == empty
     assert client.get(f"/v1/jobs/{job['id']}/results?emotion=peace").json() == empty
+
+
+def test_faces_are_filtered_by_size_confidence_and_their_number(
+    client: TestClient, db: Database, faces: str
+) -> None:
+    job = client.post("/v1/jobs", json={"folder": faces}).json()
+    list_folder(db, jobs.get(db, job["id"]), 3)
+    claim = claim_batch(db)
+    large = FaceRecord(SCORES, (0, 0, 90, 120), 0.95, 2.5)
+    small = FaceRecord(SCORES, (100, 0, 20, 30), 0.75, 0.0)
+    rows = [
+        ImageRecord(0, "000.jpg", Outcome.CLASSIFIED, faces=[large, small]),
+        ImageRecord(1, "001.jpg", Outcome.CLASSIFIED, faces=[FaceRecord(SCORES)]),
+        ImageRecord(2, "002.jpg", Outcome.NO_FACE),
+    ]
+    batches.complete(db, claim, rows)
+
+    def kept(conditions: str) -> list[str]:
+        results = client.get(f"/v1/jobs/{job['id']}/results?{conditions}").json()["results"]
+        return [result["path"] for result in results]
+
+    assert kept("min_faces=2&min_face=60") == kept("min_confidence=0.9") == ["000.jpg"]
+    assert kept("min_faces=1&max_faces=1") == ["001.jpg"]
+    assert kept("max_faces=0") == ["002.jpg"]
+
+    lines = client.get(f"/v1/jobs/{job['id']}/results.jsonl?min_face=60").text.splitlines()
+    face = {"index": 0, "box": {"x": 0, "y": 0, "width": 90, "height": 120}, "roll": 2.5}
+    assert [json.loads(line)["face"] for line in lines] == [
+        face | {"confidence": pytest.approx(0.95)}
+    ]
+
+    table = client.get(f"/v1/jobs/{job['id']}/results.csv?min_face=60").text.splitlines()
+    (row,) = csv.DictReader(table)
+    columns = ("face_index", "box_x", "box_y", "box_width", "box_height", "face_roll")
+    assert [row[column] for column in columns] == ["0", "0", "0", "90", "120", "2.5"]
+    assert float(row["face_confidence"]) == pytest.approx(0.95)
 
 
 def test_streams_are_whole_and_named(client: TestClient, faces: str) -> None:

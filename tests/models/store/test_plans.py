@@ -37,14 +37,18 @@ def filled(db: Database, release_id: int) -> Database:
                 {"path": f"{r['number']:06}", "outcome": "classified", "faces": 1} for r in rows
             ]
             for image in images[::100]:
-                image["outcome"] = "unreadable"
+                image |= {"outcome": "unreadable", "faces": 0}
             connection.execute(
                 sa.insert(Image), [{**r, **i} for r, i in zip(rows, images, strict=True)]
             )
-            faces = [
-                {"face": 0, "model_release_id": release_id, "emotion": "happiness", "score": 0.5}
-                for _ in rows
-            ]
+            happy = {
+                "face": 0,
+                "model_release_id": release_id,
+                "emotion": "happiness",
+                "score": 0.5,
+            }
+            box = dict.fromkeys(("box_x", "box_y", "box_width", "box_height"), 40)
+            faces = [{**happy, **box, "face_confidence": 0.9} for _ in rows]
             for face in faces[::100]:
                 face["emotion"] = "fear"
             connection.execute(
@@ -127,6 +131,14 @@ def walks(plan: str) -> list[str]:
         (Filter(1, emotion="fear"), "ix_predictions_job_id_emotion_number_face"),
         (Filter(1, emotion="fear", min_score=0.2), "ix_predictions_job_id_emotion_number_face"),
         (Filter(1, min_score=0.2), "predictions"),
+        (Filter(1, min_face=20), "predictions"),
+        (
+            Filter(1, min_confidence=0.7, emotion="fear"),
+            "ix_predictions_job_id_emotion_number_face",
+        ),
+        (Filter(1, min_faces=1), "images"),
+        (Filter(1, max_faces=0), "images"),
+        (Filter(1, max_faces=1, min_face=20), "predictions"),
         (Filter(1, outcome="unreadable"), "ix_images_job_id_outcome_number"),  # type: ignore[arg-type]
         (Filter(), "images"),
     ],
@@ -143,7 +155,15 @@ def test_an_index_leads_to_the_first_row_of_any_page(
 
 
 @pytest.mark.parametrize(
-    "conditions", [Filter(1), Filter(1, emotion="fear"), Filter(1, min_score=0.2), Filter()]
+    "conditions",
+    [
+        Filter(1),
+        Filter(1, emotion="fear"),
+        Filter(1, min_score=0.2),
+        Filter(1, min_face=20, max_faces=1),
+        Filter(1, min_faces=1),
+        Filter(),
+    ],
 )
 def test_sqlite_joins_a_page_by_key_without_statistics(
     filled: Database, conditions: Filter
@@ -195,7 +215,9 @@ def test_reusable_predictions_are_found_by_index(filled: Database, release_id: i
 
     def work() -> None:
         assert set(reuse.find_by_fingerprint(filled, 2, 64 * [same])) == {same}
-        assert len(reuse.find_by_mtime(filled, 1, release_id, [f"{i:06}" for i in range(64)])) == 64
+        assert (
+            len(reuse.find_by_mtime(filled, 1, release_id, [f"{i:06}" for i in range(1, 65)])) == 64
+        )
         reuse.find_scope(filled, 2, release_id)
 
     statements = plans(filled, work)
@@ -233,6 +255,7 @@ def test_all_pages_together_are_all_results(filled: Database) -> None:
         Filter(1, emotion="fear"),
         Filter(emotion="fear"),
         Filter(1, min_score=0.2),
+        Filter(1, min_confidence=0.7, min_faces=1),
     ):
         whole = [record.cursor for record in page(filled, conditions, 2 * IMAGES)]
         paged: list[str] = []

@@ -10,7 +10,7 @@ from models.store import (
     results,
 )
 from models.store.database import Database
-from models.store.records import FaceRecord
+from models.store.records import FaceRecord, ImageRecord
 from models.store.results import Filter
 from models.store.states import Outcome
 from tests.builders import (
@@ -66,3 +66,41 @@ def test_results_are_filtered_by_emotion_score_outcome_and_path(
     shares = results.distribution(db, job.id)
     assert (shares["happiness"]["count"], shares["neutral"]["count"]) == (1, 3)
     assert shares["happiness"]["mean_score"] == pytest.approx((1 + 3 * SCORES[16]) / 4, abs=1e-6)
+
+
+def test_results_are_filtered_by_size_confidence_and_number_of_faces(
+    db: Database, release_id: int
+) -> None:
+    job = queue_job(db, release_id)
+    list_folder(db, job, 4)
+    claim = claim_batch(db)
+    large = FaceRecord(SCORES, (0, 0, 90, 120), 0.95, 0.0)
+    wide = FaceRecord(SCORES, (100, 0, 80, 40), 0.75, 0.0)
+    rows = [
+        ImageRecord(0, "group.jpg", Outcome.CLASSIFIED, faces=[large, wide]),
+        ImageRecord(1, "crop.jpg", Outcome.CLASSIFIED, faces=[FaceRecord(SCORES)]),
+        ImageRecord(2, "nobody.jpg", Outcome.NO_FACE),
+        ImageRecord(3, "broken.jpg", Outcome.UNREADABLE, "truncated", "Cut off."),
+    ]
+    batches.complete(db, claim, rows)
+
+    def kept(**conditions: object) -> list[tuple[str, int | None]]:
+        """The path of each result, and which of the image's faces it is."""
+        records = results.page(db, Filter(job.id, **conditions))  # type: ignore[arg-type]
+        return [(record.path, record.face["index"] if record.face else None) for record in records]
+
+    group, whole = [("group.jpg", 0), ("group.jpg", 1)], [("crop.jpg", 0)]
+    faceless = [("nobody.jpg", None), ("broken.jpg", None)]
+    assert kept(min_face=40) == group
+    assert kept(min_face=41) == group[:1]
+    assert kept(min_confidence=0.8) == group[:1]
+    assert kept(min_confidence=0.0) == group  # A picture taken whole has no confidence.
+    assert kept(min_faces=2) == group
+    assert kept(max_faces=1) == whole + faceless
+    assert kept(min_faces=1, max_faces=1) == whole
+    assert kept(max_faces=0) == faceless
+    assert kept(max_faces=0, outcome=Outcome.NO_FACE) == faceless[:1]
+    assert (
+        kept(min_faces=2, min_face=60, emotion=results.page(db, Filter())[0].emotion) == group[:1]
+    )
+    assert kept(max_faces=0, min_score=0.0) == []
