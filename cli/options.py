@@ -103,7 +103,7 @@ Annotate = Annotated[
         "--annotate",
         metavar="FOLDER",
         help="Also copy each picture that has faces to this folder, with boxes and labels drawn in "
-        "and without metadata.",
+        "and without metadata. It must be new, empty, or filled by an earlier run.",
         readable=False,
     ),
 ]

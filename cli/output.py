@@ -108,7 +108,15 @@ def counts_line(job: JobView) -> str:
 
 def print_jobs(jobs: Iterable[JobView]) -> None:
     table = Table(
-        "job", "status", "images", "classified", "problems", "folder", box=None, pad_edge=False
+        "job",
+        "status",
+        "images",
+        "classified",
+        "faces",
+        "problems",
+        "folder",
+        box=None,
+        pad_edge=False,
     )
     for job in jobs:
         table.add_row(
@@ -116,6 +124,7 @@ def print_jobs(jobs: Iterable[JobView]) -> None:
             str(job.status),
             f"{job.counts.total:,}",
             f"{job.counts.classified:,}",
+            f"{job.faces:,}",
             f"{job.counts.unreadable + job.counts.failed:,}",
             escape(printable(job.folder)),
         )

@@ -1,9 +1,12 @@
 """Results are read in pages, filtered and summed."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 from models.store import (
     batches,
@@ -66,6 +69,27 @@ def test_results_are_filtered_by_emotion_score_outcome_and_path(
     shares = results.distribution(db, job.id)
     assert (shares["happiness"]["count"], shares["neutral"]["count"]) == (1, 3)
     assert shares["happiness"]["mean_score"] == pytest.approx((1 + 3 * SCORES[16]) / 4, abs=1e-6)
+
+
+def test_the_readme_counts_faces_and_images_in_sql(db: Database, release_id: int) -> None:
+    job = queue_job(db, release_id)
+    list_folder(db, job, 2)
+    claim = claim_batch(db)
+    happy, surprised = (FaceRecord(np.eye(28, dtype=np.float32)[i]) for i in (16, 23))
+    group, single = records_of(claim)
+    rows = [replace(group, faces=[happy, surprised, happy]), replace(single, faces=[happy])]
+    batches.complete(db, claim, rows)
+
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    (block,) = re.findall(r"```sql\n(.*?)```", readme, re.DOTALL)
+    faces, counts = block.split(";")[:2]
+    with db.read() as connection:
+        listed = connection.execute(sa.text(faces)).all()
+        counted = connection.execute(sa.text(counts)).all()
+
+    places = [("000.jpg", 0), ("000.jpg", 2), ("001.jpg", 0)]
+    assert sorted(listed) == [(*place, "happiness", 1.0) for place in places]
+    assert sorted(counted) == [("happiness", 3, 2), ("surprise", 1, 1)]
 
 
 def test_results_are_filtered_by_size_confidence_and_number_of_faces(
