@@ -1,4 +1,4 @@
-"""How many faces the detector finds, how many it invents, and what its crops cost in accuracy.
+"""What the detector finds, what it invents, its speed, and what its crops cost in accuracy.
 
     python -m benchmarks.detection PHOTOS [--faces FOLDER]
 
@@ -8,10 +8,11 @@ with a subfolder for each label: they are pasted into scenes, turned, found, cut
 """
 
 import argparse
-import json
+import io
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.hardware import describe
-from models.labels import EMOTIONS, FER2013
+from benchmarks.labelled import Boxes, labelled_crops, photographs
 from models.pictures.crops import crop, roll_of
 from models.pictures.decode import decode
 from models.pictures.resize import resize
@@ -39,8 +40,7 @@ SMALLEST_PX = (0, 20, 40, 80)
 FACE_PX = (60, 120)
 ROLLS = (0, 15, 30)
 CROPS = 600
-
-Boxes = NDArray[np.float32]
+REPEATS = 15
 
 
 @dataclass
@@ -61,6 +61,7 @@ def main() -> None:
 
     console = Console(width=110)
     _photographs(arguments.photos, console)
+    _speed(arguments.photos, console)
     if arguments.faces:
         _end_to_end(arguments.faces, console)
     console.print(describe(), highlight=False)
@@ -69,26 +70,21 @@ def main() -> None:
 def _photographs(folder: Path, console: Console) -> None:
     detector = load_detector(SHIPPED, shipped_digest())
     counts: dict[str, list[Count]] = {}
-    empty, alarms, seconds = 0, 0, 0.0
+    total, empty, alarms = 0, 0, 0
 
-    truth = json.loads((folder / "truth.json").read_text())
-    for name, faces in track(truth.items(), "photographs", console=console):
-        picture = _decode(folder / name)
-        begun = time.perf_counter()
-        found = detector.detect(picture, THRESHOLD)
-        seconds += time.perf_counter() - begun
-
-        labelled, ignored = _boxes(faces["boxes"]), _boxes(faces.get("ignore", []))
-        if not len(labelled) and not len(ignored):
+    for photograph in track(photographs(folder), "photographs", console=console):
+        found = detector.detect(photograph.picture, THRESHOLD)
+        total += 1
+        if not len(photograph.faces) and not len(photograph.ignored):
             empty += 1
             alarms += bool(len(found))
-        row = counts.setdefault(name.split("/")[0], [Count() for _ in SMALLEST_PX])
+        row = counts.setdefault(photograph.set, [Count() for _ in SMALLEST_PX])
         for count, smallest in zip(row, SMALLEST_PX, strict=True):
-            _count(count, found.boxes, labelled, ignored, smallest)
+            _count(count, found.boxes, photograph.faces, photograph.ignored, smallest)
 
     console.print(
-        f"{len(truth)} photographs, threshold {THRESHOLD}, {1000 * seconds / len(truth):.0f} ms "
-        f"each on one core; {alarms} of {empty} pictures without a face had one reported."
+        f"{total} photographs, threshold {THRESHOLD}; {alarms} of {empty} pictures without a face "
+        "had one reported."
     )
     table = Table("recall / precision of", *(f">= {px} px" for px in SMALLEST_PX))
     for name, row in counts.items():
@@ -96,13 +92,41 @@ def _photographs(folder: Path, console: Console) -> None:
     console.print(table)
 
 
-def _decode(path: Path) -> Image.Image:
-    image = decode(path.read_bytes(), (1_000_000, 1_000_000))
-    return image.convert("RGB")
+def _speed(folder: Path, console: Console) -> None:
+    """Milliseconds of one core, for a crop, and for two photographs in two sizes."""
+    detector = load_detector(SHIPPED, shipped_digest())
+    every = list(photographs(folder))
+    portrait = next(photograph for photograph in every if len(photograph.faces) == 1)
+    group = max(every, key=lambda photograph: len(photograph.faces))
+    left, top, right, bottom = map(float, portrait.faces[0])
+    pictures = [("a crop", portrait.picture.crop((left, top, right, bottom)), (224, 224))]
+    for size in ((640, 480), (4032, 3024)):
+        for photograph in (portrait, group):
+            pictures.append((f"{len(photograph.faces)} faces", photograph.picture, size))
+
+    table = Table("a JPEG of", "pixels", "decoded to", "decoding, ms", "detection, ms")
+    for name, picture, size in pictures:
+        file = io.BytesIO()
+        picture.resize(size).save(file, "JPEG", quality=90)
+        half = -(-detector.shorter_side // 2)
+        read = partial(decode, file.getvalue(), (half, half))
+        image = read()
+
+        costs = [_milliseconds(read), _milliseconds(partial(detector.detect, image, THRESHOLD))]
+        shapes = [f"{width} x {height}" for width, height in (size, image.size)]
+        table.add_row(name, *shapes, *(f"{cost:.1f}" for cost in costs))
+    console.print(table)
 
 
-def _boxes(boxes: list[list[float]]) -> Boxes:
-    return np.array(boxes, np.float32).reshape(-1, 4)
+def _milliseconds(function: Callable[[], object]) -> float:
+    """The median of one thread's time, after a first call that prepares what is kept."""
+    function()
+    times = []
+    for _ in range(REPEATS):
+        begun = time.thread_time()
+        function()
+        times.append(time.thread_time() - begun)
+    return 1000 * float(np.median(times))
 
 
 def _side(boxes: Boxes) -> NDArray[np.float32]:
@@ -151,7 +175,7 @@ def _end_to_end(folder: Path, console: Console) -> None:
     release = load_release(SHIPPED_MODEL)
     engine, detector = OpenVinoEngine(release, "f32"), load_detector(SHIPPED, shipped_digest())
     preprocessing = release.preprocessing
-    files, labels = _labelled(folder)
+    files, labels = labelled_crops(folder, CROPS)
     random = np.random.default_rng(0)
 
     def accuracy(images: list[Image.Image], chosen: list[int]) -> float:
@@ -185,20 +209,6 @@ def _end_to_end(folder: Path, console: Console) -> None:
                 *(f"{accuracy(images, chosen):.3f}" for images in (whole, upright, turned)),
             )
     console.print(table)
-
-
-def _labelled(folder: Path) -> tuple[list[Path], NDArray[np.int64]]:
-    """About `CROPS` of the folder's images, evenly drawn, and their labels."""
-    pairs = sorted(_files(folder))
-    pairs = pairs[:: max(1, len(pairs) // CROPS)]
-    labels = [EMOTIONS.index(FER2013.get(label, label)) for _, label in pairs]
-    return [file for file, _ in pairs], np.array(labels)
-
-
-def _files(folder: Path) -> Iterator[tuple[Path, str]]:
-    for label in folder.iterdir():
-        for file in label.iterdir():
-            yield file, label.name
 
 
 def _scene(

@@ -10,7 +10,7 @@ from worker.engines.faces.base import Faces
 
 SURE_CROP_PX: Final = 64
 """A picture whose longer side is at most this shows one face, or faces too small to classify."""
-FILLED: Final = 0.45
+FILLED: Final = 0.50
 """A single face that covers at least this share of a picture fills it."""
 SMALL_PX: Final = 256
 """A nearly square picture whose longer side is at most this may be a crop of an unfound face."""

@@ -25,7 +25,9 @@ STRIDES: Final = (8, 16, 32)
 FIRST: Final = 256
 """The longer side, in pixels, at which every picture is looked at first."""
 SECOND: Final = 640
-"""The second size, for every picture that the face found first does not fill."""
+"""The second size, unless one face fills the picture, or all faces of a small picture are big."""
+BIG_FACE_PX: Final = 80.0
+"""A picture no larger than FIRST whose faces are all as large as this at FIRST has no others."""
 LARGE: Final = 1280
 """The third size, for photographs at least as large that show small faces, or none, at 640."""
 SMALL_FACE_PX: Final = 40.0
@@ -67,13 +69,16 @@ class YuNet:
 
     def detect(self, image: Image.Image, threshold: float) -> Faces:
         """Finds the faces of one picture, as `Detector.detect` says."""
+        longer_side = max(image.size)
         first = self._look(image, FIRST, threshold)
         if fills(image.size, first):
+            return first
+        if longer_side <= FIRST and _smallest(first, FIRST / longer_side) >= BIG_FACE_PX:
             return first
 
         second = self._look(image, SECOND, threshold)
         looks = [first, second]
-        if max(image.size) >= LARGE and _may_have_smaller(second, max(image.size)):
+        if longer_side >= LARGE and _smallest(second, SECOND / longer_side) < SMALL_FACE_PX:
             looks.append(self._look(image, LARGE, threshold))
 
         faces = _merge(looks)
@@ -232,7 +237,7 @@ def _distinct(faces: Faces, same: float) -> NDArray[np.intp]:
     return np.array(kept, np.intp)
 
 
-def _may_have_smaller(faces: Faces, longer_side: int) -> bool:
-    """Whether faces too small for 640 pixels may remain: those it shows are small, or none."""
-    heights = (faces.boxes[:, 3] - faces.boxes[:, 1]) * SECOND / longer_side
-    return not len(heights) or float(heights.min()) < SMALL_FACE_PX
+def _smallest(faces: Faces, scale: float) -> float:
+    """The height of the smallest face at this scale, in pixels; 0 if there is none."""
+    heights = (faces.boxes[:, 3] - faces.boxes[:, 1]) * scale
+    return float(heights.min()) if len(heights) else 0.0

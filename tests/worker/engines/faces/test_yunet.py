@@ -108,8 +108,17 @@ def test_the_faces_of_a_panorama_are_found_in_its_tiles(detector: YuNet) -> None
     assert min(overlaps(faces, boxes)) > 0.6
 
 
-def test_a_picture_that_a_face_fills_is_looked_at_once(
-    detector: YuNet, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("side", "box", "expected"),
+    [
+        (500, (0, 0, 500, 500), [256]),
+        (500, (150, 150, 350, 350), [256, 640]),
+        (224, (60, 60, 160, 160), [256]),
+        (224, (60, 60, 100, 100), [256, 640]),
+    ],
+)
+def test_a_face_that_fills_the_picture_or_is_big_in_a_small_one_is_looked_at_once(
+    detector: YuNet, monkeypatch: pytest.MonkeyPatch, side: int, box: Box, expected: list[int]
 ) -> None:
     looks: list[int] = []
     look = detector._look
@@ -119,11 +128,8 @@ def test_a_picture_that_a_face_fills_is_looked_at_once(
         return look(image, size, threshold)
 
     monkeypatch.setattr(detector, "_look", counted)
-    assert len(detector.detect(scene((224, 224), [(0, 0, 224, 224)]), THRESHOLD)) == 1
-    assert looks == [256]
-
-    detector.detect(scene((224, 224), [(60, 60, 140, 140)]), THRESHOLD)
-    assert looks == [256, 256, 640]
+    assert len(detector.detect(scene((side, side), [box]), THRESHOLD)) == 1
+    assert looks == expected
 
 
 @pytest.mark.parametrize("size", [(30_000, 8), (3, 2000), (17, 17)])
