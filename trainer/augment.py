@@ -1,6 +1,7 @@
 """Random changes to training images, so that a network learns faces and not files."""
 
 from dataclasses import dataclass, replace
+from io import BytesIO
 from typing import Final, Self
 
 import numpy as np
@@ -22,6 +23,11 @@ class Augmentation:
             nor zoomed stay sharp.
         contrast: change of contrast, as a share.
         brightness: change of brightness, in grey levels of 255.
+        gain: change of exposure: grey levels are multiplied by up to this share more or less.
+        still: share of the images that are neither rotated nor zoomed, so stay sharp.
+        coarse: share of the images that are reduced to between a quarter and all of their size,
+            then enlarged again, as faces from small or blurred pictures are.
+        compress: share of the images that pass through JPEG at a quality of 20 to 90.
         erase: share of the images in which a rectangle of 2 to 15 % of the area is filled with a
             random grey.
         mixup: alpha of the beta distribution that decides how far each image is blended with
@@ -37,6 +43,10 @@ class Augmentation:
     shift: int = 4
     contrast: float = 0.25
     brightness: float = 20.0
+    gain: float = 0.0
+    still: float = 0.0
+    coarse: float = 0.0
+    compress: float = 0.0
     erase: float = 0.25
     mixup: float = 0.2
     sizes: tuple[tuple[float, int], ...] = ()
@@ -67,10 +77,16 @@ class Augmentation:
         brightness = random.uniform(-self.brightness, self.brightness, per_image)
         mean = moved.mean(axis=(1, 2, 3), keepdims=True, dtype=np.float32)
         toned = (moved - mean) * contrast.astype(np.float32) + mean + brightness.astype(np.float32)
+        if self.gain:
+            toned *= random.uniform(1 - self.gain, 1 + self.gain, per_image).astype(np.float32)
         changed: NDArray[np.uint8] = np.clip(toned, 0, 255).astype(np.uint8)
 
         for index in np.flatnonzero(random.random(len(images)) < self.erase):
             _erase(changed[index], random)
+        for index in _choose(self.coarse, len(images), random):
+            changed[index] = _coarsen(changed[index], random)
+        for index in _choose(self.compress, len(images), random):
+            changed[index] = _compress(changed[index], random)
         return changed
 
     def _move(
@@ -79,7 +95,11 @@ class Augmentation:
         """Mirrors, rotates, zooms and shifts in one affine transform, so it resamples only once."""
         height, width = image.shape[:2]
         angle = np.radians(random.uniform(-self.degrees, self.degrees))
-        scale = (height - 2 * _MARGIN) / size / random.uniform(1 - self.zoom, 1 + self.zoom)
+        zoom = random.uniform(1 - self.zoom, 1 + self.zoom)
+        if self.still and random.random() < self.still:
+            angle, zoom = 0.0, 1.0
+
+        scale = (height - 2 * _MARGIN) / size / zoom
         mirror = random.choice((-1.0, 1.0))
         center_x = width / 2 + random.integers(-self.shift, self.shift, endpoint=True)
         center_y = height / 2 + random.integers(-self.shift, self.shift, endpoint=True)
@@ -106,6 +126,25 @@ def _erase(image: NDArray[np.uint8], random: np.random.Generator) -> None:
     top = random.integers(0, side - height)
     left = random.integers(0, side - width)
     image[top : top + height, left : left + width] = random.integers(0, 256)
+
+
+def _choose(share: float, count: int, random: np.random.Generator) -> NDArray[np.int64]:
+    """The images of a batch that a change is made to; without a share, nothing is drawn."""
+    return np.flatnonzero(random.random(count) < share) if share else np.empty(0, np.int64)
+
+
+def _coarsen(image: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
+    side = len(image)
+    smaller = int(random.integers(side // 4, side))
+    reduced = Image.fromarray(image).resize((smaller, smaller), Image.Resampling.BICUBIC)
+    return np.asarray(reduced.resize((side, side), Image.Resampling.BICUBIC))
+
+
+def _compress(image: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
+    buffer = BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=int(random.integers(20, 91)))
+    with Image.open(buffer) as compressed:
+        return np.asarray(compressed)
 
 
 def mix(

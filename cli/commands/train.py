@@ -100,8 +100,9 @@ def train_candidates(
     * EMOTIC: `Annotations.mat[,train|val|test][,body|face][,soft|rarest]`; `soft` keeps all
       categories of a person as one target, `rarest` only the rarest
 
-    Candidates: cuemill1 (the shipped model), cuemill1_tune (fine-tunes it, with --start),
-    model1 to model5 (the networks of Cue-Cetera, 2023), model3_long, mobilenetv2.
+    Candidates: cuemill1 (the shipped model), cuemill1_tune and cuemill1_robust
+    (fine-tune it, with --start), model1 to model5 (the networks of Cue-Cetera, 2023), model3_long,
+    mobilenetv2.
     """
     with trainer_extra():
         from trainer.plan import Plan

@@ -27,6 +27,7 @@ CANDIDATES: Final = (
     "mobilenetv2",
     "cuemill1",
     "cuemill1_tune",
+    "cuemill1_robust",
 )
 """The names in `trainer/candidates.py`, for the API, which must not import the trainer.
 

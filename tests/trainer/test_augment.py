@@ -41,6 +41,9 @@ def test_without_any_change_an_image_is_itself_or_its_mirror_image_about_as_ofte
         {"shift": 4},
         {"contrast": 0.5},
         {"brightness": 60.0},
+        {"gain": 0.5},
+        {"coarse": 1.0},
+        {"compress": 1.0},
         {"erase": 1.0},
     ],
 )
@@ -67,6 +70,20 @@ def test_an_image_that_is_only_shifted_and_mirrored_keeps_its_pixels() -> None:
 def test_turning_and_shifting_leave_no_black_edge() -> None:
     white = np.full((32, 16, 16, 3), 255, np.uint8)
     assert (change(white, degrees=12.0, shift=4, zoom=0.12) > 250).all()
+
+
+def test_a_share_of_the_images_stays_sharp_among_turned_ones() -> None:
+    images = np.random.default_rng(1).integers(0, 256, (64, 16, 16, 3), np.uint8)
+    changed = change(images, degrees=20.0, zoom=0.3, still=0.5)
+    sharp = (changed == images) | (changed == images[:, :, ::-1])
+    assert 16 < sharp.all(axis=(1, 2, 3)).sum() < 48
+
+
+def test_a_coarse_image_loses_detail_and_keeps_its_grey() -> None:
+    images = np.random.default_rng(1).integers(0, 256, (32, 16, 16, 3), np.uint8)
+    coarse = change(images, coarse=1.0)
+    assert (coarse.std(axis=(1, 2, 3)) < images.std(axis=(1, 2, 3))).all()
+    assert np.abs(coarse.mean(axis=(1, 2, 3)) - images.mean(axis=(1, 2, 3))).max() < 3
 
 
 def test_a_smaller_size_holds_the_whole_face() -> None:

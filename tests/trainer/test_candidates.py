@@ -173,7 +173,8 @@ def test_unavailable_weights_are_named_with_a_remedy(tmp_path: Path, content: by
 @pytest.mark.parametrize("name", CANDIDATES)
 def test_a_candidate_is_registered_by_its_own_name(name: str) -> None:
     assert CANDIDATES[name].name == name
-    assert CANDIDATES[name].build((48, 48, 3), 28).name == name.removesuffix("_tune")
+    network = name.removesuffix("_tune").removesuffix("_robust")
+    assert CANDIDATES[name].build((48, 48, 3), 28).name == network
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
