@@ -19,7 +19,7 @@ from typing import Any
 import psycopg
 import redis
 
-WAIT_S = 60.0
+WAIT_S = 120.0
 
 
 def free_port() -> int:
