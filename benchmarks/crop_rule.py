@@ -21,6 +21,7 @@ from rich.table import Table
 from benchmarks.hardware import describe
 from benchmarks.labelled import Photograph, labelled_crops, photographs
 from models.pictures.crops import crop, roll_of
+from models.pictures.detection import THRESHOLD
 from models.pictures.resize import resize
 from models.release.detectors import SHIPPED, shipped_digest
 from models.release.files import load_release
@@ -30,7 +31,6 @@ from worker.engines.faces.load import load_detector
 from worker.engines.faces.rule import is_crop, is_sure_crop
 from worker.engines.openvino import OpenVinoEngine
 
-THRESHOLD = 0.7
 THUMBNAILS_PX = (64, 128, 256)
 CLOSE_UP = 0.25
 """A photograph's only face that covers this share fills it: either call is right."""

@@ -26,6 +26,7 @@ from benchmarks.hardware import describe
 from benchmarks.labelled import Boxes, labelled_crops, photographs
 from models.pictures.crops import crop, roll_of
 from models.pictures.decode import decode
+from models.pictures.detection import THRESHOLD
 from models.pictures.resize import resize
 from models.release.detectors import SHIPPED, shipped_digest
 from models.release.files import load_release
@@ -34,7 +35,6 @@ from worker.engines.faces.base import Faces
 from worker.engines.faces.load import load_detector
 from worker.engines.openvino import OpenVinoEngine
 
-THRESHOLD = 0.7
 RECALL_IOU, PRECISION_IOU = 0.5, 0.3
 SMALLEST_PX = (0, 20, 40, 80)
 FACE_PX = (60, 120)

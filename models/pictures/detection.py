@@ -8,7 +8,7 @@ from typing import Any, Final
 
 MIN_FACE: Final = 20
 """Pixels. A network that takes 48 sees little in a smaller face (docs/decisions/0014-faces.md)."""
-THRESHOLD: Final = 0.7
+THRESHOLD: Final = 0.72
 
 
 class FaceMode(StrEnum):

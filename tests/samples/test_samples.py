@@ -7,14 +7,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from models.pictures.detection import THRESHOLD
 from models.release.detectors import SHIPPED, shipped_digest
 from samples.faces import draw
 from samples.generate import FOLDER, PHOTOGRAPHS, SAMPLES
 from samples.scenes import Box, Scene, crowd
 from worker.engines.faces.base import Detector
 from worker.engines.faces.load import load_detector
-
-THRESHOLD = 0.7
 
 
 @pytest.fixture(scope="module")

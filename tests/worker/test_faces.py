@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from models.pictures.detection import WHOLE, FaceMode
+from models.pictures.detection import THRESHOLD, WHOLE, FaceMode
 from models.pictures.preprocessing import Preprocessing
 from models.pictures.resize import read_pixels
 from models.release.detectors import choose_detection, locate
@@ -16,7 +16,7 @@ from worker.engines.faces.base import Detector, Faces
 from worker.engines.faces.load import load_detector
 from worker.faces import Face, FaceFinder
 
-DETECT = choose_detection(FaceMode.DETECT, 20, 0.7)
+DETECT = choose_detection(FaceMode.DETECT, 20, THRESHOLD)
 AUTO = replace(DETECT, mode=FaceMode.AUTO)
 PREPROCESSING = Preprocessing()
 
@@ -61,7 +61,7 @@ def test_every_face_has_its_place_in_the_upright_picture(detector: Detector) -> 
         by_place = sorted(faces, key=centre)
         assert centre(by_place[0]) == pytest.approx((160, 140), abs=25)
         assert centre(by_place[1]) == pytest.approx((620, 420), abs=25)
-        assert all(face.confidence and face.confidence > 0.7 for face in faces)
+        assert all(face.confidence and face.confidence >= THRESHOLD for face in faces)
         assert all(face.roll is not None and abs(face.roll) < 10 for face in faces)
         assert {face.pixels.shape for face in faces} == {(48, 48, 3)}
 
@@ -91,7 +91,7 @@ def test_small_faces_and_doubtful_ones_are_left_out(detector: Detector) -> None:
         detection = replace(DETECT, min_face=min_face, threshold=threshold)
         return len(FaceFinder(detection, PREPROCESSING, detector).find(data).faces)
 
-    assert [count(20, 0.7), count(100, 0.7), count(20, 0.99)] == [2, 1, 0]
+    assert [count(20, THRESHOLD), count(100, THRESHOLD), count(20, 0.99)] == [2, 1, 0]
 
 
 def test_auto_takes_a_crop_whole_as_the_mode_whole_does(detector: Detector) -> None:

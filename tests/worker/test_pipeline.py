@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from models.pictures.detection import WHOLE, FaceMode
+from models.pictures.detection import THRESHOLD, WHOLE, FaceMode
 from models.release.detectors import SHIPPED, choose_detection
 from models.release.files import save_release
 from models.settings import Settings
@@ -83,7 +83,7 @@ def test_a_job_finds_and_counts_the_faces_of_its_pictures(
     submission = Submission(
         str(photographs(tmp_path / "photographs")),
         releases.resolve(db, None, tiny_model),
-        detection=choose_detection(FaceMode.AUTO, 20, 0.7),
+        detection=choose_detection(FaceMode.AUTO, 20, THRESHOLD),
     )
     job = run_job(db, tiny_model, submission)
     boxes = found(db, job)
@@ -102,7 +102,7 @@ def test_a_job_finds_and_counts_the_faces_of_its_pictures(
     # What another detection found is not reused.
     whole = run_job(db, tiny_model, replace(submission, detection=WHOLE))
     assert (whole.reused, whole.counts.no_face, whole.faces) == (0, 0, 3)
-    stricter = replace(submission, detection=choose_detection(FaceMode.AUTO, 300, 0.7))
+    stricter = replace(submission, detection=choose_detection(FaceMode.AUTO, 300, THRESHOLD))
     assert run_job(db, tiny_model, stricter).counts.no_face == 2
 
 
@@ -112,7 +112,7 @@ def test_a_stale_retry_replaces_all_faces_of_a_picture(
     submission = Submission(
         str(photographs(tmp_path / "photographs")),
         releases.resolve(db, None, tiny_model),
-        detection=choose_detection(FaceMode.DETECT, 20, 0.7),
+        detection=choose_detection(FaceMode.DETECT, 20, THRESHOLD),
     )
     job = run_job(db, tiny_model, submission)
 
@@ -135,7 +135,9 @@ def test_a_detector_that_changed_since_the_job_was_submitted_fails_the_job(
 ) -> None:
     own = tmp_path / "own.onnx"
     own.write_bytes(SHIPPED.read_bytes())
-    detection = replace(choose_detection(FaceMode.DETECT, 20, 0.7, own), detector_sha256="0" * 64)
+    detection = replace(
+        choose_detection(FaceMode.DETECT, 20, THRESHOLD, own), detector_sha256="0" * 64
+    )
     submission = Submission(
         str(photographs(tmp_path / "photographs")),
         releases.resolve(db, None, tiny_model),

@@ -7,13 +7,12 @@ import pytest
 from PIL import Image
 
 from models.errors import EngineError
+from models.pictures.detection import THRESHOLD
 from models.release.detectors import SHIPPED, shipped_digest
 from samples.faces import GRIN, draw
 from worker.engines.faces.base import MAX_FACES, Faces
 from worker.engines.faces.load import load_detector
 from worker.engines.faces.yunet import YuNet
-
-THRESHOLD = 0.7
 
 Box = tuple[int, int, int, int]
 
