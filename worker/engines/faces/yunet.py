@@ -8,12 +8,14 @@ OpenVINO needs 0.2 s to prepare for each shape, so a picture is laid into one of
 16:9, 4:3, square, and their upright counterparts. A longer picture is cut into overlapping tiles.
 """
 
+import io
 from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
 import openvino
 from numpy.typing import NDArray
+from openvino.frontend import FrontEndManager
 from openvino.preprocess import ColorFormat, PrePostProcessor
 from PIL import Image
 
@@ -137,7 +139,9 @@ class YuNet:
 def _compile(weights: bytes, rows: int, columns: int, threads: int) -> Any:
     """The network for uint8 images (1, rows, columns, 3), RGB; OpenVINO converts them."""
     core = openvino.Core()
-    model = core.read_model(weights)
+    # OpenVINO itself would try its readers of other formats as well.
+    reader = FrontEndManager().load_by_framework("onnx")
+    model = reader.convert(reader.load(io.BytesIO(weights)))
     model.reshape([1, 3, rows, columns])
 
     steps = PrePostProcessor(model)
