@@ -38,7 +38,7 @@ bench: $(VENV)/development services ## Measure throughput against a plain script
 faults: $(VENV)/development services ## Kill, stop and cut everything, and count what was lost (35 minutes)
 	$(BIN)/python -m tests.faults
 
-docs: $(VENV)/serving ## Regenerate docs/configuration.md and docs/demo.svg
+docs: $(VENV)/serving ## Regenerate docs/configuration.md, docs/demo.svg and docs/annotated.jpg
 	$(BIN)/python -m docs.configuration
 	$(BIN)/python -m docs.demo
 

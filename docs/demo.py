@@ -1,4 +1,4 @@
-"""Draws docs/demo.svg, the output of `make demo`: `python -m docs.demo`."""
+"""Draws docs/demo.svg, the output of `make demo`, and docs/annotated.jpg: `python -m docs.demo`."""
 
 import io
 import os
@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from PIL import Image
 from rich.console import Console
 from rich.text import Text
 
@@ -27,6 +28,14 @@ def main() -> None:
             text=True,
             check=True,
         )
+        copies = Path(data) / "copies"
+        subprocess.run(
+            [program, "results", "1", "--path-prefix", "photographs/", "--annotate", copies],
+            env=variables,
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+        show(copies / "photographs" / "friends.jpg")
 
     summary = demo.stderr.strip().splitlines()[-1]
     console = Console(record=True, width=110, file=io.StringIO())
@@ -37,6 +46,13 @@ def main() -> None:
     svg = console.export_svg(title="Cuemill")
     # Without the web font, which would be fetched from another host; readers have a monospaced one.
     (ROOT / "docs" / "demo.svg").write_text(re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL))
+
+
+def show(copy: Path) -> None:
+    """Keeps the middle of an annotated picture, small enough for a page."""
+    with Image.open(copy) as picture:
+        small = picture.resize((900, 675), Image.Resampling.LANCZOS).crop((0, 90, 900, 560))
+    small.save(ROOT / "docs" / "annotated.jpg", quality=82, optimize=True)
 
 
 if __name__ == "__main__":
