@@ -79,7 +79,7 @@ def parts_alone() -> Way:
     engine, preprocessing = load_engine(release, Settings()), release.preprocessing
     detection = choose_detection(FaceMode.AUTO, MIN_FACE, THRESHOLD)
     detector = load_detector(SHIPPED, detection.detector_sha256)
-    finder = FaceFinder(detection, preprocessing, detector)
+    finder = FaceFinder(detection, preprocessing, lambda: detector)
 
     def predict(faces: list[Face]) -> None:
         for i in range(0, len(faces), BATCH):

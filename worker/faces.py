@@ -1,7 +1,7 @@
 """From an image file to the faces in it, as a network takes them: decode, find, cut out."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,28 +45,30 @@ class FaceFinder:
     """Finds the faces in image files, as a job's detection says.
 
     Args:
-        detector: None only for whole pictures.
+        load: makes the detector; called for the first picture that needs it, which takes a while.
     """
 
     def __init__(
-        self, detection: Detection, preprocessing: Preprocessing, detector: Detector | None
+        self, detection: Detection, preprocessing: Preprocessing, load: Callable[[], Detector]
     ) -> None:
         self._detection = detection
         self._preprocessing = preprocessing
-        self._detector = detector
+        self._load = load
 
     def find(self, data: bytes) -> Found:
         """The faces in an image file.
 
         Raises:
             ImageError: as `decode`.
+            EngineError: the detector cannot be used.
         """
         mode = self._detection.mode
-        if self._detector is None or (mode is FaceMode.AUTO and is_sure_crop(read_size(data))):
+        if mode is FaceMode.WHOLE or (mode is FaceMode.AUTO and is_sure_crop(read_size(data))):
             return self._whole(data)
 
-        photograph = Photograph(data, self._detector.shorter_side)
-        faces = self._detector.detect(photograph.view, self._detection.threshold)
+        detector = self._load()
+        photograph = Photograph(data, detector.shorter_side)
+        faces = detector.detect(photograph.view, self._detection.threshold)
         if mode is FaceMode.AUTO and is_crop(photograph.view.size, faces):
             return self._whole(data)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import EngineError, ImageCode, ImageError, PickleError
-from models.pictures.detection import Detection, FaceMode
+from models.pictures.detection import Detection
 from models.pictures.preprocessing import Preprocessing
 from models.release import detectors
 from models.release.files import load_release
@@ -107,7 +107,8 @@ class Pipeline:
 
         # Loaded here, so that a batch whose results are all reused needs no network.
         network = self._network(claim.model_release_id)
-        finder = FaceFinder(claim.detection, network.preprocessing, self._detector(claim.detection))
+        load = partial(self._detector, claim.detection)
+        finder = FaceFinder(claim.detection, network.preprocessing, load)
         return records + _classify(files, items, finder, network, keep_alive)
 
     def _load(self, release_id: int) -> Network:
@@ -117,9 +118,7 @@ class Pipeline:
         return Network(load_engine(release, self._settings), release.preprocessing)
 
 
-def _load_detector(detection: Detection) -> Detector | None:
-    if detection.mode is FaceMode.WHOLE:
-        return None
+def _load_detector(detection: Detection) -> Detector:
     from worker.engines.faces.load import load_detector
 
     return load_detector(detectors.locate(detection), detection.detector_sha256)

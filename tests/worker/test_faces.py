@@ -53,7 +53,7 @@ def test_every_face_has_its_place_in_the_upright_picture(detector: Detector) -> 
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
 
-    finder = FaceFinder(DETECT, PREPROCESSING, detector)
+    finder = FaceFinder(DETECT, PREPROCESSING, lambda: detector)
     upright, restored = (
         finder.find(data).faces for data in (encode(image), encode(turned, exif=exif.tobytes()))
     )
@@ -71,9 +71,11 @@ def test_a_small_face_of_a_large_picture_is_cut_from_all_its_pixels(
     detector: Detector, file_format: str
 ) -> None:
     image = picture(4000, 3000, (1900, 1500, 100))
-    (small,) = FaceFinder(DETECT, PREPROCESSING, detector).find(encode(image, file_format)).faces
+    (small,) = (
+        FaceFinder(DETECT, PREPROCESSING, lambda: detector).find(encode(image, file_format)).faces
+    )
     (same,) = (
-        FaceFinder(DETECT, PREPROCESSING, detector)
+        FaceFinder(DETECT, PREPROCESSING, lambda: detector)
         .find(encode(image.crop((1600, 1200, 2240, 1840)), "PNG"))
         .faces
     )
@@ -89,7 +91,7 @@ def test_small_faces_and_doubtful_ones_are_left_out(detector: Detector) -> None:
 
     def count(min_face: int, threshold: float) -> int:
         detection = replace(DETECT, min_face=min_face, threshold=threshold)
-        return len(FaceFinder(detection, PREPROCESSING, detector).find(data).faces)
+        return len(FaceFinder(detection, PREPROCESSING, lambda: detector).find(data).faces)
 
     assert [count(20, THRESHOLD), count(100, THRESHOLD), count(20, 0.99)] == [2, 1, 0]
 
@@ -97,8 +99,8 @@ def test_small_faces_and_doubtful_ones_are_left_out(detector: Detector) -> None:
 def test_auto_takes_a_crop_whole_as_the_mode_whole_does(detector: Detector) -> None:
     for side in (48, 200):
         data = encode(draw(GRIN, side, side))
-        (face,) = FaceFinder(AUTO, PREPROCESSING, detector).find(data).faces
-        (whole,) = FaceFinder(WHOLE, PREPROCESSING, None).find(data).faces
+        (face,) = FaceFinder(AUTO, PREPROCESSING, lambda: detector).find(data).faces
+        (whole,) = FaceFinder(WHOLE, PREPROCESSING, lambda: detector).find(data).faces
 
         assert (face.box, face.confidence, face.roll) == (None, None, None)
         assert np.array_equal(face.pixels, whole.pixels)
@@ -106,7 +108,7 @@ def test_auto_takes_a_crop_whole_as_the_mode_whole_does(detector: Detector) -> N
 
 
 def test_auto_finds_the_faces_of_a_photograph_or_none(detector: Detector) -> None:
-    finder = FaceFinder(AUTO, PREPROCESSING, detector)
+    finder = FaceFinder(AUTO, PREPROCESSING, lambda: detector)
     (face,) = finder.find(encode(picture(640, 480, (200, 150, 120)))).faces
     assert face.box is not None
     assert finder.find(encode(picture(640, 480))).faces == []
@@ -125,5 +127,5 @@ class Crowd:
 
 
 def test_a_picture_with_too_many_faces_says_so() -> None:
-    found = FaceFinder(DETECT, PREPROCESSING, Crowd()).find(encode(picture(640, 480)))
+    found = FaceFinder(DETECT, PREPROCESSING, Crowd).find(encode(picture(640, 480)))
     assert (len(found.faces), found.is_all) == (1000, False)
