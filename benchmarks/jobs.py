@@ -19,7 +19,7 @@ from models.store.database import Database
 from models.store.results import Filter, Record
 from models.store.scans import FIRST_BATCH
 from models.store.states import JobStatus, Outcome
-from tests.integration.deployment import Deployment, deployment, worker_processes
+from tests.integration.deployment import Deployment, deployment, usage, worker_processes
 from tests.services import run_postgres, run_redis, wait_until
 
 
@@ -28,12 +28,16 @@ class JobMeasurement:
     """How fast a folder was classified.
 
     Attributes:
-        records: of the faces, and of the images without one.
+        processor_ms: the workers' processor time an image.
+        images: how many there were.
+        records: of the faces.
         idle: the share of the cores' time spent idle in the middle three fifths of the job, which
             leaves out the start, when one core lists the folder, and the end, when batches run out.
     """
 
     images_per_second: float
+    processor_ms: float
+    images: int
     records: Sequence[Record]
     idle: float
 
@@ -99,10 +103,12 @@ class WarmWorkers:
 
     def measure(self, folder: Path) -> JobMeasurement:
         """Classifies a folder."""
+        before = usage(self._program, 0)
         with _sample_ticks(self._cores) as ticks:
             job_id = run_job(self._cuemill, self._database, folder, self._faces)
 
         job = jobs.get(self._database, job_id)
+        processor_ms = before.per_image(usage(self._program, job.counts.total))
         started, ended, speed = job.running_at, job.completed_at, job.images_per_second
         done = job.counts.classified + job.counts.no_face
         if not (job.status is JobStatus.COMPLETED and done == job.counts.total):
@@ -112,7 +118,8 @@ class WarmWorkers:
 
         classified = Filter(job_id, outcome=Outcome.CLASSIFIED)
         records = list(results.stream(self._database, classified))
-        return JobMeasurement(speed, records, _idle(ticks, started, ended))
+        idle = _idle(ticks, started, ended)
+        return JobMeasurement(speed, processor_ms, job.counts.total, records, idle)
 
     def peak_memory_mb(self) -> float:
         """Of the largest worker process, since it started."""

@@ -163,28 +163,47 @@ class PhotographReport:
         self._console, self._sets = console, sets
         titles = [each.title for each in sets]
         self._report = Report(console, "photographs: images/s (faces/s, found)", titles)
+        self._processor: list[tuple[str, Sequence[float]]] = []
+        self._memory_mb = 0.0
 
-    def add(self, name: str, rates: Sequence[float], pictures: Sequence[Sequence[Boxes]]) -> None:
-        """Adds a way: for each set, images a second, and what was found in some pictures."""
+    def add(
+        self,
+        name: str,
+        rates: Sequence[float],
+        processor_ms: Sequence[float],
+        pictures: Sequence[Sequence[Boxes]],
+    ) -> None:
+        """Adds a way: its speed for each set, and the boxes it found in some of the pictures."""
         rows = zip(self._sets, rates, pictures, strict=True)
         self._report.add(name, rates, [_note(*row) for row in rows])
+        self._processor.append((name, processor_ms))
 
     def add_way(self, name: str, load: Callable[[], Way], seconds: float, processes: int) -> None:
         with self._console.status(f"{name} ..."):
             measured = measure(load, [each.folder for each in self._sets], seconds, processes)
-        self.add(name, [m.rate for m in measured], [list(chain(*m.samples)) for m in measured])
+        pictures = [list(chain(*each.samples)) for each in measured]
+        self.add(name, [m.rate for m in measured], [m.processor_ms for m in measured], pictures)
 
     def add_cuemill(self, scratch: Path) -> None:
         with self._console.status(f"{CUEMILL} ..."), embedded() as cuemill:
             workers = WarmWorkers(cuemill, faces="auto", warm_up=_warm_up(scratch))
             jobs = [workers.measure(each.folder) for each in self._sets]
-            memory_mb = workers.peak_memory_mb()
+            self._memory_mb = workers.peak_memory_mb()
 
-        self.add(CUEMILL, [job.images_per_second for job in jobs], [_found_by(job) for job in jobs])
-        self._console.print(f"A worker took at most {memory_mb:.0f} MB.", highlight=False)
+        rates, processor_ms = zip(
+            *((j.images_per_second, j.processor_ms) for j in jobs), strict=True
+        )
+        self.add(CUEMILL, rates, processor_ms, [_found_by(job) for job in jobs])
 
-    def compare(self, pairs: Sequence[tuple[str, str]]) -> None:
+    def finish(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Prints how the ways compare: by time, and by processor time."""
         self._report.compare(pairs)
+        titles = [each.title for each in self._sets]
+        processor = Report(self._console, "photographs: ms of processor time an image", titles)
+        for name, values in self._processor:
+            processor.add(name, values)
+        processor.compare([(other, name) for name, other in pairs])
+        self._console.print(f"A worker took at most {self._memory_mb:.0f} MB.", highlight=False)
 
 
 def measure_photographs(console: Console, seconds: float) -> None:
@@ -197,7 +216,7 @@ def measure_photographs(console: Console, seconds: float) -> None:
         report.add_way(PARTS, parts_alone, seconds, len(CORES))
         report.add_way(LOOP, plain_loop, seconds, 1)
         report.add_cuemill(Path(scratch))
-        report.compare(((CUEMILL, PARTS), (CUEMILL, LOOP)))
+        report.finish(((CUEMILL, PARTS), (CUEMILL, LOOP)))
 
 
 def _note(photographs: Photographs, rate: float, pictures: Sequence[Boxes]) -> str:
@@ -206,14 +225,14 @@ def _note(photographs: Photographs, rate: float, pictures: Sequence[Boxes]) -> s
 
 
 def _found_by(job: JobMeasurement) -> list[Boxes]:
-    """The boxes in each picture."""
+    """The boxes in each picture; those without a face come last."""
     pictures: dict[str, Boxes] = {}
     for record in job.records:
         box = record.face and record.face["box"]
         if box:
             found = pictures.setdefault(record.path, [])
             found.append(corners(box["x"], box["y"], box["width"], box["height"]))
-    return list(pictures.values())
+    return [*pictures.values(), *([[]] * (job.images - len(pictures)))]
 
 
 def _warm_up(scratch: Path) -> Path:

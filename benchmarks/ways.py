@@ -134,9 +134,16 @@ def plain_script() -> Way:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Images a second, and what a way returned for the first `SAMPLE` images of each share."""
+    """The speed of a way.
+
+    Attributes:
+        rate: images a second, of all processes.
+        processor_ms: processor time an image, which other load on the machine changes less.
+        samples: what the way returned for the first `SAMPLE` images of each share.
+    """
 
     rate: float
+    processor_ms: float
     samples: list[Any]
 
 
@@ -149,7 +156,7 @@ def measure(
     """
     context = get_context("spawn")
     start = context.Barrier(processes)
-    results: Queue[list[tuple[float, Any]]] = context.Queue()
+    results: Queue[list[Measurement]] = context.Queue()
     paths = [folder_paths(folder) for folder in folders]
     children = [
         context.Process(
@@ -164,7 +171,11 @@ def measure(
     for child in children:
         child.join()
     return [
-        Measurement(sum(rate for rate, _ in shares), [sample for _, sample in shares])
+        Measurement(
+            sum(share.rate for share in shares),
+            sum(share.processor_ms for share in shares) / processes,
+            [sample for share in shares for sample in share.samples],
+        )
         for shares in zip(*by_process, strict=True)
     ]
 
@@ -174,36 +185,38 @@ def _work(
     shares: list[list[bytes]],
     seconds: float,
     start: Barrier,
-    results: "Queue[list[tuple[float, Any]]]",
+    results: "Queue[list[Measurement]]",
 ) -> None:
     way, measured = load(), []
     for share in shares:
         items = way.prepare(share)
         sample = way.classify(items[:SAMPLE])
         start.wait()
-        measured.append((rate(way.classify, items, seconds), sample))
+        measured.append(Measurement(*time_items(way.classify, items, seconds), [sample]))
     results.put(measured)
 
 
-def rate(classify: Callable[[Inputs], object], items: Inputs, seconds: float) -> float:
-    """Items a second, from about this many seconds of work.
+def time_items(
+    classify: Callable[[Inputs], object], items: Inputs, seconds: float
+) -> tuple[float, float]:
+    """Items a second, and milliseconds of processor time an item, from about `seconds` of work.
 
     It first doubles how many items it takes at once until they take a third of the time, or are
     all; because a way may be faster with more items at once, only these count.
     """
-    count, elapsed = 4, 0.0
+    count = 4
     while True:
         count = min(2 * count, len(items))
-        started = time.perf_counter()
+        started, started_processor = time.perf_counter(), time.process_time()
         classify(items[:count])
         elapsed = time.perf_counter() - started
         if elapsed > seconds / 3 or count == len(items):
             break
 
     rounds = 1
-    while elapsed < seconds:
-        started = time.perf_counter()
+    while time.perf_counter() - started < seconds:
         classify(items[:count])
-        elapsed += time.perf_counter() - started
         rounds += 1
-    return rounds * count / elapsed
+    processed = rounds * count
+    processor_s = time.process_time() - started_processor
+    return processed / (time.perf_counter() - started), 1000 * processor_s / processed
