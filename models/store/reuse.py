@@ -188,11 +188,13 @@ def _faces_by(
     for row in rows:
         rows_by_key.setdefault(key(row), []).append(row)
 
-    return {
-        of_image: [_face(row) for row in sorted(found, key=attrgetter("face"))]
-        for of_image, image_rows in rows_by_key.items()
-        if len(found := [row for row in image_rows if row.face is not None]) == image_rows[0].faces
-    }
+    faces_by_key = {}
+    for of_image, image_rows in rows_by_key.items():
+        face_rows = [row for row in image_rows if row.face is not None]
+        if len(face_rows) == image_rows[0].faces:
+            face_rows.sort(key=attrgetter("face"))
+            faces_by_key[of_image] = [_face(row) for row in face_rows]
+    return faces_by_key
 
 
 def _face(row: Row[Any]) -> FaceRecord:
