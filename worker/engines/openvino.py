@@ -1,25 +1,23 @@
 """OpenVINO on the CPU: the default engine.
 
 Compiling takes about a tenth of a second, so compiled networks are not cached on disk: OpenVINO's
-    own cache saved
-nothing measurable and took 39 MB per model. The batch size stays dynamic: it ran as fast as a fixed
-    one, and an image's
-scores were bit-identical whatever its batch (tests/worker/engines/test_openvino.py). But OpenVINO
-prepares itself for each batch size that it meets, and keeps the result, so it should meet few
-(`benchmarks/batches.py`).
+own cache saved nothing measurable and took 39 MB per model. The batch size stays dynamic: it ran as
+fast as a fixed one, and an image's scores were bit-identical whatever its batch
+(tests/worker/engines/test_openvino.py). But OpenVINO prepares itself for each batch size that it
+meets, and keeps the result, so it should meet few (`benchmarks/batches.py`).
 """
 
 from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
-import openvino
 from numpy.typing import NDArray
 
 from models.cpu import gains_by_bf16, has_bf16, has_int8
 from models.errors import EngineError
 from models.release.release import Release
 from models.settings import Precision
+from worker.engines.core import openvino_core
 from worker.engines.graph import build_graph
 
 MAX_BATCH: Final = 64
@@ -100,7 +98,7 @@ def _compile(release: Release, precision: str, threads: int) -> Any:
 
     graph = build_graph(release, int8=precision == "int8")
     try:
-        return openvino.Core().compile_model(graph, "CPU", options)
+        return openvino_core().compile_model(graph, "CPU", options)
     except RuntimeError as error:
         raise EngineError(
             f"OpenVINO cannot compile the network of {release.name}: {error}"

@@ -10,10 +10,10 @@ the full range are compared by mean squared error over values sampled from real 
 from typing import Final
 
 import numpy as np
-import openvino
 from numpy.typing import NDArray
 
 from models.release.release import Int8, Release
+from worker.engines.core import openvino_core
 from worker.engines.graph import build_probe
 
 BATCH: Final = 64
@@ -38,7 +38,7 @@ def find_ranges(release: Release, inputs: NDArray[np.float32]) -> Int8:
         EngineError: the network is malformed.
     """
     names, probe = build_probe(release)
-    compiled = openvino.Core().compile_model(probe, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = openvino_core().compile_model(probe, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     request = compiled.create_infer_request()
 
     random = np.random.default_rng(0)

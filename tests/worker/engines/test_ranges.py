@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-import openvino
 import pytest
 
 from models.errors import EngineError
@@ -15,6 +14,7 @@ from tests.builders import tiny_release
 from tests.networks import pictures, randomise
 from trainer.candidates import cuemill1, model3
 from trainer.export import export
+from worker.engines.core import openvino_core
 from worker.engines.graph import build_graph
 from worker.engines.load import load_engine
 from worker.engines.openvino import OpenVinoEngine
@@ -45,7 +45,7 @@ def test_an_images_scores_are_the_same_whatever_it_is_batched_with(release: Rele
 
 
 def test_every_convolution_is_run_in_integers(release: Release) -> None:
-    compiled = openvino.Core().compile_model(build_graph(release, int8=True), "CPU")
+    compiled = openvino_core().compile_model(build_graph(release, int8=True), "CPU")
     kinds = [node.get_rt_info() for node in compiled.get_runtime_model().get_ops()]
     convolutions = [
         kind["runtimePrecision"].astype(str)

@@ -20,6 +20,7 @@ from openvino.preprocess import ColorFormat, PrePostProcessor
 from PIL import Image
 
 from models.errors import EngineError
+from worker.engines.core import openvino_core
 from worker.engines.faces.base import MAX_FACES, Faces
 from worker.engines.faces.rule import fills
 
@@ -138,7 +139,6 @@ class YuNet:
 
 def _compile(weights: bytes, rows: int, columns: int, threads: int) -> Any:
     """The network for uint8 images (1, rows, columns, 3), RGB; OpenVINO converts them."""
-    core = openvino.Core()
     # OpenVINO itself would try its readers of other formats as well.
     reader = FrontEndManager().load_by_framework("onnx")
     model = reader.convert(reader.load(io.BytesIO(weights)))
@@ -159,7 +159,7 @@ def _compile(weights: bytes, rows: int, columns: int, threads: int) -> Any:
         "ENABLE_CPU_PINNING": False,
         "INFERENCE_PRECISION_HINT": "f32",
     }
-    compiled = core.compile_model(steps.build(), "CPU", options)
+    compiled = openvino_core().compile_model(steps.build(), "CPU", options)
     for kind in ("cls", "obj", "bbox", "kps"):
         for stride in STRIDES:
             compiled.output(f"{kind}_{stride}")
