@@ -32,7 +32,7 @@ format: $(VENV)/development ## Format the code and fix what lint can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/development services ## Measure throughput against a plain script (8 minutes)
+bench: $(VENV)/development services ## Measure throughput against a plain script (10 minutes)
 	$(BIN)/python -m benchmarks.end_to_end
 
 faults: $(VENV)/development services ## Kill, stop and cut everything, and count what was lost (35 minutes)
