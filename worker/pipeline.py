@@ -53,7 +53,10 @@ class Picture:
 
 
 class Pipeline:
-    """Classifies batches. It loads a release when it first meets one, and keeps the last two."""
+    """Classifies batches. It loads a release when it first meets one, and keeps the last two.
+
+    What it keeps has digests for keys: in a restored backup, an id may be that of something else.
+    """
 
     def __init__(self, db: Database, settings: Settings, worker: str) -> None:
         self._db = db
@@ -61,7 +64,6 @@ class Pipeline:
         self._worker = worker
         self._network = lru_cache(maxsize=2)(self._load)
         self._detector = lru_cache(maxsize=2)(_load_detector)
-        self._find_scope = lru_cache(maxsize=16)(reuse.find_scope)
 
     def run(self, batch_id: int | None = None, job_id: int | None = None) -> bool:
         """Claims and classifies this batch, or the oldest one that is due; False if none is.
@@ -96,7 +98,7 @@ class Pipeline:
         """
         lease_s = self._settings.lease_s
         keep_alive = renewer(partial(batches.renew, self._db, claim, lease_s), lease_s)
-        scope = self._find_scope(self._db, claim.job_id, claim.model_release_id)
+        scope = reuse.find_scope(self._db, claim.job_id, claim.model_release_id)
         files = Files(self._db, claim, scope)
 
         records = files.reuse(keep_alive)
@@ -106,13 +108,13 @@ class Pipeline:
             return records
 
         # Loaded here, so that a batch whose results are all reused needs no network.
-        network = self._network(claim.model_release_id)
+        network = self._network(claim.release_sha256)
         load = partial(self._detector, claim.detection)
         finder = FaceFinder(claim.detection, network.preprocessing, load)
         return records + _classify(files, items, finder, network, keep_alive)
 
-    def _load(self, release_id: int) -> Network:
-        row = releases.get(self._db, release_id)
+    def _load(self, release_sha256: str) -> Network:
+        row = releases.get(self._db, releases.find(self._db, release_sha256))
         path = releases.locate(row, self._settings.model)
         release = load_release(path, row.sha256)
         return Network(load_engine(release, self._settings), release.preprocessing)

@@ -16,13 +16,14 @@ from models.store.database import Database
 from models.store.leases import Leases, has_rows
 from models.store.records import ImageRecord
 from models.store.states import BatchState
-from models.store.tables import Batch, Job
+from models.store.tables import Batch, Job, ModelRelease
 
 LEASES: Final = Leases(
     Batch,
     due=(Batch.state == BatchState.QUEUED,),
     claimed=(Batch.state == BatchState.RUNNING,),
     attempt=Batch.attempt,
+    nonce=Batch.nonce,
     until=Batch.lease_until,
     worker=Batch.worker,
 )
@@ -39,15 +40,18 @@ class Claim:
     """The right to classify a batch until the lease expires.
 
     Args:
+        release_sha256: tells the release from one that has its id in a restored backup.
         rerun: the images have results by an older release, which stay until there are new ones.
     """
 
     batch_id: int
     attempt: int
+    nonce: int
     job_id: int
     items: list[Item]
     folder: str
     model_release_id: int
+    release_sha256: str
     rerun: bool = False
     detection: Detection = WHOLE
 
@@ -72,19 +76,32 @@ def claim(
             worker,
             lease_s,
             state=BatchState.RUNNING,
-            returning=[Batch.id, Batch.attempt, Batch.job_id, Batch.items, Batch.rerun],
+            returning=[
+                Batch.id,
+                Batch.attempt,
+                Batch.nonce,
+                Batch.job_id,
+                Batch.items,
+                Batch.rerun,
+            ],
         )
         if batch is None:
             return None
-        job = connection.execute(sa.select(Job.__table__).where(Job.id == batch.job_id)).one()
+        job = connection.execute(
+            sa.select(Job.__table__, ModelRelease.sha256.label("release_sha256"))
+            .join(ModelRelease)
+            .where(Job.id == batch.job_id)
+        ).one()
 
     return Claim(
         batch_id=batch.id,
         attempt=batch.attempt,
+        nonce=batch.nonce,
         job_id=batch.job_id,
         items=[(number, path) for number, path in batch.items],
         folder=job.folder,
         model_release_id=job.model_release_id,
+        release_sha256=job.release_sha256,
         rerun=batch.rerun,
         detection=jobs.detection_of(job),
     )
@@ -94,13 +111,13 @@ def lock(connection: Connection, claim: Claim) -> bool:
     """Keeps a claim valid until your transaction ends. Returns False if it is lost."""
     # Every transaction locks a job before its batches, or two of them could deadlock.
     connection.execute(sa.select(Job.id).where(Job.id == claim.job_id).with_for_update())
-    return LEASES.lock(connection, claim.batch_id, claim.attempt)
+    return LEASES.lock(connection, *_held(claim))
 
 
 def renew(db: Database, claim: Claim, lease_s: float) -> bool:
     """Extends the lease; False if the claim is lost, and the worker should stop."""
     with db.write(synced=False) as connection:
-        return LEASES.renew(connection, claim.batch_id, claim.attempt, lease_s)
+        return LEASES.renew(connection, *_held(claim), lease_s=lease_s)
 
 
 def complete(db: Database, claim: Claim, rows: Sequence[ImageRecord]) -> bool:
@@ -123,14 +140,18 @@ def complete(db: Database, claim: Claim, rows: Sequence[ImageRecord]) -> bool:
 
         # `retry --stale` may have missed a batch that was being claimed at the same moment.
         if release_id != claim.model_release_id:
-            LEASES.update(connection, claim.batch_id, claim.attempt, **_QUEUED)
+            LEASES.update(connection, *_held(claim), **_QUEUED)
             return False
 
-        if not LEASES.update(connection, claim.batch_id, claim.attempt, **_DONE):
+        if not LEASES.update(connection, *_held(claim), **_DONE):
             return False
         records.record(connection, claim.job_id, claim.model_release_id, rows, claim.rerun)
         jobs.complete_if_ended(connection, claim.job_id)
         return True
+
+
+def _held(claim: Claim) -> tuple[int, int, sa.ColumnElement[bool]]:
+    return claim.batch_id, claim.nonce, Batch.job_id == claim.job_id
 
 
 def add(

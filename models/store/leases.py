@@ -1,13 +1,16 @@
 """Leases: how workers claim scans, batches and trainings.
 
-A claim raises the row's `attempt` and sets when its lease expires, on the database's clock. The
-attempt is the fencing token: a worker that lost its lease and wakes up later still holds the old
-attempt, so none of its writes matches a row.
+A claim sets when its lease expires, on the database's clock, and a nonce: a random number, new for
+each claim. The nonce is the fencing token: a worker that lost its lease and wakes up later still
+holds the old one, so none of its writes matches a row. A count could not serve, because a backup
+that is restored counts from where it was: the same attempt of the same id may then be another job's
+work. `attempt` only counts the claims.
 
 A lease that ends later than any could was set before that clock stepped back. It counts as expired,
 or the work would wait until the clock has caught up.
 """
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,6 +23,8 @@ from models.settings import MAX_LEASE_S
 from models.store.database import Database, now_s
 from models.store.tables import Batch, Job, Training
 
+NONCE_BITS: Final = 63
+"""What a column of 64 bits, with a sign, holds."""
 LATEST_S: Final = 2 * MAX_LEASE_S
 """No lease ends later from now; twice the longest, as clocks are also corrected by seconds."""
 
@@ -33,13 +38,14 @@ class Leases:
     Args:
         due: what holds for a row that a worker may claim.
         claimed: what holds for a row while its claim is valid.
-        attempt, until, worker: the columns that hold the claim.
+        attempt, nonce, until, worker: the columns that hold the claim.
     """
 
     table: type[Job] | type[Batch] | type[Training]
     due: Conditions
     claimed: Conditions
     attempt: InstrumentedAttribute[int]
+    nonce: InstrumentedAttribute[int | None]
     until: InstrumentedAttribute[float | None]
     worker: InstrumentedAttribute[str | None]
 
@@ -77,6 +83,7 @@ class Leases:
 
         lease = {
             self.attempt: self.attempt + 1,
+            self.nonce: secrets.randbits(NONCE_BITS),
             self.until: now_s() + lease_s,
             self.worker: worker,
         }
@@ -87,25 +94,42 @@ class Leases:
             .returning(*returning)
         ).one_or_none()
 
-    def update(self, connection: Connection, row_id: int, attempt: int, /, **values: Any) -> bool:
+    def update(
+        self,
+        connection: Connection,
+        row_id: int,
+        nonce: int,
+        /,
+        *conditions: sa.ColumnElement[bool],
+        **values: Any,
+    ) -> bool:
         """Changes a claimed row. If the claim is lost, this matches no row and returns False."""
         result = connection.execute(
-            sa.update(self.table)
-            .where(self.table.id == row_id, self.attempt == attempt, *self.claimed)
-            .values(**values)
+            sa.update(self.table).where(*self._is_held(row_id, nonce), *conditions).values(**values)
         )
         return bool(result.rowcount)
 
-    def lock(self, connection: Connection, row_id: int, attempt: int) -> bool:
+    def lock(
+        self, connection: Connection, row_id: int, nonce: int, *conditions: sa.ColumnElement[bool]
+    ) -> bool:
         """Keeps a claim valid until your transaction ends. Returns False if it is lost."""
-        query = sa.select(self.table.id).where(
-            self.table.id == row_id, self.attempt == attempt, *self.claimed
-        )
+        query = sa.select(self.table.id).where(*self._is_held(row_id, nonce), *conditions)
         return connection.scalar(query.with_for_update()) is not None
 
-    def renew(self, connection: Connection, row_id: int, attempt: int, lease_s: float) -> bool:
+    def renew(
+        self,
+        connection: Connection,
+        row_id: int,
+        nonce: int,
+        *conditions: sa.ColumnElement[bool],
+        lease_s: float,
+    ) -> bool:
         """Extends a lease. Returns False if the claim is lost."""
-        return self.update(connection, row_id, attempt, **{self.until.key: now_s() + lease_s})
+        lease = {self.until.key: now_s() + lease_s}
+        return self.update(connection, row_id, nonce, *conditions, **lease)
+
+    def _is_held(self, row_id: int, nonce: int) -> Conditions:
+        return (self.table.id == row_id, self.nonce == nonce, *self.claimed)
 
 
 def is_over(until: InstrumentedAttribute[float | None]) -> sa.ColumnElement[bool]:

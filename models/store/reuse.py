@@ -55,7 +55,7 @@ class ReuseScope:
 
 
 def find_scope(db: Database, job_id: int, release_id: int) -> ReuseScope:
-    """The scope of a job as it is run with a release; it does not change while the job runs."""
+    """The scope of a job as it is run with a release."""
     earlier = (
         sa.select(Job.id)
         .where(

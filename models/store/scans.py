@@ -26,6 +26,7 @@ LEASES: Final = Leases(
     ),
     claimed=(Job.status == JobStatus.RUNNING, Job.scanned_at.is_(None)),
     attempt=Job.scan_attempt,
+    nonce=Job.scan_nonce,
     until=Job.scan_lease_until,
     worker=Job.scan_worker,
 )
@@ -42,6 +43,7 @@ class ScanClaim:
 
     job_id: int
     attempt: int
+    nonce: int
     folder: str
     recursive: bool
     batch_size: int
@@ -67,6 +69,7 @@ def claim(db: Database, job_id: int | None, worker: str, lease_s: float) -> Scan
             returning=[
                 Job.id,
                 Job.scan_attempt,
+                Job.scan_nonce,
                 Job.folder,
                 Job.recursive,
                 Job.batch_size,
@@ -79,7 +82,7 @@ def claim(db: Database, job_id: int | None, worker: str, lease_s: float) -> Scan
 
 def lock(connection: Connection, claim: ScanClaim) -> bool:
     """Keeps a claim valid until your transaction ends. Returns False if it is lost."""
-    return LEASES.lock(connection, claim.job_id, claim.attempt)
+    return LEASES.lock(connection, claim.job_id, claim.nonce)
 
 
 def record(db: Database, claim: ScanClaim, items: Sequence[Item], lease_s: float) -> bool:
@@ -88,7 +91,7 @@ def record(db: Database, claim: ScanClaim, items: Sequence[Item], lease_s: float
         is_claimed = LEASES.update(
             connection,
             claim.job_id,
-            claim.attempt,
+            claim.nonce,
             total=Job.total + len(items),
             scan_cursor=items[-1][1],
             scan_lease_until=now_s() + lease_s,
@@ -120,7 +123,7 @@ def batch_size(number: int, largest: int) -> int:
 def renew(db: Database, claim: ScanClaim, lease_s: float) -> bool:
     """Extends the lease; False if the claim is lost or the job has ended."""
     with db.write(synced=False) as connection:
-        return LEASES.renew(connection, claim.job_id, claim.attempt, lease_s)
+        return LEASES.renew(connection, claim.job_id, claim.nonce, lease_s=lease_s)
 
 
 def finish(db: Database, claim: ScanClaim) -> bool:
@@ -129,7 +132,7 @@ def finish(db: Database, claim: ScanClaim) -> bool:
         is_claimed = LEASES.update(
             connection,
             claim.job_id,
-            claim.attempt,
+            claim.nonce,
             scanned_at=datetime.now(UTC),
             scan_lease_until=None,
         )

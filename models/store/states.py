@@ -14,7 +14,7 @@ A job::
     cancel     cancellation, deletion       a user                      queued or running
                jobs.complete_if_ended       who ends its last image     running, listed, 0 pending,
                                                                         some cancelled
-    fail       cancellation.fail            the worker that claimed its running, same attempt of
+    fail       cancellation.fail            the worker that claimed its running, same claim of
                                             scan or a batch             the scan or the batch
     retry      retries.retry                a user                      ended
 
@@ -28,11 +28,11 @@ A batch::
     move       function                     by                          only while
     add        scans.record, retries.retry  a worker, a user            the scan's claim is valid
     claim      batches.claim                a worker                    queued
-    complete   batches.complete             the worker that claimed it  running, same attempt,
+    complete   batches.complete             the worker that claimed it  running, same claim,
                                                                         the job's release
     requeue    recovery                     any worker program          running, lease expired or
                                                                         worker dead
-               batches.complete             the worker that claimed it  running, same attempt,
+               batches.complete             the worker that claimed it  running, same claim,
                                                                         another release
     split      recovery: two new batches    the same                    the same, MAX_ATTEMPTS times
     give up    recovery: the image failed   the same                    the same, for a single image
@@ -52,17 +52,17 @@ A training, whose states are those of a job::
 
     move       function                     by                          only while
     claim      trainings.claim              a training worker           queued
-    complete   trainings.complete           the worker that claimed it  running, same attempt
-    fail       trainings.fail               the worker that claimed it  running, same attempt
+    complete   trainings.complete           the worker that claimed it  running, same claim
+    fail       trainings.fail               the worker that claimed it  running, same claim
                trainings.requeue_expired    any training worker         running, lease expired
                                                                         MAX_ATTEMPTS times
     requeue    trainings.requeue_expired    any training worker         running, lease expired
-               trainings.put_back           the worker, as it stops     running, same attempt
+               trainings.put_back           the worker, as it stops     running, same claim
     cancel     trainings.cancel             a user                      queued or running
 
 Each move is one UPDATE, guarded by its "only while". If another program was faster, the UPDATE
-matches no row, and the work is dropped. `tests/models/store/test_state_machine.py` tries the moves
-of jobs and batches in any order.
+matches no row, and the work is dropped. The same claim means the same nonce (`leases.py`).
+`tests/models/store/test_state_machine.py` tries the moves of jobs and batches in any order.
 """
 
 from enum import StrEnum

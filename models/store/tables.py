@@ -29,7 +29,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from models.labels import EMOTIONS
 
-REVISION: Final = "0007"
+REVISION: Final = "0008"
 """The migration that these tables correspond to."""
 
 BigId = BigInteger().with_variant(Integer, "sqlite")
@@ -119,6 +119,7 @@ class Job(Base):
     scanned_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     scan_cursor: Mapped[str | None] = mapped_column(Text)
     scan_attempt: Mapped[int] = mapped_column(default=0)
+    scan_nonce: Mapped[int | None] = mapped_column(BigInteger)
     scan_lease_until: Mapped[float | None] = mapped_column(Double)
     scan_hinted_at: Mapped[float | None] = mapped_column(Double)
     scan_worker: Mapped[str | None] = mapped_column(Text)
@@ -169,6 +170,7 @@ class Batch(Base):
     items: Mapped[list[tuple[int, str]] | None] = mapped_column(Json)
     state: Mapped[str] = mapped_column(String(16))
     attempt: Mapped[int] = mapped_column(default=0)
+    nonce: Mapped[int | None] = mapped_column(BigInteger)
     rerun: Mapped[bool] = mapped_column(server_default=false())
     lease_until: Mapped[float | None] = mapped_column(Double)
     hinted_at: Mapped[float | None] = mapped_column(Double)
@@ -258,7 +260,8 @@ class Worker(Base):
     """A program that classifies batches, by `host:pid:token`. Its row stays if it dies.
 
     Times are in seconds on the database's clock. `progressed` is when the worker last saw its work
-    progress, by whichever worker. `job_id` is the only job it works on, if any.
+    progress, by whichever worker. `job_id` is the only job it works on, if any. `clock_ahead_s` is
+    how far its host's own clock is ahead.
     """
 
     __tablename__ = "workers"
@@ -269,6 +272,7 @@ class Worker(Base):
     started: Mapped[float] = mapped_column(Double)
     seen: Mapped[float] = mapped_column(Double)
     progressed: Mapped[float] = mapped_column(Double)
+    clock_ahead_s: Mapped[float] = mapped_column(Double, server_default=text("0"))
 
 
 class Training(Base):
@@ -291,6 +295,7 @@ class Training(Base):
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None] = mapped_column(Text)
     attempt: Mapped[int] = mapped_column(default=0)
+    nonce: Mapped[int | None] = mapped_column(BigInteger)
     losses: Mapped[int] = mapped_column(default=0)
     lease_until: Mapped[float | None] = mapped_column(Double)
     hinted_at: Mapped[float | None] = mapped_column(Double)

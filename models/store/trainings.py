@@ -39,6 +39,7 @@ LEASES: Final = Leases(
     due=(Training.status == JobStatus.QUEUED,),
     claimed=(Training.status == JobStatus.RUNNING,),
     attempt=Training.attempt,
+    nonce=Training.nonce,
     until=Training.lease_until,
     worker=Training.worker,
 )
@@ -79,6 +80,7 @@ class TrainingClaim:
 
     training_id: int
     attempt: int
+    nonce: int
     plan: dict[str, Any]
 
 
@@ -158,7 +160,7 @@ def claim(
             lease_s,
             status=JobStatus.RUNNING,
             running_at=sa.func.coalesce(Training.running_at, datetime.now(UTC)),
-            returning=[Training.id, Training.attempt, Training.plan],
+            returning=[Training.id, Training.attempt, Training.nonce, Training.plan],
         )
     return TrainingClaim(*training) if training else None
 
@@ -186,10 +188,7 @@ def record_epochs(
         for number, metrics in enumerate(history, 1)
     ]
     with db.write() as connection:
-        # This changes nothing, but it checks the claim and locks the row.
-        is_claimed = LEASES.update(
-            connection, claim.training_id, claim.attempt, attempt=claim.attempt
-        )
+        is_claimed = LEASES.lock(connection, claim.training_id, claim.nonce)
         if is_claimed and rows:
             connection.execute(upsert(connection, TrainingEpoch).on_conflict_do_nothing(), rows)
         return is_claimed
@@ -234,7 +233,7 @@ def put_back(db: Database, claim: TrainingClaim) -> bool:
 
 def _update(db: Database, claim: TrainingClaim, **values: Any) -> bool:
     with db.write() as connection:
-        return LEASES.update(connection, claim.training_id, claim.attempt, **values)
+        return LEASES.update(connection, claim.training_id, claim.nonce, **values)
 
 
 def requeue_expired(db: Database) -> int:

@@ -21,7 +21,7 @@ NAMES = ["face-00000.jpg", "face-00001.jpg"]
 @pytest.fixture
 def claim(tmp_path: Path) -> Claim:
     folder = make_faces(tmp_path / "faces", 2)
-    return Claim(1, 1, 1, list(enumerate(NAMES)), str(folder), 1)
+    return Claim(1, 1, 1, 1, list(enumerate(NAMES)), str(folder), 1, "")
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import sqlalchemy as sa
 from PIL import Image
 
 from models.pictures.detection import THRESHOLD, WHOLE, FaceMode
@@ -16,6 +17,7 @@ from models.store.database import Database
 from models.store.jobs import JobView, Submission
 from models.store.results import Filter
 from models.store.states import JobStatus, Outcome
+from models.store.tables import ModelRelease
 from samples.faces import GRIN, draw
 from tests.builders import tiny_release
 from tests.integration.deployment import make_faces
@@ -41,6 +43,33 @@ def test_scores_that_are_not_finite_make_an_image_fail(db: Database, tmp_path: P
         assert record.error["code"] == "not_finite"
     view = jobs.get(db, job.id)
     assert (view.status, view.counts.failed) == (JobStatus.COMPLETED, 3)
+
+
+def test_a_worker_outlives_a_restored_backup_in_which_a_releases_id_is_anothers(
+    db: Database, tiny_model: Path, tmp_path: Path
+) -> None:
+    tiny = tiny_release()
+    other = tmp_path / "other.pkl"
+    other_bias = tiny.weights["dense/bias"][::-1].copy()
+    sha256 = save_release(replace(tiny, weights={**tiny.weights, "dense/bias": other_bias}), other)
+    faces = str(make_faces(tmp_path / "faces", 3))
+    submission = Submission(faces, releases.register(db, tiny_model), fresh=True)
+    settings = Settings(_env_file=None, model=tiny_model)
+    pipeline = Pipeline(db, settings, "worker")
+
+    def classify() -> list[dict[str, float] | None]:
+        job, _ = jobs.submit(db, submission)
+        scan(db, settings, "worker", job.id, lambda: None, lambda: None)
+        assert pipeline.run(job_id=job.id)
+        return [record.scores for record in results.stream(db, Filter(job.id))]
+
+    before = classify()
+    with db.write() as connection:
+        connection.execute(sa.update(ModelRelease).values(sha256=sha256, path=str(other)))
+    after = classify()
+
+    assert len(before) == len(after) == 3
+    assert all(old != new for old, new in zip(before, after, strict=True))
 
 
 def photographs(folder: Path) -> Path:
