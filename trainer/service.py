@@ -8,10 +8,10 @@ next worker resumes it after its last epoch.
 import json
 import logging
 import signal
-import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Final
 
 from models.errors import DatabaseError
@@ -27,6 +27,7 @@ from trainer.train import train
 from worker.broker.app import make_worker_app
 from worker.broker.program import CeleryWorker
 from worker.lease import renew_in_background, worker_name
+from worker.stop import Stop
 from worker.sweep import sweep, sweep_in_background
 
 POLL_S: Final = 0.5
@@ -47,7 +48,7 @@ class TrainingWorker:
         stop: set when the program is asked to stop; the training in progress is then queued again.
     """
 
-    def __init__(self, settings: Settings, db: Database, stop: threading.Event) -> None:
+    def __init__(self, settings: Settings, db: Database, stop: Stop) -> None:
         self._settings = settings
         self._db = db
         self._stop = stop
@@ -96,7 +97,7 @@ class _Reporter(Silent):
         db: Database,
         claim: TrainingClaim,
         folder: Path,
-        stop_when_set: list[threading.Event],
+        stop_when_set: Sequence[Event | Stop],
     ) -> None:
         self._db = db
         self._claim = claim
@@ -144,7 +145,7 @@ def run_training_worker(settings: Settings, db: Database) -> None:
 
 
 def _run_polling(settings: Settings, db: Database) -> None:
-    stop = threading.Event()
+    stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     worker = TrainingWorker(settings, db, stop)

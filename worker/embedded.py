@@ -21,6 +21,7 @@ from worker.lease import program_token, worker_name
 from worker.pipeline import Pipeline
 from worker.repeat import repeat, start_thread
 from worker.scan import scan
+from worker.stop import Stop
 from worker.sweep import sweep_in_background
 
 POLL_S: Final = 0.1
@@ -135,7 +136,7 @@ class Supervisor:
 def _run_child(settings: Settings, job_id: int | None, token: str) -> None:
     """The whole life of a worker process."""
     logging.basicConfig(format="%(levelname)s %(message)s")
-    stop = threading.Event()
+    stop = Stop()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     # Ctrl-C reaches the whole process group; the supervisor decides when its children stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -154,9 +155,7 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def work(
-    db: Database, settings: Settings, stop: threading.Event, job_id: int | None, name: str
-) -> None:
+def work(db: Database, settings: Settings, stop: Stop, job_id: int | None, name: str) -> None:
     """Claims and runs batches and scans, of one job or of all, until `stop` is set.
 
     If the database is unreachable or full, it waits and tries again. What it had claimed is run

@@ -1,7 +1,6 @@
 """The worker program: a Celery worker if there is a broker, else processes that poll."""
 
 import signal
-import threading
 
 from models.queue import make_sender
 from models.settings import Settings
@@ -10,6 +9,7 @@ from models.store.database import Database
 from worker.embedded import Supervisor
 from worker.heartbeat import heartbeat
 from worker.lease import worker_name
+from worker.stop import Stop
 from worker.sweep import sweep
 
 
@@ -22,7 +22,7 @@ def run_worker(settings: Settings, db: Database) -> None:
 
 
 def _run_embedded(settings: Settings) -> None:
-    stop = threading.Event()
+    stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
 

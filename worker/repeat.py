@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from functools import partial
 from threading import Event, Thread
 
+from worker.stop import Stop
+
 _log = logging.getLogger(__name__)
 
 
@@ -32,7 +34,7 @@ def repeat_in_background(
         thread.join(interval_s)
 
 
-def repeat(action: Callable[[], None], interval_s: float, ended: Event, name: str) -> None:
+def repeat(action: Callable[[], None], interval_s: float, ended: Event | Stop, name: str) -> None:
     """Calls `action` at once and then every `interval_s` until `ended` is set.
 
     An exception is logged; the next call may succeed.

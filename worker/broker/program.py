@@ -16,6 +16,7 @@ from celery.worker import state
 from models.errors import DatabaseError, QueueError
 from models.settings import Settings
 from worker.repeat import end_program_on_error, repeat, start_thread
+from worker.stop import Stop
 
 SHUTDOWN_GRACE_S: Final = 1.0
 """Celery may announce its shutdown a moment after the call that runs it has returned."""
@@ -51,7 +52,7 @@ class CeleryWorker:
         Args:
             sweep: called every `settings.sweep_s`; returns whether work waits for a worker.
         """
-        self.stopping = threading.Event()
+        self.stopping = Stop()
         self._app = app
         self._sweep = sweep
         self._sweep_s = settings.sweep_s
