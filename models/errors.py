@@ -14,6 +14,7 @@ CuemillError
 │   └── PickleHostileError
 ├── DataError             training data that cannot be used
 ├── DatabaseError         a database that is unreachable, full, or newer than this program
+├── DeletedError          a job that was deleted while its results were read
 ├── QueueError            a queue that cannot be used
 ├── EngineError           an engine that is not installed or cannot run the network
 └── ImageError            an image that cannot be classified; carries the outcome's code
@@ -80,6 +81,10 @@ class DataError(CuemillError):
 
 class DatabaseError(CuemillError):
     code = "database"
+
+
+class DeletedError(CuemillError):
+    code = "deleted"
 
 
 class QueueError(CuemillError):

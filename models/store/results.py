@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
-from models.errors import UsageError
+from models.errors import DeletedError, UsageError
 from models.labels import EMOTIONS
 from models.store.database import Database
 from models.store.releases import UNCERTAIN_BELOW
@@ -99,14 +99,35 @@ def page(
 
 
 def stream(db: Database, conditions: Filter) -> Iterator[Record]:
-    """All records, read a page at a time: memory use does not grow with their number."""
+    """All records, read a page at a time: memory use does not grow with their number.
+
+    Raises:
+        DeletedError: their job was deleted meanwhile. What was read so far is not all of them.
+    """
+    job_id = conditions.job_id
     after = None
     while True:
         records = page(db, conditions, PAGE, after)
-        if not records:
-            return
+        # Asked after the page was read: a job that is there now was there then.
+        if job_id is not None:
+            _check_exists(db, job_id)
         yield from records
-        after = records[-1].cursor
+
+        if len(records) < PAGE:
+            return
+        last = records[-1]
+        after = last.cursor
+        job_id = last.job_id
+
+
+def _check_exists(db: Database, job_id: int) -> None:
+    query = sa.select(Job.id).where(Job.id == job_id, Job.deleted_at.is_(None))
+    with db.read() as connection:
+        if connection.scalar(query) is None:
+            raise DeletedError(
+                f"Job {job_id} was deleted while its results were being read. What was read is "
+                "incomplete: do not use it."
+            )
 
 
 def _page_query(conditions: Filter, limit: int, after: str | None) -> sa.Select[Any]:

@@ -2,17 +2,27 @@
 
 import csv
 import json
+import threading
+from contextlib import suppress
 from typing import Any
 
+import httpx2 as httpx
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 
-from models.store import batches, jobs
+from api.context import Context
+from api.server import make_api
+from models.errors import NotFoundError
+from models.settings import Settings
+from models.store import batches, deletion, jobs, results
 from models.store.database import Database
 from models.store.records import FaceRecord, ImageRecord
+from models.store.results import Record
 from models.store.states import Outcome
 from tests.api.responses import problem_detail
-from tests.builders import SCORES, claim_batch, list_folder
+from tests.builders import LEASE_S, SCORES, claim_batch, list_folder, queue_job, records_of
+from tests.services import free_port, wait_until
 
 
 @pytest.mark.parametrize(
@@ -83,6 +93,38 @@ def test_faces_are_filtered_by_size_confidence_and_their_number(
     columns = ("face_index", "box_x", "box_y", "box_width", "box_height", "face_roll")
     assert [row[column] for column in columns] == ["0", "0", "0", "90", "120", "2.5"]
     assert float(row["face_confidence"]) == pytest.approx(0.95)
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_a_download_whose_job_is_deleted_meanwhile_breaks_off(
+    db: Database, release_id: int, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    list_folder(db, queue_job(db, release_id), 8)
+    while (claim := batches.claim(db, None, "worker", LEASE_S)) is not None:
+        batches.complete(db, claim, records_of(claim))
+    page = results.page
+
+    def page_before_deletion(db: Database, *arguments: Any) -> list[Record]:
+        records = page(db, *arguments)
+        with suppress(NotFoundError):
+            deletion.delete(db, 1)
+        return records
+
+    monkeypatch.setattr(results, "PAGE", 4)
+    monkeypatch.setattr(results, "page", page_before_deletion)
+    settings = Settings(_env_file=None)
+    context = Context(db, settings, announce=lambda: None, ping_queue=lambda: True)
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(make_api(context), port=port, log_level="critical"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    wait_until(lambda: server.started, "the API to answer")
+    try:
+        with pytest.raises(httpx.RemoteProtocolError):
+            httpx.get(f"http://127.0.0.1:{port}/v1/jobs/1/results.{ending}")
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def test_streams_are_whole_and_named(client: TestClient, faces: str) -> None:

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
+from models.errors import DeletedError
 from models.store import (
     batches,
+    deletion,
     results,
 )
 from models.store.database import Database
@@ -41,6 +43,46 @@ def test_pages_follow_the_scan_order_without_gaps_or_overlaps(
 
     assert seen == [f"{i:03}.jpg" for i in range(11)]
     assert [r.path for r in results.stream(db, Filter())] == seen
+
+
+@pytest.mark.parametrize("conditions", [Filter(1), Filter()])
+@pytest.mark.parametrize("pages_read", [0, 1, 2])
+def test_a_stream_breaks_off_if_its_job_is_deleted(
+    db: Database,
+    release_id: int,
+    monkeypatch: pytest.MonkeyPatch,
+    conditions: Filter,
+    pages_read: int,
+) -> None:
+    monkeypatch.setattr(results, "PAGE", 4)
+    for _ in range(2):
+        list_folder(db, queue_job(db, release_id), 12)
+    while (claim := batches.claim(db, None, "worker", LEASE_S)) is not None:
+        batches.complete(db, claim, records_of(claim))
+    assert len(list(results.stream(db, conditions))) == (12 if conditions.job_id else 24)
+
+    records = results.stream(db, conditions)
+    for _ in range(4 * pages_read):
+        next(records)
+    deletion.delete(db, 1)
+
+    if conditions.job_id or pages_read:
+        with pytest.raises(DeletedError, match="incomplete"):
+            list(records)
+    else:
+        assert {record.job_id for record in records} == {2}
+
+
+def test_a_stream_whose_job_is_deleted_after_its_last_page_is_whole(
+    db: Database, release_id: int
+) -> None:
+    list_folder(db, queue_job(db, release_id), 4)
+    claim = claim_batch(db)
+    batches.complete(db, claim, records_of(claim))
+    records = results.stream(db, Filter(1))
+    first = next(records)
+    deletion.delete(db, 1)
+    assert len([first, *records]) == 4
 
 
 def test_results_are_filtered_by_emotion_score_outcome_and_path(
