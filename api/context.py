@@ -3,13 +3,20 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends, Request
 
+from api.threads import Threads
 from models.health.watch import Watch
 from models.settings import Settings
 from models.store.database import Database
+
+COSTLY_THREADS: Final = 8
+"""Far fewer than `models.store.database.MAX_CONNECTIONS`, so that other routes have some left."""
+COSTLY_WAIT_S: Final = 10.0
+FOLDER_THREADS: Final = 8
+FOLDER_WAIT_S: Final = 4.0
 
 
 @dataclass(frozen=True)
@@ -30,8 +37,23 @@ class Context:
     def watch(self) -> Watch:
         return Watch(self.db, self.settings, self.ping_queue)
 
+    @cached_property
+    def costly(self) -> Threads:
+        """Runs what reads many rows of the database."""
+        busy = f"Too many requests like this one ran for {COSTLY_WAIT_S:.0f} s. Try again later."
+        return Threads(COSTLY_THREADS, COSTLY_WAIT_S, None, busy)
 
-def _get_context(request: Request) -> Context:
+    @cached_property
+    def folders(self) -> Threads:
+        """Runs what looks at folders, which may be on a drive that does not answer."""
+        busy = (
+            f"The folder did not answer within {FOLDER_WAIT_S:.0f} s: its drive may be overloaded "
+            "or may hang. Check its mount, and try again."
+        )
+        return Threads(FOLDER_THREADS, FOLDER_WAIT_S, FOLDER_WAIT_S, busy)
+
+
+async def _get_context(request: Request) -> Context:
     context: Context = request.app.state.context
     return context
 

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from api.schemas.common import Problem
 from models.errors import (
+    BusyError,
     CuemillError,
     DatabaseError,
     DataError,
@@ -30,6 +31,7 @@ _STATUSES: Final[tuple[tuple[type[CuemillError], HTTPStatus], ...]] = (
     (FolderError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (DataError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (DatabaseError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (BusyError, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 _RETRY_AFTER_S: Final = 5
 
@@ -59,7 +61,7 @@ def add_handlers(app: FastAPI) -> None:
     """Makes the application answer every error with a problem."""
 
     @app.exception_handler(CuemillError)
-    def handle_cuemill_error(request: Request, error: CuemillError) -> JSONResponse:
+    async def handle_cuemill_error(request: Request, error: CuemillError) -> JSONResponse:
         status = _status_of(error)
         if status is HTTPStatus.SERVICE_UNAVAILABLE:
             return make_response(
@@ -68,18 +70,20 @@ def add_handlers(app: FastAPI) -> None:
         return make_response(status, error.code, str(error))
 
     @app.exception_handler(RequestValidationError)
-    def handle_invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
+    async def handle_invalid_request(
+        request: Request, error: RequestValidationError
+    ) -> JSONResponse:
         reasons = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         return make_response(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request", "; ".join(reasons))
 
     @app.exception_handler(HTTPException)
-    def handle_http_exception(request: Request, error: HTTPException) -> JSONResponse:
+    async def handle_http_exception(request: Request, error: HTTPException) -> JSONResponse:
         status = HTTPStatus(error.status_code)
         code = status.phrase.lower().replace(" ", "_")
         return make_response(status, code, str(error.detail), error.headers)
 
     @app.exception_handler(Exception)
-    def handle_unexpected_error(request: Request, error: Exception) -> JSONResponse:
+    async def handle_unexpected_error(request: Request, error: Exception) -> JSONResponse:
         status = HTTPStatus.INTERNAL_SERVER_ERROR
         return make_response(status, "internal", "Internal error. See the server log.")
 

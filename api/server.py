@@ -1,8 +1,17 @@
 """The API program: builds the application and serves it."""
 
+import os
+import signal
+import sys
+import threading
+from contextlib import suppress
+from types import FrameType
+from typing import Final
+
 import uvicorn
 from fastapi import FastAPI
 
+from api.connections import PatientProtocol
 from api.context import Context
 from api.guards import Guards
 from api.problems import RESPONSES, add_handlers
@@ -13,7 +22,11 @@ from models.settings import Settings
 from models.store import hints, releases
 from models.store.database import Database
 
-MAX_BODY_BYTES = 65_536
+MAX_BODY_BYTES: Final = 65_536
+ANSWER_S: Final = 5
+"""How long requests in progress may take to end after SIGTERM; then they are cut off."""
+END_S: Final = 10.0
+"""How long after SIGTERM the program ends even if a thread hangs in a database or on a drive."""
 
 
 def make_api(context: Context) -> FastAPI:
@@ -44,8 +57,40 @@ def run_server(settings: Settings, db: Database) -> None:
     # Register the default model now, so that GET /v1/models lists it before the first job.
     releases.resolve(db, None, settings.model)
 
-    api = make_api(_make_context(settings, db))
-    uvicorn.run(api, host=settings.host, port=settings.port, log_level="info")
+    config = uvicorn.Config(
+        make_api(_make_context(settings, db)),
+        host=settings.host,
+        port=settings.port,
+        http=PatientProtocol,
+        log_level="info",
+        timeout_graceful_shutdown=ANSWER_S,
+    )
+    server = _Server(config)
+    try:
+        server.run()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        server.has_ended()
+    if not server.started:
+        sys.exit(1)  # Uvicorn has logged why, such as an address in use.
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn, with a limit to how long its end may take."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._end = threading.Timer(END_S, os._exit, [128 + signal.SIGTERM])
+        self._end.daemon = True
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        with suppress(RuntimeError):  # A second signal finds it started.
+            self._end.start()
+
+    def has_ended(self) -> None:
+        self._end.cancel()
 
 
 def _make_context(settings: Settings, db: Database) -> Context:

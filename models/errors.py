@@ -16,6 +16,7 @@ CuemillError
 ├── DatabaseError         a database that is unreachable, full, or newer than this program
 ├── DeletedError          a job that was deleted while its results were read
 ├── QueueError            a queue that cannot be used
+├── BusyError             something that does not answer in time; trying again may help
 ├── EngineError           an engine that is not installed or cannot run the network
 └── ImageError            an image that cannot be classified; carries the outcome's code
 
@@ -89,6 +90,10 @@ class DeletedError(CuemillError):
 
 class QueueError(CuemillError):
     code = "queue"
+
+
+class BusyError(CuemillError):
+    code = "busy"
 
 
 class EngineError(CuemillError):

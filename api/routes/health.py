@@ -16,7 +16,7 @@ router = APIRouter(tags=["health"])
 
 
 @router.get("/healthz", summary="Check liveness", response_description="The process is alive.")
-def healthz() -> Liveness:
+async def healthz() -> Liveness:
     """Check that the process answers. Nothing else is checked."""
     return Liveness()
 
@@ -27,13 +27,13 @@ def healthz() -> Liveness:
     response_description="The API can accept jobs (`ok` or `degraded`).",
     responses={503: {"model": Readiness, "description": "The API cannot accept jobs."}},
 )
-def readyz(context: InjectedContext, response: Response) -> Readiness:
+async def readyz(context: InjectedContext, response: Response) -> Readiness:
     """Check the database, the queue, the disk, the image folders and the workers.
 
     `unavailable` (503): the API cannot store or announce jobs.
     `degraded` (200): it can, but something else needs attention, such as workers that have died.
     """
-    checks = context.watch.look()
+    checks = await context.watch.look_async()
     failing = [check for check in checks if check.state is not State.OK]
     messages = {check.name: check.message if check in failing else "ok" for check in checks}
 

@@ -1,9 +1,11 @@
 """Routes of jobs."""
 
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Header, Query, Response
+from fastapi.concurrency import run_in_threadpool
 
 from api.context import Context, InjectedContext
 from api.schemas.common import After, Limit, Text, parse_id_cursor
@@ -21,6 +23,7 @@ from models.release.detectors import choose_detection
 from models.sources.names import to_text
 from models.sources.roots import check_folder
 from models.store import cancellation, deletion, jobs, releases, results, retries
+from models.store.database import Database
 from models.store.jobs import JobView, Submission
 from models.store.states import JobStatus
 
@@ -33,7 +36,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
     summary="Submit a folder",
     response_description="The job, committed to the database. `Location` is its URL.",
 )
-def submit_job(
+async def submit_job(
     request: JobRequest,
     context: InjectedContext,
     background: BackgroundTasks,
@@ -52,23 +55,9 @@ def submit_job(
     To retry safely after a network error, send an `Idempotency-Key`: the same key and request
     return the same job.
     """
-    folder = check_folder(request.folder, context.settings.image_roots)
-    release_id = releases.resolve_name(context.db, request.model, context.settings.model)
-
-    submission = Submission(
-        folder=to_text(folder),
-        model_release_id=release_id,
-        recursive=request.recursive,
-        batch_size=context.settings.batch_size,
-        metadata=request.metadata,
-        idempotency_key=idempotency_key,
-        fresh=request.fresh,
-        trust_mtime=request.trust_mtime,
-        retention_days=request.retention_days,
-        model=request.model,
-        detection=choose_detection(request.faces, request.min_face, request.face_threshold),
-    )
-    view, is_new = jobs.submit(context.db, submission)
+    check = partial(check_folder, request.folder, context.settings.image_roots)
+    folder = await context.folders.run(check)
+    view, is_new = await run_in_threadpool(_submit, context, request, folder, idempotency_key)
 
     if is_new:
         # After the response, so that an unreachable queue does not delay it.
@@ -154,10 +143,35 @@ def delete_job(job_id: JobId, context: InjectedContext) -> None:
     summary="Summarize a job",
     response_description="The job's counts and the distribution of emotions.",
 )
-def summarize_job(job_id: JobId, context: InjectedContext) -> Summary:
+async def summarize_job(job_id: JobId, context: InjectedContext) -> Summary:
     """Count, for each emotion, the faces on which it scored highest, and average its score."""
-    view = jobs.get(context.db, job_id)
-    emotions = results.distribution(context.db, job_id)
+    return await context.costly.run(partial(_summarize, context.db, job_id))
+
+
+def _submit(
+    context: Context, request: JobRequest, folder: bytes, idempotency_key: str | None
+) -> tuple[JobView, bool]:
+    release_id = releases.resolve_name(context.db, request.model, context.settings.model)
+
+    submission = Submission(
+        folder=to_text(folder),
+        model_release_id=release_id,
+        recursive=request.recursive,
+        batch_size=context.settings.batch_size,
+        metadata=request.metadata,
+        idempotency_key=idempotency_key,
+        fresh=request.fresh,
+        trust_mtime=request.trust_mtime,
+        retention_days=request.retention_days,
+        model=request.model,
+        detection=choose_detection(request.faces, request.min_face, request.face_threshold),
+    )
+    return jobs.submit(context.db, submission)
+
+
+def _summarize(db: Database, job_id: int) -> Summary:
+    view = jobs.get(db, job_id)
+    emotions = results.distribution(db, job_id)
 
     return Summary(
         job_id=job_id,

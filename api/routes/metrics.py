@@ -1,6 +1,7 @@
 """Route of the metrics, in Prometheus' text format."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
@@ -22,12 +23,13 @@ router = APIRouter(tags=["health"])
     summary="Get metrics",
     response_description="Metrics in Prometheus' text format.",
 )
-def metrics(context: InjectedContext) -> Response:
+async def metrics(context: InjectedContext) -> Response:
     """Get metrics of jobs, batches and workers, computed from the database for each request."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_DatabaseCollector(context.db))
 
-    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+    text = await context.costly.run(partial(generate_latest, registry))
+    return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
 class _DatabaseCollector(Collector):

@@ -1,24 +1,26 @@
 """Routes of results: pages by cursor, and streams of all results."""
 
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import StreamingResponse
 
-from api.context import InjectedContext
+from api.context import Context, InjectedContext
 from api.schemas.common import After, Limit, Text
 from api.schemas.jobs import JobId
 from api.schemas.results import Result, ResultPage
 from models.formats import as_csv, as_jsonl
 from models.store import jobs, results
 from models.store.database import Database
-from models.store.results import Filter
+from models.store.results import Filter, Record
 from models.store.states import Outcome
 
 router = APIRouter(prefix="/v1", tags=["results"])
 
 
-def _parse_filter(
+async def _parse_filter(
     emotion: Annotated[
         str | None, Query(description="Only faces whose highest score is for this emotion.")
     ] = None,
@@ -78,29 +80,37 @@ FilterParameters = Annotated[Filter, Depends(_parse_filter)]
 
 
 @router.get(
-    "/results", summary="List results of all jobs", response_description="A page of results."
+    "/results",
+    response_model=ResultPage,
+    summary="List results of all jobs",
+    response_description="A page of results.",
 )
-def list_results(
+async def list_results(
     context: InjectedContext, conditions: FilterParameters, limit: Limit = 100, after: After = None
-) -> ResultPage:
+) -> Response:
     """List results of all jobs, in order of job and scan. All filters must match."""
-    return _page(context.db, conditions, limit, after)
+    return await context.costly.run(partial(_page, context.db, conditions, limit, after))
 
 
 @router.get(
     "/jobs/{job_id}/results",
+    response_model=ResultPage,
     summary="List a job's results",
     response_description="A page of results.",
 )
-def list_job_results(
+async def list_job_results(
     job_id: JobId,
     context: InjectedContext,
     conditions: FilterParameters,
     limit: Limit = 100,
     after: After = None,
-) -> ResultPage:
+) -> Response:
     """List the results that a job has so far, in scan order. All filters must match."""
-    return _page(context.db, _within(context.db, job_id, conditions), limit, after)
+
+    def read_page() -> Response:
+        return _page(context.db, _within(context.db, job_id, conditions), limit, after)
+
+    return await context.costly.run(read_page)
 
 
 @router.get(
@@ -109,15 +119,12 @@ def list_job_results(
     summary="Download a job's results as CSV",
     response_description="A header line, then one line per result.",
 )
-def download_csv(
+async def download_csv(
     job_id: JobId, context: InjectedContext, conditions: FilterParameters
 ) -> StreamingResponse:
     """Stream the results that a job has so far, in scan order. All filters must match."""
-    records = results.stream(context.db, _within(context.db, job_id, conditions))
-    return StreamingResponse(
-        as_csv(records),
-        media_type="text/csv; charset=utf-8",
-        headers=_attachment(f"job-{job_id}.csv"),
+    return await _export(
+        context, job_id, conditions, as_csv, f"job-{job_id}.csv", "text/csv; charset=utf-8"
     )
 
 
@@ -127,15 +134,12 @@ def download_csv(
     summary="Download a job's results as JSON Lines",
     response_description="One JSON object per line and result.",
 )
-def download_jsonl(
+async def download_jsonl(
     job_id: JobId, context: InjectedContext, conditions: FilterParameters
 ) -> StreamingResponse:
     """Stream the results that a job has so far, in scan order. All filters must match."""
-    records = results.stream(context.db, _within(context.db, job_id, conditions))
-    return StreamingResponse(
-        as_jsonl(records),
-        media_type="application/jsonl",
-        headers=_attachment(f"job-{job_id}.jsonl"),
+    return await _export(
+        context, job_id, conditions, as_jsonl, f"job-{job_id}.jsonl", "application/jsonl"
     )
 
 
@@ -144,14 +148,29 @@ def _within(db: Database, job_id: int, conditions: Filter) -> Filter:
     return conditions.of_job(jobs.get(db, job_id).id)
 
 
-def _page(db: Database, conditions: Filter, limit: int, after: str | None) -> ResultPage:
+def _page(db: Database, conditions: Filter, limit: int, after: str | None) -> Response:
     records = results.page(db, conditions, limit, after)
-
-    return ResultPage(
+    page = ResultPage(
         results=[Result.model_validate(record) for record in records],
         next=records[-1].cursor if len(records) == limit else None,
     )
+    # As text already here, in its own thread: a thousand results would hold up the event loop.
+    return Response(page.model_dump_json(), media_type="application/json")
 
 
-def _attachment(file_name: str) -> dict[str, str]:
-    return {"Content-Disposition": f'attachment; filename="{file_name}"'}
+async def _export(
+    context: Context,
+    job_id: int,
+    conditions: Filter,
+    write: Callable[[Iterable[Record]], Iterator[str]],
+    file_name: str,
+    media_type: str,
+) -> StreamingResponse:
+    within = await context.costly.run(partial(_within, context.db, job_id, conditions))
+    pieces = write(results.stream(context.db, within))
+
+    return StreamingResponse(
+        context.costly.stream(pieces),
+        media_type=media_type,
+        headers={"Content-Disposition": f'attachment; filename="{file_name}"'},
+    )

@@ -3,6 +3,7 @@
 from http import HTTPStatus
 
 from fastapi import APIRouter, BackgroundTasks, Response
+from fastapi.concurrency import run_in_threadpool
 
 from api.context import InjectedContext
 from api.schemas.common import After, Limit, parse_id_cursor
@@ -19,7 +20,7 @@ router = APIRouter(prefix="/v1/trainings", tags=["trainings"])
     summary="Submit a training",
     response_description="The training, committed to the database. `Location` is its URL.",
 )
-def submit_training(
+async def submit_training(
     request: TrainingRequest,
     context: InjectedContext,
     background: BackgroundTasks,
@@ -30,10 +31,13 @@ def submit_training(
     New jobs use the release once it is promoted.
     """
     plan = request.model_dump()
-    for name in ("data", "validation"):
-        plan[name] = [check_source(source, context.settings.image_roots) for source in plan[name]]
 
-    view = trainings.submit(context.db, plan)
+    def check_sources() -> None:
+        for name in ("data", "validation"):
+            plan[name] = [check_source(text, context.settings.image_roots) for text in plan[name]]
+
+    await context.folders.run(check_sources)
+    view = await run_in_threadpool(trainings.submit, context.db, plan)
 
     # After the response, so that an unreachable queue does not delay it.
     background.add_task(context.announce)

@@ -1,5 +1,6 @@
 """Runs every check within a few seconds, even if a server or a drive never answers."""
 
+import asyncio
 import logging
 import threading
 from collections.abc import Callable
@@ -59,14 +60,19 @@ class Watch:
 
     def look(self) -> list[Check]:
         """Runs the checks; one that does not answer within `ANSWER_S` is a problem."""
-        with self._lock:
-            answers = {name: self._begin(name) for name in self._run}
+        answers = self._begin_all()
         wait(answers.values(), ANSWER_S)
+        return _collect(answers)
 
-        checks: list[Check] = []
-        for name, answer in answers.items():
-            checks += answer.result() if answer.done() else [_hangs(name)]
-        return checks
+    async def look_async(self) -> list[Check]:
+        """The same without holding a thread, however many ask at once."""
+        answers = self._begin_all()
+        await asyncio.wait(map(asyncio.wrap_future, answers.values()), timeout=ANSWER_S)
+        return _collect(answers)
+
+    def _begin_all(self) -> dict[str, Future[list[Check]]]:
+        with self._lock:
+            return {name: self._begin(name) for name in self._run}
 
     def _begin(self, name: str) -> Future[list[Check]]:
         answer = self._answers.get(name)
@@ -89,6 +95,13 @@ def _answer(name: str, run: Callable[[], list[Check]], answer: Future[list[Check
         # Whatever went wrong here, the other checks are still wanted.
         _log.warning("check=%s failed", name, exc_info=error)
         answer.set_result([_fails(name, error)])
+
+
+def _collect(answers: dict[str, Future[list[Check]]]) -> list[Check]:
+    checks: list[Check] = []
+    for name, answer in answers.items():
+        checks += answer.result() if answer.done() else [_hangs(name)]
+    return checks
 
 
 def _fails(name: str, error: Exception) -> Check:
