@@ -14,6 +14,7 @@ CuemillError
 │   └── PickleHostileError
 ├── DataError             training data that cannot be used
 ├── DatabaseError         a database that is unreachable, full, or newer than this program
+│   └── RefusedError      rows that the database does not take, however often they are tried
 ├── DeletedError          a job that was deleted while its results were read
 ├── QueueError            a queue that cannot be used
 ├── BusyError             something that does not answer in time; trying again may help
@@ -84,6 +85,10 @@ class DatabaseError(CuemillError):
     code = "database"
 
 
+class RefusedError(DatabaseError):
+    """The code is that of `DatabaseError`: users need not tell them apart."""
+
+
 class DeletedError(CuemillError):
     code = "deleted"
 
@@ -125,6 +130,8 @@ class ImageCode(StrEnum):
     # Failed, because of the network or the worker (worker/pipeline.py, models/store/recovery.py).
     NOT_FINITE = "not_finite"
     WORKER_DIED = "worker_died"
+    # Failed, because the database refuses the image's row (models/store/records.py).
+    NOT_RECORDED = "not_recorded"
     # Classified, but for the faces beyond the limit (worker/pipeline.py).
     TOO_MANY_FACES = "too_many_faces"
 

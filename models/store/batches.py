@@ -3,13 +3,15 @@
 `recovery.py` decides which batches are queued again, and `hints.py` announces them.
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from models.errors import RefusedError
 from models.pictures.detection import WHOLE, Detection
 from models.store import jobs, records
 from models.store.database import Database
@@ -30,6 +32,8 @@ LEASES: Final = Leases(
 
 _QUEUED: Final = {"state": BatchState.QUEUED, "lease_until": None, "hinted_at": None}
 _DONE: Final = {"state": BatchState.DONE, "items": None, "lease_until": None}
+
+_log = logging.getLogger(__name__)
 
 Item = tuple[int, str]
 """An image's number within its job, and its path."""
@@ -124,7 +128,8 @@ def complete(db: Database, claim: Claim, rows: Sequence[ImageRecord]) -> bool:
     """Records a batch's images, predictions and counts in one transaction.
 
     If another worker has since claimed the batch, the UPDATE matches no row and nothing is
-    recorded. Nor is it if the job has another release by now; the batch is then queued again.
+    recorded. Nor is it if the job has another release by now; the batch is then queued again. If
+    the database refuses a row, that image fails, and the others are recorded all the same.
 
     Args:
         rows: one record for each of the claim's items.
@@ -132,6 +137,16 @@ def complete(db: Database, claim: Claim, rows: Sequence[ImageRecord]) -> bool:
     Returns:
         False if the claim is lost.
     """
+    try:
+        return _complete(db, claim, rows, records.record)
+    except RefusedError as error:
+        _log.warning("batch=%d recorded by halves: %s", claim.batch_id, error)
+        return _complete(db, claim, rows, records.record_by_halves)
+
+
+def _complete(
+    db: Database, claim: Claim, rows: Sequence[ImageRecord], record: Callable[..., None]
+) -> bool:
     with db.write() as connection:
         # Every transaction locks a job before its batches, or two of them could deadlock.
         release_id = connection.scalar(
@@ -145,7 +160,7 @@ def complete(db: Database, claim: Claim, rows: Sequence[ImageRecord]) -> bool:
 
         if not LEASES.update(connection, *_held(claim), **_DONE):
             return False
-        records.record(connection, claim.job_id, claim.model_release_id, rows, claim.rerun)
+        record(connection, claim.job_id, claim.model_release_id, rows, claim.rerun)
         jobs.complete_if_ended(connection, claim.job_id)
         return True
 

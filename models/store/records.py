@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 from sqlalchemy.engine import Connection
 
+from models.errors import ImageCode, RefusedError
 from models.labels import EMOTIONS
 from models.store import bulk
 from models.store.states import Outcome
@@ -108,7 +109,11 @@ def record(
     records: Sequence[ImageRecord],
     rerun: bool = False,
 ) -> None:
-    """Writes the images and predictions of a batch, and adds them to the job's counts."""
+    """Writes the images and predictions of a batch, and adds them to the job's counts.
+
+    Raises:
+        RefusedError: the database does not take one of the rows.
+    """
     written: Sequence[ImageRecord] = records
     faces_deleted = 0
     if rerun:
@@ -134,6 +139,39 @@ def record(
         for index, face in enumerate(record.faces)
     ]
     bulk.insert(connection, Prediction, PREDICTION_COLUMNS, predictions)
+
+
+def record_by_halves(
+    connection: Connection,
+    job_id: int,
+    release_id: int,
+    records: Sequence[ImageRecord],
+    rerun: bool = False,
+) -> None:
+    """Does what `record` does, after the database has refused it.
+
+    The images are halved until each that cannot be recorded is alone; it fails, with the reason.
+
+    Raises:
+        RefusedError: not even that can be recorded.
+    """
+    try:
+        with connection.begin_nested():
+            record(connection, job_id, release_id, records, rerun)
+    except RefusedError as error:
+        if len(records) == 1:
+            record(connection, job_id, release_id, [_failed(records[0], error)], rerun)
+            return
+
+        middle = len(records) // 2
+        for half in (records[:middle], records[middle:]):
+            record_by_halves(connection, job_id, release_id, half, rerun)
+
+
+def _failed(refused: ImageRecord, reason: RefusedError) -> ImageRecord:
+    message = f"The database refuses the result of this image: {reason}."
+    code = ImageCode.NOT_RECORDED.value
+    return ImageRecord(refused.number, refused.path, Outcome.FAILED, code, message)
 
 
 def _delete_replaced(
