@@ -51,17 +51,17 @@ def test_a_worker_that_lost_its_claim_can_neither_renew_nor_complete(
 
 
 ODD_NAME = "Odd names are refused."
+IS_ODD = "substr(new.path, 1, 3) = 'odd' AND new.outcome <> 'failed'"
 REFUSE_ODD_NAMES = {
     "sqlite": f"""
-        CREATE TRIGGER refuse BEFORE INSERT ON images WHEN substr(new.path, 1, 3) = 'odd'
-            AND new.outcome <> 'failed'
+        CREATE TRIGGER refuse BEFORE INSERT ON images WHEN {IS_ODD}
         BEGIN SELECT RAISE(ABORT, "{ODD_NAME}"); END
     """,
     "postgresql": f"""
         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql
             AS $body$ BEGIN RAISE EXCEPTION $text${ODD_NAME}$text$; END $body$;
         CREATE TRIGGER refuse BEFORE INSERT ON images FOR EACH ROW
-            WHEN (substr(new.path, 1, 3) = 'odd' AND new.outcome <> 'failed') EXECUTE FUNCTION refuse()
+            WHEN ({IS_ODD}) EXECUTE FUNCTION refuse()
     """,
 }
 
