@@ -1,6 +1,10 @@
 """The model file, format version 1: a pickled dict of plain values, with its digest in a `.sha256`
 file beside it.
 
+Another model may replace the file while programs read it. Two files cannot be replaced in one step,
+so the digests of both models are recorded meanwhile: whichever pickle a reader meets is verified.
+If both files are replaced while it reads, it reads again.
+
 A pickle is untrusted until it is checked. The digest is checked first, over the same bytes that are
 then parsed. `safe_pickle` reads them without executing anything: it admits plain values only, so
 arrays are stored as shape and bytes. Then every field is checked.
@@ -11,6 +15,7 @@ import math
 import pickle
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -34,6 +39,8 @@ T = TypeVar("T")
 FORMAT: Final = "cuemill"
 FORMAT_VERSION: Final = 1
 MAX_BYTES: Final = 512_000_000
+MAX_DIGESTS: Final = 10_000
+"""Characters of the file beside a pickle that are read."""
 
 _MODE: Final = 0o644
 
@@ -44,7 +51,7 @@ def digest_file(path: Path) -> Path:
 
 
 def save_release(release: Release, path: Path) -> str:
-    """Writes the pickle, then its digest, each atomically.
+    """Writes the pickle and its digest; readers see the old model or the new one at any moment.
 
     Returns:
         The digest.
@@ -53,9 +60,19 @@ def save_release(release: Release, path: Path) -> str:
     sha256 = hashlib.sha256(raw).hexdigest()
 
     path.parent.mkdir(parents=True, exist_ok=True)
+    earlier: tuple[str, ...] = ()
+    with suppress(PickleMissingError):
+        earlier = recorded_digests(path)
+
+    _write_digests(path, *dict.fromkeys((*earlier, sha256)))
     write_atomically(path, raw, _MODE)
-    write_atomically(digest_file(path), f"{sha256}  {path.name}\n".encode(), _MODE)
+    _write_digests(path, sha256)
     return sha256
+
+
+def _write_digests(path: Path, *digests: str) -> None:
+    lines = "".join(f"{sha256}  {path.name}\n" for sha256 in digests)
+    write_atomically(digest_file(path), lines.encode(), _MODE)
 
 
 def _to_plain(release: Release) -> dict[str, Any]:
@@ -100,31 +117,44 @@ def load_release(path: Path, sha256: str | None = None) -> Release:
     """Loads a pickle without executing any of it.
 
     Args:
-        sha256: the expected digest; by default, the one in the file beside the pickle.
+        sha256: of the model that is wanted; None = whichever the file holds.
 
     Raises:
-        PickleMissingError: the pickle or its digest is missing.
+        PickleMissingError: the pickle or its digest is missing, or the file holds another model.
         PickleTamperedError: the digest does not match: the file was changed or truncated.
         PickleHostileError: the pickle asks for code to run.
         PickleVersionError: this program does not know the format version.
         PickleCorruptError: the file is not a pickle, or not a Cuemill model.
     """
-    expected = sha256 or recorded_digest(path)
-    raw = _read(path)
-    actual = hashlib.sha256(raw).hexdigest()
-
-    if actual != expected:
-        raise PickleTamperedError(
-            f"{path} was changed or truncated: its SHA-256 is {actual[:12]}..., expected "
-            f"{expected[:12]}.... Fetch the model again. "
-            "Do not load a file whose origin you cannot trace."
+    raw, actual = _read_verified(path)
+    if sha256 is not None and sha256 != actual:
+        raise PickleMissingError(
+            f"{path} holds another model by now: its SHA-256 is {actual[:12]}..., expected "
+            f"{sha256[:12]}.... Copy the earlier one back to this place."
         )
-
     return _check(path, _parse(path, raw), actual)
 
 
-def recorded_digest(path: Path) -> str:
-    """Reads the digest in the file beside a pickle.
+def _read_verified(path: Path) -> tuple[bytes, str]:
+    """The bytes of a pickle, and their digest, which is recorded beside it."""
+    recorded = recorded_digests(path)
+    while True:
+        raw = _read(path)
+        actual = hashlib.sha256(raw).hexdigest()
+        if actual in recorded:
+            return raw, actual
+
+        earlier, recorded = recorded, recorded_digests(path)
+        if recorded == earlier:
+            raise PickleTamperedError(
+                f"{path} was changed or truncated: its SHA-256 is {actual[:12]}..., expected "
+                f"{recorded[0][:12]}.... Fetch the model again. "
+                "Do not load a file whose origin you cannot trace."
+            )
+
+
+def recorded_digests(path: Path) -> tuple[str, ...]:
+    """Reads the digest in the file beside a pickle; two while another model replaces it.
 
     Raises:
         PickleMissingError: the pickle or the digest is missing.
@@ -136,12 +166,17 @@ def recorded_digest(path: Path) -> str:
 
     try:
         with digest_file(path).open() as file:
-            return file.read(1000).split()[0]
-    except (OSError, IndexError, UnicodeDecodeError):
+            lines = file.read(MAX_DIGESTS).splitlines()
+    except (OSError, UnicodeDecodeError):
+        lines = []
+
+    digests = tuple(line.split()[0] for line in lines if line.strip())
+    if not digests:
         raise PickleMissingError(
             f"{digest_file(path)} is missing or empty, so {path.name} cannot be verified. "
             "Copy the .sha256 file along with the model."
-        ) from None
+        )
+    return digests
 
 
 def _read(path: Path) -> bytes:

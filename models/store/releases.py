@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from models.errors import NotFoundError, PickleMissingError
-from models.release.files import load_release, recorded_digest
+from models.release.files import load_release, recorded_digests
 from models.store.database import Database, upsert
 from models.store.tables import ModelRelease
 
@@ -103,14 +103,16 @@ def register(db: Database, path: Path) -> int:
     Raises:
         PickleError: the pickle cannot be used.
     """
-    sha256 = recorded_digest(path)
+    sha256, *_ = recorded_digests(path)
     known = sa.select(ModelRelease.id).where(ModelRelease.sha256 == sha256)
     with db.read() as connection:
         release_id = connection.scalar(known)
     if release_id is not None:
         return release_id
 
-    release = load_release(path, sha256)
+    # Another model may have replaced the file since.
+    release = load_release(path)
+    known = sa.select(ModelRelease.id).where(ModelRelease.sha256 == release.sha256)
     metrics = dict(release.metrics)
     if UNCERTAIN_BELOW in release.calibration:
         metrics[UNCERTAIN_BELOW] = release.calibration[UNCERTAIN_BELOW]
@@ -120,7 +122,7 @@ def register(db: Database, path: Path) -> int:
         connection.execute(
             upsert(connection, ModelRelease)
             .values(
-                sha256=sha256,
+                sha256=release.sha256,
                 name=release.name,
                 path=str(path.resolve()),
                 labels=list(release.labels),
@@ -184,7 +186,7 @@ def list_all(db: Database, default: Path) -> list[ReleaseRow]:
         return releases
 
     try:
-        sha256 = recorded_digest(default)
+        sha256, *_ = recorded_digests(default)
     except PickleMissingError:
         return releases
     return [replace(release, is_default=release.sha256 == sha256) for release in releases]
@@ -198,7 +200,7 @@ def locate(release: ReleaseRow, *candidates: Path) -> Path:
     """
     for path in (Path(release.path), *candidates):
         try:
-            if recorded_digest(path) == release.sha256:
+            if release.sha256 in recorded_digests(path):
                 return path
         except PickleMissingError:
             continue

@@ -4,7 +4,7 @@ import hashlib
 import os
 import pickle
 import pickletools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models.atomic import write_atomically
 from models.errors import (
     PickleCorruptError,
     PickleMissingError,
     PickleTamperedError,
     PickleVersionError,
 )
+from models.release import files
 from models.release.files import digest_file, load_release, save_release
 from models.release.release import Int8
 from tests.builders import tiny_release
@@ -99,7 +101,7 @@ def test_the_digest_is_in_the_form_that_sha256sum_checks(saved: Path) -> None:
 def test_a_missing_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(PickleMissingError, match=r"No model at .*absent\.pkl.*cuemill train"):
         load_release(tmp_path / "absent.pkl")
-    with pytest.raises(PickleMissingError, match="cannot be read: No such file"):
+    with pytest.raises(PickleMissingError, match="No model at"):
         load_release(tmp_path / "absent.pkl", "its digest")
 
 
@@ -171,6 +173,58 @@ def test_a_pickle_that_is_no_complete_model_is_refused(
     rewrite(saved, change)
     with pytest.raises(PickleCorruptError):
         load_release(saved)
+
+
+def test_readers_see_the_old_or_the_new_model_at_each_step_of_a_rewrite(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer = replace(tiny_release(), name="newer")
+    seen = []
+
+    def write_and_read(path: Path, data: bytes, mode: int) -> None:
+        write_atomically(path, data, mode)
+        seen.append(load_release(saved).name)
+
+    monkeypatch.setattr(files, "write_atomically", write_and_read)
+    save_release(newer, saved)
+    assert sorted(set(seen)) == ["newer", "tiny"]
+    assert len(digest_file(saved).read_text().splitlines()) == 1
+
+
+def test_a_rewrite_that_was_interrupted_leaves_a_model_that_can_be_read(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer = replace(tiny_release(), name="newer")
+    for step in range(3):
+        steps = iter(range(step))
+
+        def write_until_killed(
+            path: Path, data: bytes, mode: int, steps: Iterator[int] = steps
+        ) -> None:
+            if next(steps, None) is None:
+                raise KeyboardInterrupt
+            write_atomically(path, data, mode)
+
+        monkeypatch.setattr(files, "write_atomically", write_until_killed)
+        with pytest.raises(KeyboardInterrupt):
+            save_release(newer, saved)
+        assert load_release(saved).name == ("newer" if step == 2 else "tiny")
+
+
+def test_a_model_that_is_rewritten_while_it_is_read_is_read_again(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = load_release(saved).sha256
+    newer = replace(tiny_release(), name="newer")
+
+    def read(path: Path, real: Callable[[Path], bytes] = files._read) -> bytes:
+        save_release(newer, saved)
+        return real(path)
+
+    monkeypatch.setattr(files, "_read", read)
+    assert load_release(saved).name == "newer"
+    with pytest.raises(PickleMissingError, match="another model by now"):
+        load_release(saved, digest)
 
 
 def test_a_failed_write_leaves_the_old_model(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
