@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem details, each with its stable `code` from `models/errors.py`."""
 
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -35,6 +36,8 @@ _STATUSES: Final[tuple[tuple[type[CuemillError], HTTPStatus], ...]] = (
 )
 _RETRY_AFTER_S: Final = 5
 
+_log = logging.getLogger(__name__)
+
 _MEDIA_TYPE: Final = "application/problem+json"
 
 RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
@@ -62,12 +65,15 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(CuemillError)
     async def handle_cuemill_error(request: Request, error: CuemillError) -> JSONResponse:
-        status = _status_of(error)
+        status, detail = _status_of(error), str(error)
+        if isinstance(error, DatabaseError):
+            _log.error("%s %s: %s", request.method, request.url.path, error)
+            detail = error.public
+
+        headers = None
         if status is HTTPStatus.SERVICE_UNAVAILABLE:
-            return make_response(
-                status, error.code, str(error), {"Retry-After": str(_RETRY_AFTER_S)}
-            )
-        return make_response(status, error.code, str(error))
+            headers = {"Retry-After": str(_RETRY_AFTER_S)}
+        return make_response(status, error.code, detail, headers)
 
     @app.exception_handler(RequestValidationError)
     async def handle_invalid_request(
@@ -89,6 +95,9 @@ def add_handlers(app: FastAPI) -> None:
 
 
 def _status_of(error: CuemillError) -> HTTPStatus:
+    if isinstance(error, DatabaseError) and not error.passing:
+        return HTTPStatus.INTERNAL_SERVER_ERROR
+
     for kind, status in _STATUSES:
         if isinstance(error, kind):
             return status

@@ -82,7 +82,29 @@ class DataError(CuemillError):
 
 
 class DatabaseError(CuemillError):
+    """A database that cannot be used.
+
+    Args:
+        message: for the database's owner; may name its URL.
+        public: the same for clients of the API, without the URL.
+        passing: whether the same request may succeed later.
+        sqlstate: PostgreSQL's code of the error.
+    """
+
     code = "database"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        public: str | None = None,
+        passing: bool = True,
+        sqlstate: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.public = public or message
+        self.passing = passing
+        self.sqlstate = sqlstate
 
 
 class RefusedError(DatabaseError):

@@ -35,7 +35,8 @@ async def readyz(context: InjectedContext, response: Response) -> Readiness:
     """
     checks = await context.watch.look_async()
     failing = [check for check in checks if check.state is not State.OK]
-    messages = {check.name: check.message if check in failing else "ok" for check in checks}
+    messages = {check.name: "ok" for check in checks}
+    messages |= {check.name: check.public or check.message for check in failing}
 
     if any(check.state is State.PROBLEM and check.name in ESSENTIAL for check in failing):
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE

@@ -1,7 +1,6 @@
 """Commands for existing jobs: jobs, status, cancel, retry, delete."""
 
 from contextlib import suppress
-from dataclasses import asdict
 from typing import Annotated, Final
 
 import typer
@@ -167,7 +166,10 @@ def _show_system(as_json: bool) -> None:
             {
                 "status": state.value,
                 "settings_file": None if settings_file is None else str(settings_file),
-                "checks": [asdict(check) for check in checks],
+                "checks": [
+                    {"name": check.name, "state": check.state, "message": check.message}
+                    for check in checks
+                ],
                 "jobs": [job_fields(job, settings.retention_days) for job in live],
             }
         )

@@ -14,6 +14,7 @@ from models.errors import DatabaseError, FolderError
 from models.health.snapshot import Backlog, Snapshot, take_snapshot
 from models.settings import Settings
 from models.sources.roots import check_folder
+from models.store.causes import INSUFFICIENT_PRIVILEGE
 from models.store.database import Database, now_s
 from models.store.states import LIVE
 from models.store.tables import REVISION, Training
@@ -35,11 +36,17 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """The result of one check. `message` says what is wrong and what to do, or that all is well."""
+    """The result of one check.
+
+    Args:
+        message: what is wrong and what to do, or that all is well.
+        public: the same for clients of the API, without the database's URL; empty = as it is.
+    """
 
     name: str
     state: State
     message: str
+    public: str = ""
 
 
 def worst(checks: Sequence[Check]) -> State:
@@ -158,13 +165,13 @@ def check_writes(db: Database) -> Check:
                     sa.text("CREATE TEMPORARY TABLE cuemill_probe ON COMMIT DROP AS SELECT 1")
                 )
     except DatabaseError as error:
-        if "permission denied" in str(error):
+        if error.sqlstate == INSUFFICIENT_PRIVILEGE:
             return Check(
                 "writes",
                 State.OK,
                 "Not checked: the database user may not create temporary tables.",
             )
-        return Check("writes", State.PROBLEM, str(error))
+        return Check("writes", State.PROBLEM, str(error), error.public)
 
     return Check("writes", State.OK, "The database accepts writes.")
 
@@ -260,7 +267,7 @@ def check_database(db: Database, settings: Settings) -> list[Check]:
         if not db.is_sqlite:
             checks.append(check_writes(db))
     except DatabaseError as error:
-        checks = [Check("database", State.PROBLEM, str(error))]
+        checks = [Check("database", State.PROBLEM, str(error), error.public)]
 
     if db.is_sqlite and db.url.database:
         checks.append(check_disk(Path(db.url.database).absolute().parent, images))

@@ -25,6 +25,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from models.errors import DatabaseError, UsageError
 from models.settings import Settings
+from models.store.causes import CHOOSE_FOLDER, explain
 from models.store.tables import REVISION, Base
 
 FROZEN_S = 30
@@ -39,9 +40,6 @@ POOL_WAIT_S: Final = 10.0
 """How long to wait for a connection if all are in use."""
 APPLICATION: Final = "cuemill"
 MIGRATIONS: Final = Path(__file__).parents[2] / "migrations"
-_CHOOSE_FOLDER: Final = (
-    "Set CUEMILL_DATA_DIR (or CUEMILL_DATABASE_URL) to a folder that this user can write."
-)
 # Without these, a connection whose other end vanished silently is waited for for hours: Linux's
 # own keepalives begin after two, and data is sent again for 15 minutes.
 _NETWORK_TIMEOUTS: Final = {
@@ -140,14 +138,14 @@ class Database:
                 with prepared.begin():
                     yield prepared
         except (*_NOT_NOW, driver_error) as error:
-            raise DatabaseError(_explain(self.url, error)) from error
+            raise explain(self.url, error) from error
 
     def _connect(self) -> Connection:
         try:
             return self._engine.connect()
         except OSError as error:
             # psycopg passes on what its sockets raise, such as "Too many open files".
-            raise DatabaseError(_explain(self.url, error)) from error
+            raise explain(self.url, error) from error
 
     def upgrade(self) -> None:
         """Brings the tables to this program's revision. Programs that start together take turns.
@@ -167,7 +165,8 @@ class Database:
             if revision and revision > REVISION:
                 raise DatabaseError(
                     f"The database's tables have revision {revision}; this program knows "
-                    f"{REVISION}. Upgrade Cuemill."
+                    f"{REVISION}. Upgrade Cuemill.",
+                    passing=False,
                 )
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
@@ -202,7 +201,8 @@ class Database:
         if revision != REVISION:
             raise DatabaseError(
                 f"The database's tables have revision {revision}; this program needs {REVISION}. "
-                "Run `cuemill db upgrade`."
+                "Run `cuemill db upgrade`.",
+                passing=False,
             )
 
     def revision(self) -> str | None:
@@ -290,7 +290,7 @@ def _sqlite(url: URL) -> sa.Engine:
         except OSError as error:
             raise DatabaseError(
                 f"The folder of the database {url.database} cannot be created: {error.strerror}. "
-                f"{_CHOOSE_FOLDER}"
+                f"{CHOOSE_FOLDER}"
             ) from error
     # A database in memory has a pool of another kind.
     limits = _pool_limits() if url.database else {}
@@ -349,7 +349,9 @@ def _postgresql(url: URL) -> sa.Engine:
         raise DatabaseError(
             f"The database {url.database} has the encoding {encoding}, which cannot hold all "
             "paths; Cuemill needs UTF8. Create another for it, and change CUEMILL_DATABASE_URL: "
-            "CREATE DATABASE cuemill ENCODING 'UTF8' TEMPLATE template0;"
+            "CREATE DATABASE cuemill ENCODING 'UTF8' TEMPLATE template0;",
+            public="The database has an encoding that cannot hold all paths.",
+            passing=False,
         )
 
     @event.listens_for(engine, "begin")
@@ -385,32 +387,3 @@ def _connect_arguments(url: URL) -> dict[str, Any]:
         if name not in url.query:
             arguments[name] = value
     return arguments
-
-
-def _explain(url: URL, error: Exception) -> str:
-    database = url.render_as_string(hide_password=True)
-    if isinstance(error, PoolTimeoutError):
-        return (
-            f"The database {database} cannot be used: all connections of this program "
-            f"({MAX_CONNECTIONS}) were in use for {POOL_WAIT_S:.0f} s."
-        )
-    if isinstance(error, (DisconnectionError, PendingRollbackError)):
-        return f"The database {database} cannot be used: the connection broke."
-
-    reason = str(getattr(error, "orig", error)).strip().split("\n")[0]
-    if "full" in reason or "No space left" in reason:
-        return (
-            f"The disk of the database {database} is full ({reason}). "
-            "Free some space; recorded results are safe."
-        )
-    if _sqlite_code(error) in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
-        return f"The database {database} cannot be written ({reason}). {_CHOOSE_FOLDER}"
-    if "no such table" in reason or "does not exist" in reason:
-        return f"The database {database} is not set up ({reason}). Run `cuemill db upgrade`."
-    return f"The database {database} cannot be used: {reason}."
-
-
-def _sqlite_code(error: Exception) -> int | None:
-    """SQLite's primary result code, without what the extended one adds; None for other errors."""
-    code: int | None = getattr(getattr(error, "orig", error), "sqlite_errorcode", None)
-    return None if code is None else code & 0xFF

@@ -223,7 +223,9 @@ def test_folders_of_any_name_have_databases_of_their_own(tmp_path: Path) -> None
 
 def test_an_unreachable_server_is_named_without_its_password() -> None:
     database = Database("postgresql+psycopg://user:secret@127.0.0.1:1/x")
-    with pytest.raises(DatabaseError, match=r"user:\*\*\*@127.0.0.1:1/x cannot be used") as caught:
+    with pytest.raises(
+        DatabaseError, match=r"user:\*\*\*@127.0.0.1:1/x cannot be reached"
+    ) as caught:
         database.revision()
     assert "secret" not in str(caught.value)
 
@@ -277,7 +279,7 @@ def test_a_transaction_that_gets_no_connection_in_time_is_a_database_error(
     crowded = Database(database_url)
     with (
         crowded.read(),
-        pytest.raises(DatabaseError, match=r"all connections of this program \(1\) were in use"),
+        pytest.raises(DatabaseError, match="no connection left: this program uses all"),
         crowded.read(),
     ):
         pass
@@ -297,7 +299,7 @@ def test_a_connection_that_the_host_refuses_is_a_database_error(
     database = Database(postgres_server.create_database())
     with monkeypatch.context() as patch:
         patch.setattr(psycopg, "connect", refuse)
-        with pytest.raises(DatabaseError, match=r"cannot be used: .*Too many open files"):
+        with pytest.raises(DatabaseError, match=r"open no more files .*Raise its limit"):
             database.revision()
     database.revision()
     database.close()
@@ -323,7 +325,7 @@ def test_a_transaction_that_goes_on_after_its_connection_broke_is_a_database_err
                 connection.execute(sa.text("SELECT 1"))
             connection.execute(sa.text("SELECT 1"))
 
-    with pytest.raises(DatabaseError, match="the connection broke"):
+    with pytest.raises(DatabaseError, match=r"broke off the connection\."):
         go_on_after_the_break()
     broken.revision()
     broken.close()
