@@ -76,9 +76,11 @@ def _encode(value: object) -> str:
 def job_fields(job: JobView, default_retention_days: int) -> dict[str, Any]:
     """A job as `--json` prints it."""
     rate, eta = job.images_per_second, job.eta_seconds
+    fields = asdict(job)
+    del fields["read_at"]
 
     return {
-        **asdict(job),
+        **fields,
         "detection": job.detection.to_plain(),
         "expires_at": job.expires_at(default_retention_days),
         "images_per_second": None if rate is None else round(rate, 1),

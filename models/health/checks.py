@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,7 @@ from models.errors import DatabaseError, FolderError
 from models.health.snapshot import Backlog, Snapshot, take_snapshot
 from models.settings import Settings
 from models.sources.roots import check_folder
+from models.store import clocks
 from models.store.causes import INSUFFICIENT_PRIVILEGE
 from models.store.database import Database, now_s
 from models.store.states import LIVE
@@ -108,6 +110,31 @@ def check_progress(snapshot: Snapshot, settings: Settings) -> Check:
             "lost.",
         )
     return Check("progress", State.OK, f"Work is progressing. Left: {served}.")
+
+
+def check_clocks(snapshot: Snapshot, *, is_sqlite: bool) -> Check:
+    """Checks that the clocks of the workers' hosts agree with the database's."""
+    apart = [program for program in snapshot.alive if clocks.are_apart(program.clock_ahead_s)]
+    if not apart:
+        return Check("clocks", State.OK, "No worker's clock differs from the database's.")
+
+    consequence = "No job is deleted by its retention there until they agree."
+    host = apart[0].name.rsplit(":", 2)[0]
+    host_time = _time(snapshot.now + apart[0].clock_ahead_s)
+    if is_sqlite:
+        return Check(
+            "clocks",
+            State.WARNING,
+            f"The clock of {host} says {_time(snapshot.now)}, but by the time that has passed "
+            f"since Cuemill started it should say {host_time}. {consequence} Set the clock, by NTP "
+            "if you can. If it is right now, restart Cuemill.",
+        )
+    return Check(
+        "clocks",
+        State.WARNING,
+        f"The clock of {host} says {host_time}, but that of the database's server "
+        f"{_time(snapshot.now)}. {consequence} Set both clocks, by NTP if you can.",
+    )
 
 
 def check_trainings(db: Database, settings: Settings) -> Check:
@@ -261,6 +288,7 @@ def check_database(db: Database, settings: Settings) -> list[Check]:
             Check("database", State.OK, answers),
             check_workers(snapshot),
             check_progress(snapshot, settings),
+            check_clocks(snapshot, is_sqlite=db.is_sqlite),
             check_trainings(db, settings),
         ]
         # With SQLite this may hang, and is a check of its own.
@@ -286,6 +314,10 @@ def _count(number: int, noun: str) -> str:
 
 def _size(size: int) -> str:
     return f"{size / 2**30:,.0f} GB" if size >= 10 * 2**30 else f"{size / 2**20:,.0f} MB"
+
+
+def _time(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _duration(seconds: float) -> str:

@@ -38,6 +38,7 @@ class Program:
         job_id: the only job it works on; None = all.
         silent_s: seconds since that heartbeat.
         idle_s: seconds since it last saw work progress.
+        clock_ahead_s: how far its host's clock is ahead of the database's.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Program:
     job_id: int | None
     silent_s: float
     idle_s: float
+    clock_ahead_s: float
 
     @property
     def alive(self) -> bool:
@@ -56,11 +58,13 @@ class Snapshot:
     """Work and workers at one instant.
 
     Attributes:
+        now: on the database's clock, in seconds since 1970.
         served, unserved: the jobs that a living worker works on, and those that none does.
         batches: how many are queued, and how many running.
         lost: running batches whose lease has run out; the next sweep queues them again.
     """
 
+    now: float
     programs: list[Program]
     served: Backlog
     unserved: Backlog
@@ -94,6 +98,7 @@ def take_snapshot(db: Database) -> Snapshot:
         is_served = sa.true() if None in job_ids else Job.id.in_(job_ids)
 
         return Snapshot(
+            now,
             programs,
             _read_backlog(connection, now, is_served),
             _read_backlog(connection, now, ~is_served),
@@ -109,8 +114,10 @@ def _read_programs(connection: Connection, now: float) -> list[Program]:
             row.name,
             row.processes,
             row.job_id,
-            silent_s=max(now - row.seen, 0.0),
+            # One that was last seen in the future died before the clock stepped back.
+            silent_s=abs(now - row.seen),
             idle_s=max(now - row.progressed, 0.0),
+            clock_ahead_s=row.clock_ahead_s,
         )
         for row in rows
     ]

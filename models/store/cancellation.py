@@ -3,7 +3,6 @@
 Results stay. Unfinished images count as cancelled, and a retry queues them again.
 """
 
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -11,7 +10,7 @@ from sqlalchemy.engine import Connection
 from models.errors import CuemillError
 from models.store import batches, jobs, scans
 from models.store.batches import Claim
-from models.store.database import Database
+from models.store.database import Database, now
 from models.store.jobs import JobView
 from models.store.scans import ScanClaim
 from models.store.states import JobStatus
@@ -30,7 +29,7 @@ def cancel(db: Database, job_id: int) -> JobView:
 
 def cancel_live(connection: Connection, job_id: int) -> None:
     """Cancels a job within your transaction; does nothing if it has ended."""
-    _end_early(connection, job_id, status=JobStatus.CANCELLED, cancelled_at=datetime.now(UTC))
+    _end_early(connection, job_id, status=JobStatus.CANCELLED, cancelled_at=now())
 
 
 def fail(db: Database, claim: Claim | ScanClaim, error: CuemillError) -> bool:
@@ -48,7 +47,7 @@ def fail(db: Database, claim: Claim | ScanClaim, error: CuemillError) -> bool:
             connection,
             claim.job_id,
             status=JobStatus.FAILED,
-            failed_at=datetime.now(UTC),
+            failed_at=now(),
             error_code=error.code,
             error_message=str(error),
         )

@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +27,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from models.errors import DatabaseError, UsageError
 from models.settings import Settings
 from models.store.causes import CHOOSE_FOLDER, explain
-from models.store.tables import REVISION, Base
+from models.store.tables import REVISION, Base, UtcDateTime
 
 FROZEN_S = 30
 """PostgreSQL ends a transaction that is idle this long; ours are idle for milliseconds."""
@@ -75,6 +76,24 @@ def _now_postgresql(element: Any, compiler: Any, **options: Any) -> str:
 @compiles(now_s, "sqlite")
 def _now_sqlite(element: Any, compiler: Any, **options: Any) -> str:
     return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+class now(FunctionElement[datetime]):
+    """The same clock, as a time."""
+
+    type = UtcDateTime()
+    inherit_cache = True
+
+
+@compiles(now, "postgresql")
+def _time_postgresql(element: Any, compiler: Any, **options: Any) -> str:
+    return "clock_timestamp()"
+
+
+@compiles(now, "sqlite")
+def _time_sqlite(element: Any, compiler: Any, **options: Any) -> str:
+    # As SQLAlchemy writes times: text with six digits of the second's fraction.
+    return "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
 
 
 def upsert(connection: Connection, table: type[Base]) -> postgresql.Insert | sqlite.Insert:

@@ -5,15 +5,15 @@ wait long. The sweep finishes a deletion that was interrupted.
 """
 
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from models.errors import DatabaseError, NotFoundError
-from models.store import cancellation
-from models.store.database import Database
+from models.store import cancellation, clocks
+from models.store.database import Database, now
 from models.store.states import LIVE
 from models.store.tables import Batch, Image, Job, Prediction
 
@@ -83,9 +83,7 @@ def hide(connection: Connection, *conditions: sa.ColumnElement[bool]) -> bool:
     result = connection.execute(
         sa.update(Job)
         .where(*conditions)
-        .values(
-            deleted_at=sa.func.coalesce(Job.deleted_at, datetime.now(UTC)), idempotency_key=None
-        )
+        .values(deleted_at=sa.func.coalesce(Job.deleted_at, now()), idempotency_key=None)
     )
     return bool(result.rowcount)
 
@@ -127,17 +125,29 @@ def _delete_batches(connection: Connection, job_id: int) -> int:
 def _hide_expired(db: Database, default_days: int) -> None:
     ended = [Job.status.not_in(LIVE), Job.deleted_at.is_(None)]
     days = sa.func.coalesce(Job.retention_days, default_days)
-    now = datetime.now(UTC)
     with db.read() as connection:
+        present = connection.execute(sa.select(now())).scalar_one()
         candidates = connection.execute(
             sa.select(Job.id, _ENDED_AT.label("ended_at"), days.label("days")).where(
-                *ended, days > 0, now - timedelta(days=1) > _ENDED_AT
+                *ended, days > 0, present - timedelta(days=1) > _ENDED_AT
             )
         ).all()
 
-    for job in candidates:
-        limit = now - timedelta(days=job.days)
-        if job.ended_at < limit:
-            with db.write() as connection:
-                # The conditions are checked again: the job may have been retried since.
-                hide(connection, Job.id == job.id, *ended, limit > _ENDED_AT)
+    limits = {job.id: present - timedelta(days=job.days) for job in candidates}
+    expired = [job.id for job in candidates if job.ended_at < limits[job.id]]
+    if not expired:
+        return
+
+    ahead_s = clocks.ahead_s(db)
+    if clocks.are_apart(ahead_s):
+        _log.warning(
+            "The clocks of this host and of the database are %.0f s apart. Nothing is deleted by "
+            "its retention until they agree; `cuemill status` says more.",
+            abs(ahead_s),
+        )
+        return
+
+    for job_id in expired:
+        with db.write() as connection:
+            # The conditions are checked again: the job may have been retried since.
+            hide(connection, Job.id == job_id, *ended, limits[job_id] > _ENDED_AT)

@@ -5,6 +5,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from models.store import clocks
 from models.store.database import Database, now_s, upsert
 from models.store.states import LIVE, BatchState
 from models.store.tables import Batch, Job, Worker
@@ -37,7 +38,12 @@ def beat(
         progress = tuple(connection.execute(_progress(job_id)).one())
 
     now = now_s()
-    changes: dict[str, Any] = {"processes": processes, "job_id": job_id, "seen": now}
+    changes: dict[str, Any] = {
+        "processes": processes,
+        "job_id": job_id,
+        "seen": now,
+        "clock_ahead_s": clocks.ahead_s(db),
+    }
     if progress != previous:
         changes["progressed"] = now
     if previous is None:

@@ -5,8 +5,8 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,9 +14,9 @@ from sqlalchemy.engine import Connection, Row
 
 from models.errors import IdempotencyError, NotFoundError
 from models.pictures.detection import WHOLE, Detection, FaceMode
-from models.store.database import Database
+from models.store.database import Database, now
 from models.store.states import LIVE, JobStatus
-from models.store.tables import Job, ModelRelease, UtcDateTime
+from models.store.tables import Job, ModelRelease
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class JobView:
         faces: how many faces have a prediction.
         reused: how many of the classified images have the predictions of an earlier job.
         retention_days: None = as CUEMILL_RETENTION_DAYS says.
+        read_at: when this was so, on the database's clock.
     """
 
     id: int
@@ -62,6 +63,7 @@ class JobView:
     completed_at: datetime | None
     cancelled_at: datetime | None
     failed_at: datetime | None
+    read_at: datetime = field(compare=False)
 
     @property
     def ended_at(self) -> datetime | None:
@@ -84,7 +86,7 @@ class JobView:
         done = self.counts.total - self.counts.pending - self.counts.cancelled
         if self.running_at is None or not done:
             return None
-        end = self.ended_at or datetime.now(UTC)
+        end = self.ended_at or self.read_at
         return done / max((end - self.running_at).total_seconds(), 1e-3)
 
     @property
@@ -168,7 +170,7 @@ def submit(db: Database, submission: Submission) -> tuple[JobView, bool]:
                 idempotency_key=key,
                 request_sha256=submission.sha256 if key is not None else None,
                 status=JobStatus.QUEUED,
-                queued_at=datetime.now(UTC),
+                queued_at=now(),
             )
             .returning(Job.id)
         ).scalar_one()
@@ -313,7 +315,6 @@ def complete_if_ended(connection: Connection, job_id: int) -> None:
 
     A job that was cancelled and retried in part is cancelled again: it has images without a result.
     """
-    now = sa.literal(datetime.now(UTC), UtcDateTime)
     has_cancelled = Job.cancelled > 0
     connection.execute(
         sa.update(Job)
@@ -327,8 +328,8 @@ def complete_if_ended(connection: Connection, job_id: int) -> None:
             status=sa.case(
                 (has_cancelled, JobStatus.CANCELLED.value), else_=JobStatus.COMPLETED.value
             ),
-            completed_at=sa.case((has_cancelled, None), else_=now),
-            cancelled_at=sa.case((has_cancelled, now), else_=None),
+            completed_at=sa.case((has_cancelled, None), else_=now()),
+            cancelled_at=sa.case((has_cancelled, now()), else_=None),
         )
     )
 
@@ -341,7 +342,7 @@ def reopen(connection: Connection, job: JobView) -> None:
         .where(Job.id == job.id)
         .values(
             status=JobStatus.RUNNING if is_scanned else JobStatus.QUEUED,
-            running_at=datetime.now(UTC) if is_scanned else None,
+            running_at=now() if is_scanned else None,
             completed_at=None,
             cancelled_at=None,
             failed_at=None,
@@ -372,7 +373,12 @@ def view(connection: Connection, job_id: int, *, lock: bool = False) -> JobView:
 
 def _select() -> sa.Select[*tuple[Any, ...]]:
     return (
-        sa.select(Job, Job.pending.label("pending"), ModelRelease.name.label("model"))
+        sa.select(
+            Job,
+            Job.pending.label("pending"),
+            ModelRelease.name.label("model"),
+            now().label("read_at"),
+        )
         .join(ModelRelease)
         .where(Job.deleted_at.is_(None))
     )
@@ -408,4 +414,5 @@ def _from_row(row: Row[Any]) -> JobView:
         completed_at=row.completed_at,
         cancelled_at=row.cancelled_at,
         failed_at=row.failed_at,
+        read_at=row.read_at,
     )

@@ -5,7 +5,7 @@ keeps the release it was submitted with.
 """
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from sqlalchemy.engine import Row
 
 from models.errors import NotFoundError, PickleMissingError
 from models.release.files import load_release, recorded_digests
-from models.store.database import Database, upsert
+from models.store.database import Database, now, upsert
 from models.store.tables import ModelRelease
 
 UNCERTAIN_BELOW: Final = "uncertain_below"
@@ -129,7 +129,7 @@ def register(db: Database, path: Path) -> int:
                 trained_labels=list(release.trained_labels),
                 metrics=metrics,
                 is_default=False,
-                created_at=datetime.now(UTC),
+                created_at=now(),
             )
             .on_conflict_do_nothing()
         )

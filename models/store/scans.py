@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
 import sqlalchemy as sa
@@ -10,7 +9,7 @@ from sqlalchemy.engine import Connection
 
 from models.store import batches, jobs
 from models.store.batches import Item
-from models.store.database import Database, now_s
+from models.store.database import Database, now, now_s
 from models.store.leases import Leases, has_rows, is_over
 from models.store.states import LIVE, JobStatus
 from models.store.tables import Job
@@ -64,7 +63,7 @@ def claim(db: Database, job_id: int | None, worker: str, lease_s: float) -> Scan
             worker,
             lease_s,
             status=JobStatus.RUNNING,
-            running_at=sa.func.coalesce(Job.running_at, datetime.now(UTC)),
+            running_at=sa.func.coalesce(Job.running_at, now()),
             scan_hinted_at=None,  # If this lease expires, the scan is announced again at once.
             returning=[
                 Job.id,
@@ -133,7 +132,7 @@ def finish(db: Database, claim: ScanClaim) -> bool:
             connection,
             claim.job_id,
             claim.nonce,
-            scanned_at=datetime.now(UTC),
+            scanned_at=now(),
             scan_lease_until=None,
         )
         jobs.complete_if_ended(connection, claim.job_id)

@@ -5,14 +5,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from models.errors import CuemillError, NotFoundError
-from models.store.database import Database, now_s, upsert
+from models.store.database import Database, now, now_s, upsert
 from models.store.leases import Leases, has_rows
 from models.store.states import LIVE, MAX_ATTEMPTS, JobStatus
 from models.store.tables import Training, TrainingEpoch
@@ -92,7 +92,7 @@ def submit(db: Database, plan: Mapping[str, Any]) -> TrainingView:
             .values(
                 plan=dict(plan),
                 status=JobStatus.QUEUED,
-                queued_at=datetime.now(UTC),
+                queued_at=now(),
                 attempt=0,
                 losses=0,
             )
@@ -136,7 +136,7 @@ def cancel(db: Database, training_id: int) -> TrainingView:
         connection.execute(
             sa.update(Training)
             .where(Training.id == training_id, Training.status.in_(LIVE))
-            .values(status=JobStatus.CANCELLED, cancelled_at=datetime.now(UTC), lease_until=None)
+            .values(status=JobStatus.CANCELLED, cancelled_at=now(), lease_until=None)
         )
         return _view(connection, training_id)
 
@@ -159,7 +159,7 @@ def claim(
             worker,
             lease_s,
             status=JobStatus.RUNNING,
-            running_at=sa.func.coalesce(Training.running_at, datetime.now(UTC)),
+            running_at=sa.func.coalesce(Training.running_at, now()),
             returning=[Training.id, Training.attempt, Training.nonce, Training.plan],
         )
     return TrainingClaim(*training) if training else None
@@ -202,7 +202,7 @@ def complete(
         db,
         claim,
         status=JobStatus.COMPLETED,
-        completed_at=datetime.now(UTC),
+        completed_at=now(),
         lease_until=None,
         model_release_id=release_id,
         comparison=[dict(row) for row in comparison],
@@ -219,7 +219,7 @@ def fail(db: Database, claim: TrainingClaim, error: Exception) -> bool:
         db,
         claim,
         status=JobStatus.FAILED,
-        failed_at=datetime.now(UTC),
+        failed_at=now(),
         lease_until=None,
         error_code=code,
         error_message=message,
@@ -257,7 +257,7 @@ def requeue_expired(db: Database) -> int:
             .where(*LEASES.expired, Training.losses + 1 >= MAX_ATTEMPTS)
             .values(
                 status=JobStatus.FAILED,
-                failed_at=datetime.now(UTC),
+                failed_at=now(),
                 losses=Training.losses + 1,
                 error_code="worker_died",
                 error_message=message,

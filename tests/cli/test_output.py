@@ -53,6 +53,7 @@ def job(counts: Counts, reused: int = 0, faces: int | None = None) -> JobView:
         completed_at=TEN_SECONDS_LATER,
         cancelled_at=None,
         failed_at=None,
+        read_at=TEN_SECONDS_LATER,
     )
 
 

@@ -254,7 +254,17 @@ def test_a_missing_folder_that_the_api_should_read_is_reported(
         "status": "degraded",
         "checks": {
             **dict.fromkeys(
-                ("database", "writes", "workers", "progress", "trainings", "disk", "queue"), "ok"
+                (
+                    "database",
+                    "writes",
+                    "workers",
+                    "progress",
+                    "clocks",
+                    "trainings",
+                    "disk",
+                    "queue",
+                ),
+                "ok",
             ),
             "images": f"{images} does not exist. Mount it, or change CUEMILL_IMAGE_ROOTS.",
         },
