@@ -353,9 +353,18 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 
 def _postgresql(url: URL) -> sa.Engine:
+    # Not everybody has PostgreSQL, whose driver takes a moment to import.
+    from models.store.watchdog import WatchedConnection
+
     engine = sa.create_engine(
         url, pool_pre_ping=True, connect_args=_connect_arguments(url), **_pool_limits()
     )
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(
+        dialect: object, record: object, arguments: Any, parameters: Any
+    ) -> WatchedConnection:
+        return WatchedConnection.connect(*arguments, **parameters)
 
     # Inserted before SQLAlchemy's own listener, whose first query fails if text arrives as bytes.
     @event.listens_for(engine, "connect", insert=True)

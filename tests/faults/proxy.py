@@ -37,9 +37,13 @@ class Proxy:
         for connection in self._connections:
             connection.frozen = True
 
+    def refuse(self) -> None:
+        """Refuses new connections until `restore`."""
+        self._refusing = True
+
     def cut(self) -> None:
         """Closes the present connections and refuses new ones until `restore`."""
-        self._refusing = True
+        self.refuse()
         while self._connections:
             self._connections.pop().close()
 
