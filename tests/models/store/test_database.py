@@ -26,6 +26,7 @@ from models.settings import Settings
 from models.store import database
 from models.store.database import MIGRATIONS, Database, open_database
 from models.store.tables import REVISION, Base
+from models.store.watchdog import WatchedConnection
 from tests.services import Postgres
 
 
@@ -298,7 +299,7 @@ def test_a_connection_that_the_host_refuses_is_a_database_error(
 
     database = Database(postgres_server.create_database())
     with monkeypatch.context() as patch:
-        patch.setattr(psycopg, "connect", refuse)
+        patch.setattr(WatchedConnection, "connect", refuse)
         with pytest.raises(DatabaseError, match=r"open no more files .*Raise its limit"):
             database.revision()
     database.revision()
