@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 
 from api.threads import Threads
 from models.health.watch import Watch
+from models.queue import Ping
 from models.settings import Settings
 from models.store.database import Database
 
@@ -31,7 +32,7 @@ class Context:
     db: Database
     settings: Settings
     announce: Callable[[], object]
-    ping_queue: Callable[[], bool]
+    ping_queue: Ping
 
     @cached_property
     def watch(self) -> Watch:

@@ -95,7 +95,7 @@ class _Server(uvicorn.Server):
 
 def _make_context(settings: Settings, db: Database) -> Context:
     if not settings.broker_url:
-        return Context(db, settings, announce=lambda: None, ping_queue=lambda: True)
+        return Context(db, settings, announce=lambda: None, ping_queue=lambda: None)
 
     app = make_app(settings.broker_url)
     send = make_sender(app)

@@ -1,12 +1,14 @@
 """What commands share: settings, an up-to-date database, and access to the queue."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from models.errors import EngineError
+from cli.output import err, printable
+from models.errors import EngineError, QueueError
 from models.pictures.detection import Detection
+from models.queue import Ping
 from models.settings import Settings, load_settings
 from models.sources.names import to_text
 from models.sources.roots import check_folder
@@ -64,10 +66,28 @@ def announce(settings: Settings, db: Database) -> None:
         hints.send_due(db, make_sender(make_app(settings.broker_url)), settings)
 
 
-def make_queue_ping(settings: Settings) -> Callable[[], bool]:
+def check_queue(settings: Settings) -> bool:
+    """Tries the queue before work is committed; returns whether to announce the work afterwards.
+
+    A broker that is away for a while is no error: the sweep of a worker announces the work later.
+
+    Raises:
+        QueueError: the broker cannot work with these settings.
+    """
+    try:
+        make_queue_ping(settings)()
+    except QueueError as error:
+        if not error.passing:
+            raise
+        err.print(printable(str(error)))
+        return False
+    return True
+
+
+def make_queue_ping(settings: Settings) -> Ping:
     """A function that says whether the queue answers; without a broker, it always does."""
     if not settings.broker_url:
-        return lambda: True
+        return lambda: None
 
     from models.queue import make_app, make_ping
 

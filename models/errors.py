@@ -116,7 +116,19 @@ class DeletedError(CuemillError):
 
 
 class QueueError(CuemillError):
+    """A queue that cannot be used.
+
+    Args:
+        public: the same in our words alone; by default the message.
+        passing: whether the same may succeed later, without a change of the settings.
+    """
+
     code = "queue"
+
+    def __init__(self, message: str, *, public: str | None = None, passing: bool = True) -> None:
+        super().__init__(message)
+        self.public = public or message
+        self.passing = passing
 
 
 class BusyError(CuemillError):

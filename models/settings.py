@@ -10,6 +10,7 @@ import re
 import sys
 from pathlib import Path
 from typing import Annotated, Final, Literal
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -20,7 +21,7 @@ SHIPPED_MODEL: Final = Path(__file__).parent / "trained" / "Cuemill1_trained.pkl
 MAX_LEASE_S: Final = 600.0
 CPU_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 
-_REDIS_URL: Final = re.compile(r"rediss?://[^/?]+(/\d*)?(\?.*)?")
+_TLS_PARAMETERS: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs")
 
 Precision = Literal["auto", "f32", "bf16", "int8"]
 
@@ -198,9 +199,10 @@ class Settings(BaseSettings):
     @field_validator("broker_url")
     @classmethod
     def _check_redis_url(cls, value: str) -> str:
-        if value and not _REDIS_URL.fullmatch(value):
+        problem = _broker_problem(value) if value else None
+        if problem:
             raise ValueError(
-                "expected redis://host:6379/0, or rediss://host:6379/0 for TLS, "
+                f"{problem}; expected redis://host:6379/0, or rediss://host:6379/0 for TLS, "
                 "where 0 is the number of the Redis database"
             )
         return value
@@ -227,6 +229,32 @@ class Settings(BaseSettings):
             return self.workers
         cores = len(os.sched_getaffinity(0))
         return min(cores, _container_cores() or sys.maxsize)
+
+
+def _broker_problem(url: str) -> str | None:
+    """What a Redis URL has that cannot work, without quoting its password; None if nothing."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        port = 0
+
+    if port == 0:
+        return "the port is not a number from 1 to 65535"
+    if parts.scheme not in ("redis", "rediss"):
+        return "only Redis over TCP is supported, neither Unix sockets nor Sentinel"
+    if not parts.hostname:
+        return "there is no host"
+    if not re.fullmatch(r"(/\d*)?", parts.path, re.ASCII) or parts.fragment:
+        return "the database is not a number"
+
+    for name, _ in parse_qsl(parts.query, keep_blank_values=True):
+        if parts.scheme == "redis" or name not in _TLS_PARAMETERS:
+            return (
+                f"the parameter {name} is not supported (with rediss://, "
+                f"{', '.join(_TLS_PARAMETERS)} are; instead of a key prefix, use a database number)"
+            )
+    return None
 
 
 def _container_cores() -> int | None:

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,11 +53,17 @@ def _find(program: str) -> str:
 
 
 class Redis:
-    """A Redis server that can be killed and started again; if `persistent`, it keeps its data."""
+    """A Redis server that can be killed and started again.
 
-    def __init__(self, folder: Path, persistent: bool = True) -> None:
+    Args:
+        persistent: it keeps its data.
+        options: further ones of its command line.
+    """
+
+    def __init__(self, folder: Path, persistent: bool = True, options: Sequence[str] = ()) -> None:
         self._folder = folder
         self._persistent = persistent
+        self._options = options
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._process: subprocess.Popen[bytes] | None = None
@@ -74,6 +80,7 @@ class Redis:
         ]
         command += ["--appendonly", "yes" if self._persistent else "no", "--save", ""]
         command += ["--maxmemory-policy", "noeviction", "--loglevel", "warning"]
+        command += self._options
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         wait_until(self._answers, "Redis to answer")
 

@@ -110,7 +110,7 @@ def test_the_modules_that_the_documents_run_exist() -> None:
 
 def test_the_page_of_the_api_lists_every_route() -> None:
     database = Database("sqlite://")
-    context = Context(database, Settings(), announce=lambda: None, ping_queue=lambda: True)
+    context = Context(database, Settings(), announce=lambda: None, ping_queue=lambda: None)
     paths = make_api(context).openapi()["paths"]
     routes = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
     page = (ROOT / "docs" / "http-api.md").read_text()

@@ -2,7 +2,7 @@
 
 import typer
 
-from cli.context import announce, connect, make_submission
+from cli.context import announce, check_queue, connect, make_submission
 from cli.options import (
     Detector,
     Faces,
@@ -52,8 +52,10 @@ def enqueue(
         retention_days=retention_days,
         detection=choose_detection(faces, min_face, face_threshold, detector),
     )
+    queue_answers = check_queue(settings)
     job, _ = jobs.submit(db, submission)
-    announce(settings, db)
+    if queue_answers:
+        announce(settings, db)
 
     if as_json:
         print_json(job_fields(job, settings.retention_days))

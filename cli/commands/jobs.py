@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
-from cli.context import announce, connect, make_queue_ping
+from cli.context import announce, check_queue, connect, make_queue_ping
 from cli.options import JobId, Json, OptionalJobId
 from cli.output import (
     count_of,
@@ -117,8 +117,10 @@ def retry(
     settings, db = connect()
 
     release_id = releases.resolve(db, None, settings.model) if stale else None
+    queue_answers = check_queue(settings)
     job, count = retries.retry(db, job_id, tuple(code or ()), release_id)
-    announce(settings, db)
+    if queue_answers:
+        announce(settings, db)
 
     err.print(f"Queued {count_of(count, 'image')} again.")
     if count and not settings.broker_url:

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -11,8 +11,9 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from models.errors import DatabaseError, FolderError
+from models.errors import DatabaseError, FolderError, QueueError
 from models.health.snapshot import Backlog, Snapshot, take_snapshot
+from models.queue import Ping
 from models.settings import Settings
 from models.sources.roots import check_folder
 from models.store import clocks
@@ -258,15 +259,12 @@ def check_images(settings: Settings) -> Check:
     return Check("images", State.OK, f"Readable: {_count(len(settings.image_roots), 'folder')}.")
 
 
-def check_queue(settings: Settings, ping: Callable[[], bool]) -> Check:
+def check_queue(settings: Settings, ping: Ping) -> Check:
     """Checks the broker, if there is one."""
-    if not ping():
-        return Check(
-            "queue",
-            State.PROBLEM,
-            "The broker at CUEMILL_BROKER_URL cannot be reached. Start Redis again. Jobs are kept "
-            "and sent then.",
-        )
+    try:
+        ping()
+    except QueueError as error:
+        return Check("queue", State.PROBLEM, str(error), error.public)
 
     if not settings.broker_url:
         return Check("queue", State.OK, "There is no broker; workers poll the database.")

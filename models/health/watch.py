@@ -15,6 +15,7 @@ from models.health.checks import (
     check_queue,
     check_writes,
 )
+from models.queue import Ping
 from models.settings import Settings
 from models.store.database import Database
 
@@ -38,12 +39,10 @@ class Watch:
     hangs does not pile up threads.
     """
 
-    def __init__(
-        self, db: Database, settings: Settings, ping: Callable[[], bool], *, roots: bool = True
-    ) -> None:
+    def __init__(self, db: Database, settings: Settings, ping: Ping, *, roots: bool = True) -> None:
         """
         Args:
-            ping: whether the broker can be reached.
+            ping: whether the broker can be used.
             roots: whether to check the folders that the API may read.
         """
         self._run: dict[str, Callable[[], list[Check]]] = {

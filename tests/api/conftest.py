@@ -8,6 +8,7 @@ from fastapi.testclient import TestClient
 
 from api.context import Context
 from api.server import make_api
+from models.errors import QueueError
 from models.settings import Settings
 from models.store.database import Database
 from tests.integration.deployment import make_faces
@@ -27,7 +28,7 @@ def client(
 ) -> Iterator[TestClient]:
     settings = Settings(_env_file=None, image_roots=(tmp_path,), model=tiny_model)
     context = Context(
-        db, settings, announce=lambda: announced.append(True), ping_queue=lambda: True
+        db, settings, announce=lambda: announced.append(True), ping_queue=lambda: None
     )
     with TestClient(
         make_api(context), base_url=BASE_URL, raise_server_exceptions=False
@@ -46,6 +47,10 @@ def client_without_database(tiny_model: Path, tmp_path: Path) -> Iterator[TestCl
     """Neither the database nor the queue of this client's application can be reached."""
     unreachable = Database("postgresql+psycopg://user:secret@127.0.0.1:1/x")
     settings = Settings(_env_file=None, image_roots=(tmp_path,), model=tiny_model)
-    context = Context(unreachable, settings, announce=lambda: None, ping_queue=lambda: False)
+    context = Context(unreachable, settings, announce=lambda: None, ping_queue=_fail)
     with TestClient(make_api(context), base_url=BASE_URL) as test_client:
         yield test_client
+
+
+def _fail() -> None:
+    raise QueueError("The broker cannot be reached.")

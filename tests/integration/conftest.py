@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
+import redis
 
 from tests.integration.deployment import Deployment, deployment
 from tests.services import Postgres, Redis
@@ -21,6 +23,19 @@ def settings(tmp_path: Path, tiny_model: Path) -> dict[str, str]:
     }
 
 
+def limited_user(server: Redis) -> str:
+    """The URL of a user of Redis with the rights that docs/deployment.md says, and no more."""
+    with redis.Redis(port=server.port) as client:
+        client.acl_setuser(
+            "cuemill",
+            enabled=True,
+            passwords=["+p@ss/w:rd%"],
+            keys=["cuemill*", "training*", "unacked*", "_kombu.*"],
+            commands=["+@all", "-@dangerous"],
+        )
+    return f"redis://cuemill:{quote('p@ss/w:rd%', safe='')}@127.0.0.1:{server.port}/0"
+
+
 @pytest.fixture
 def embedded(tmp_path: Path, tiny_model: Path) -> Iterator[Deployment]:
     with deployment("embedded", settings(tmp_path, tiny_model)) as embedded:
@@ -34,7 +49,7 @@ def scaled(
     redis_server.flush()
     services = {
         "CUEMILL_DATABASE_URL": postgres_server.create_database(),
-        "CUEMILL_BROKER_URL": redis_server.url,
+        "CUEMILL_BROKER_URL": limited_user(redis_server),
     }
     with deployment("scaled", settings(tmp_path, tiny_model) | services) as scaled:
         yield scaled

@@ -200,13 +200,30 @@ def test_a_broker_is_redis(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     assert load_settings().broker_url == url
 
 
-@pytest.mark.parametrize("url", ["amqp://host", "host:6379", "redis://host/name", "redis://"])
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("amqp://host", "only Redis over TCP"),
+        ("host:6379", "only Redis over TCP"),
+        ("redis+socket:///run/redis.sock", "only Redis over TCP .* Unix sockets"),
+        ("sentinel://host:26379", "only Redis over TCP .* Sentinel"),
+        ("redis://", "there is no host"),
+        ("redis://host/name", "the database is not a number"),
+        ("redis://host:99999/0", "the port is not a number from 1 to 65535"),
+        ("redis://host:0/0", "the port is not a number from 1 to 65535"),
+        ("redis://host:secret/0", "the port is not a number"),
+        ("redis://host/0?global_keyprefix=secret", "the parameter global_keyprefix is not"),
+        ("redis://host/0?ssl_cert_reqs=none", "the parameter ssl_cert_reqs is not"),
+    ],
+)
 def test_any_other_broker_is_refused_with_what_is_expected(
-    monkeypatch: pytest.MonkeyPatch, url: str
+    monkeypatch: pytest.MonkeyPatch, url: str, problem: str
 ) -> None:
     monkeypatch.setenv("CUEMILL_BROKER_URL", url)
-    with pytest.raises(UsageError, match=r"CUEMILL_BROKER_URL: expected redis://host:6379/0"):
+    expected = rf"CUEMILL_BROKER_URL: {problem}.*; expected redis://host:6379/0"
+    with pytest.raises(UsageError, match=expected) as caught:
         load_settings()
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ def make_worker_app(broker_url: str, tasks: Sequence[str] = ()) -> Celery:
         worker_prefetch_multiplier=1,
         worker_hijack_root_logger=False,
         worker_send_task_events=False,
+        # Nobody may command workers through the broker, and its user needs no channels.
+        worker_enable_remote_control=False,
     )
 
     # Processes are spawned: forking one that has threads can deadlock.

@@ -113,7 +113,7 @@ def test_a_download_whose_job_is_deleted_meanwhile_breaks_off(
     monkeypatch.setattr(results, "PAGE", 4)
     monkeypatch.setattr(results, "page", page_before_deletion)
     settings = Settings(_env_file=None)
-    context = Context(db, settings, announce=lambda: None, ping_queue=lambda: True)
+    context = Context(db, settings, announce=lambda: None, ping_queue=lambda: None)
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(make_api(context), port=port, log_level="critical"))
     thread = threading.Thread(target=server.run)

@@ -19,9 +19,9 @@ def test_a_server_that_never_answers_is_reported_and_asked_by_one_thread_at_a_ti
     monkeypatch.setattr("models.health.watch.ANSWER_S", 1.0)
     asked, answer = [], threading.Event()
 
-    def ping() -> bool:
+    def ping() -> None:
         asked.append(True)
-        return answer.wait(60)
+        answer.wait(60)
 
     watch = Watch(db, SETTINGS, ping)
     for _ in range(2):
@@ -40,7 +40,7 @@ def test_a_writer_that_never_ends_locks_sqlite_and_is_reported(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("models.health.watch.ANSWER_S", 1.0)
-    watch = Watch(db, SETTINGS, lambda: True)
+    watch = Watch(db, SETTINGS, lambda: None)
     with db.write():
         checks = {check.name: check for check in watch.look()}
         assert checks["database"].state is State.OK
@@ -54,7 +54,7 @@ def test_a_writer_that_never_ends_locks_sqlite_and_is_reported(
 def test_a_check_that_fails_unexpectedly_is_a_problem_and_leaves_the_others(
     db: Database,
 ) -> None:
-    def ping() -> bool:
+    def ping() -> None:
         raise RuntimeError("unforeseen")
 
     checks = {check.name: check for check in Watch(db, SETTINGS, ping).look()}
@@ -66,7 +66,7 @@ def test_a_check_that_fails_unexpectedly_is_a_problem_and_leaves_the_others(
 
 def test_a_port_without_a_server_does_not_delay_the_report() -> None:
     away = Database(f"postgresql+psycopg://user@127.0.0.1:{free_port()}/x")
-    assert [check.state for check in Watch(away, SETTINGS, lambda: True, roots=False).look()] == [
+    assert [check.state for check in Watch(away, SETTINGS, lambda: None, roots=False).look()] == [
         State.PROBLEM,
         State.OK,
     ]
@@ -78,7 +78,7 @@ def test_a_check_that_gets_no_thread_is_a_problem_and_is_tried_again(
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    watch = Watch(db, SETTINGS, lambda: True)
+    watch = Watch(db, SETTINGS, lambda: None)
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
         checks = watch.look()
