@@ -1,6 +1,8 @@
 """Classifies folders with the package `fer`, in its environment; `benchmarks.peer` runs it.
 
-fer_loop.py SECONDS FOLDER...    prints a line of JSON for each folder
+fer_loop.py DETECTOR SECONDS FOLDER...    prints a line of JSON for each folder
+
+DETECTOR is `cascade` or `mtcnn`.
 """
 
 import json
@@ -35,8 +37,8 @@ def measure(detector: Any, paths: list[Path], seconds: float) -> dict[str, Any]:
 
 
 def main() -> None:
-    seconds, *folders = sys.argv[1:]
-    detector = FER()
+    name, seconds, *folders = sys.argv[1:]
+    detector = FER(mtcnn=name == "mtcnn")
     for folder in folders:
         paths = sorted(Path(folder).iterdir())
         print(json.dumps(measure(detector, paths, float(seconds))), flush=True)

@@ -132,7 +132,9 @@ class TrainingBars(Progress):
         self._hide(_READING)
         print_balance({"train": train, "validation": validation})
         if dropped:
-            err.print(f"Dropped {dropped:,} training images that are also in the validation set.")
+            err.print(
+                f"Dropped {dropped:,} training images whose photograph is in the validation set."
+            )
 
     def warning(self, text: str) -> None:
         err.print(f"Warning: {text}")

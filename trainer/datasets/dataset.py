@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,14 @@ from numpy.typing import NDArray
 from models.atomic import replacing
 from models.errors import DataError
 from models.labels import EMOTIONS
+
+NEAR_COPY: Final = 0.9
+"""Two pictures whose pixels correlate above this are taken for one. 741 of FER-2013's training
+images correlate above it with one of the public test, 370 of them above 0.99. All of 8 random pairs
+between 0.89 and 0.92 showed one photograph, 4 of 8 between 0.865 and 0.89 did not."""
+
+BLOCK: Final = 4096
+"""Images that are compared at a time, which bounds the memory."""
 
 
 @dataclass(frozen=True)
@@ -86,13 +94,18 @@ def merge(parts: Sequence[Dataset]) -> Dataset:
 
 
 def drop_shared(train: Dataset, validation: Dataset) -> Dataset:
-    """Removes from `train` the pictures that are also in `validation`, by SHA-256 of their pixels.
+    """Removes from `train` the pictures that `validation` has, too, if only nearly.
+
+    Data sets that were collected from the web show one photograph several times: compressed anew,
+    a little lighter, cut a pixel wider. Such copies correlate above `NEAR_COPY`.
 
     Raises:
         DataError: nothing is left.
     """
     held_out = {_digest(image) for image in validation.images}
-    kept = np.flatnonzero([_digest(image) not in held_out for image in train.images])
+    exact = np.array([_digest(image) in held_out for image in train.images])
+
+    kept = np.flatnonzero(~exact & (correlate(train, validation) <= NEAR_COPY))
     if not len(kept):
         raise DataError(
             f"Every picture of {train.name} is also in {validation.name}. Use other training data."
@@ -102,6 +115,25 @@ def drop_shared(train: Dataset, validation: Dataset) -> Dataset:
 
 def _digest(image: NDArray[np.uint8]) -> bytes:
     return hashlib.sha256(image.tobytes()).digest()
+
+
+def correlate(data: Dataset, others: Dataset) -> NDArray[np.float32]:
+    """float32 (n,): how well each image of `data` correlates with the most similar of `others`."""
+    rows = _standardise(others.images).T
+    blocks = np.split(data.images, range(BLOCK, len(data), BLOCK))
+    return np.concatenate([(_standardise(block) @ rows).max(axis=1) for block in blocks])
+
+
+def _standardise(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The images as rows of mean 0 and length 1, whose products are correlations.
+
+    An image of one grey is a row of zeros, and correlates with nothing.
+    """
+    rows = images.reshape(len(images), -1).astype(np.float32)
+    rows -= rows.mean(axis=1, keepdims=True)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    rows /= np.where(lengths > 0, lengths, 1)
+    return rows
 
 
 def split(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:

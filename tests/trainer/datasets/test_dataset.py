@@ -79,6 +79,20 @@ def test_a_picture_in_both_splits_is_dropped_from_the_one_that_is_trained_on() -
     assert drop_shared(train, validation).images[:, 0, 0, 0].tolist() == [2, 3, 4, 5]
 
 
+def test_a_picture_that_is_nearly_in_both_splits_is_dropped_too() -> None:
+    random = np.random.default_rng(0)
+    faces = random.integers(40, 200, (6, 12, 12, 3), dtype=np.uint8)
+    train = replace(dataset({"anger": 6}), images=faces)
+
+    # One held-out picture is lighter and noisier than the third, another has little in common.
+    noise = random.integers(-5, 6, faces[2].shape)
+    copy = np.clip(faces[2] * 1.1 + 9 + noise, 0, 255).astype(np.uint8)
+    blended = (faces[4] // 2 + random.integers(0, 100, faces[4].shape)).astype(np.uint8)
+    validation = replace(dataset({"fear": 2}), images=np.stack([copy, blended]))
+
+    assert (drop_shared(train, validation).images == np.delete(faces, 2, axis=0)).all()
+
+
 def test_without_a_shared_picture_all_are_kept() -> None:
     train = dataset({"anger": 6})
     other = replace(train, images=train.images + 100)
