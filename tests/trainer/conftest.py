@@ -4,5 +4,6 @@ import gc
 
 import keras  # noqa: F401
 
+# Otherwise each of those collections walks TensorFlow's objects: a third of the tests' time.
 gc.collect()
-gc.freeze()  # Or each of those collections would walk TensorFlow's objects: a third of the tests' time.
+gc.freeze()
