@@ -1,5 +1,7 @@
 """The API program: builds the application and serves it."""
 
+import ipaddress
+import logging
 import os
 import signal
 import sys
@@ -27,6 +29,13 @@ ANSWER_S: Final = 5
 """How long requests in progress may take to end after SIGTERM; then they are cut off."""
 END_S: Final = 10.0
 """How long after SIGTERM the program ends even if a thread hangs in a database or on a drive."""
+_NO_AUTHENTICATION: Final = (
+    "THE API HAS NO AUTHENTICATION and listens on %s, not on this machine alone. Whoever reaches "
+    "port %d can read all results, and cancel and delete jobs. Let only an authenticating proxy "
+    "reach it, or set CUEMILL_HOST to 127.0.0.1."
+)
+
+_log = logging.getLogger(__name__)
 
 
 def make_api(context: Context) -> FastAPI:
@@ -57,6 +66,9 @@ def run_server(settings: Settings, db: Database) -> None:
     # Register the default model now, so that GET /v1/models lists it before the first job.
     releases.resolve(db, None, settings.model)
 
+    if not _is_loopback(settings.host):
+        _log.warning(_NO_AUTHENTICATION, settings.host, settings.port)
+
     config = uvicorn.Config(
         make_api(_make_context(settings, db)),
         host=settings.host,
@@ -74,6 +86,13 @@ def run_server(settings: Settings, db: Database) -> None:
         server.has_ended()
     if not server.started:
         sys.exit(1)  # Uvicorn has logged why, such as an address in use.
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class _Server(uvicorn.Server):

@@ -9,7 +9,7 @@ from typing import Final
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cli.output import count_of, err, printable
+from cli.output import count_of, err
 from models.atomic import write_atomically
 from models.errors import ImageError, UsageError
 from models.sources.names import to_bytes, to_text
@@ -89,12 +89,12 @@ def annotate(records: Iterable[Record], source: str, copies: Path, total: int | 
         except (ImageError, _SkippedError) as error:
             skipped += 1
             if skipped <= SHOWN:
-                err.print(f"No copy of {printable(path)}: {error}")
+                err.print(f"No copy of {path}: {error}")
         else:
             done += 1
 
     rest = f"; {count_of(skipped, 'picture')} could not be copied" if skipped else ""
-    err.print(f"Annotated {count_of(done, 'picture')} in {printable(to_text(root))}{rest}.")
+    err.print(f"Annotated {count_of(done, 'picture')} in {to_text(root)}{rest}.")
 
 
 class _SkippedError(Exception):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cli.output import err, printable
+from cli.output import err
 from models.errors import EngineError, QueueError
 from models.pictures.detection import Detection
 from models.queue import Ping
@@ -79,7 +79,7 @@ def check_queue(settings: Settings) -> bool:
     except QueueError as error:
         if not error.passing:
             raise
-        err.print(printable(str(error)))
+        err.print(str(error))
         return False
     return True
 

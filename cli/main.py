@@ -20,6 +20,7 @@ from cli.commands import (
     train,
 )
 from cli.output import complain
+from cli.streams import OutputError, ReaderGoneError, discard_rest, prepare_streams
 from models.errors import CuemillError, FolderError, UsageError
 
 app = typer.Typer(
@@ -60,17 +61,23 @@ def main() -> None:
     logging.basicConfig(format="%(levelname)s %(message)s")
 
     try:
-        app()
+        prepare_streams()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except ReaderGoneError:
+        discard_rest()
+        sys.exit(0)
     except (UsageError, FolderError) as error:
         complain(error)
         sys.exit(2)
+    except OutputError as error:
+        complain(error)
+        discard_rest()
+        sys.exit(1)
     except CuemillError as error:
         complain(error)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
-        # The reader of stdout, such as `head`, has closed it. Close stderr too: Python would
-        # report a second failure when it flushes stdout at exit.
-        sys.stderr.close()
-        sys.exit(0)

@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from enum import StrEnum
+from io import TextIOWrapper
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
@@ -30,8 +32,21 @@ TABLE_ROWS: Final = 100
 PIPE_WIDTH: Final = 160
 """Width of tables in pipes and files, in characters; enough for most paths."""
 
-out = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
-err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+class _SafeConsole(Console):
+    """Prints text with its control characters escaped, whatever it quotes."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        super().print(*(printable(o) if isinstance(o, str) else o for o in objects), **options)
+
+
+def printable(text: str) -> str:
+    """Text with its control characters escaped: a file's name must not steer the terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+out = _SafeConsole(width=None if sys.stdout and sys.stdout.isatty() else PIPE_WIDTH)
+err = _SafeConsole(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 _STATE_COLOURS: Final = {State.OK: "green", State.WARNING: "yellow", State.PROBLEM: "red"}
 
@@ -49,12 +64,12 @@ _WRITERS: Final = {Format.JSON: as_json, Format.JSONL: as_jsonl, Format.CSV: as_
 def complain(message: object) -> None:
     """Prints an error."""
     err.print("error:", style="red", end=" ")
-    err.print(printable(str(message)))
+    err.print(str(message))
 
 
-def printable(text: str) -> str:
-    """Text with its control characters escaped: a file's name must not steer the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+def say(text: str) -> None:
+    """Prints a line on stdout."""
+    typer.echo(printable(text))
 
 
 def count_of(number: int, noun: str) -> str:
@@ -191,7 +206,7 @@ def write_results(records: Iterable[Record], chosen: Format, output: Path | None
     Raises:
         UsageError: the file cannot be written.
     """
-    with _open_output(output) as file:
+    with _open_output(output, chosen) as file:
         if chosen is Format.TABLE:
             _write_table(records, Console(file=file, width=PIPE_WIDTH) if output else out)
         else:
@@ -200,8 +215,10 @@ def write_results(records: Iterable[Record], chosen: Format, output: Path | None
 
 
 @contextmanager
-def _open_output(output: Path | None) -> Iterator[TextIO]:
+def _open_output(output: Path | None, chosen: Format) -> Iterator[TextIO]:
     if output is None:
+        if isinstance(sys.stdout, TextIOWrapper) and chosen is not Format.TABLE:
+            sys.stdout.reconfigure(encoding="utf-8")  # Whatever the locale, as in a file.
         yield sys.stdout
         return
 

@@ -1,4 +1,4 @@
-"""Writing files so that they appear whole or not at all."""
+"""Writing files so that they appear whole or not at all, and folders that only their user reads."""
 
 import errno
 import os
@@ -44,3 +44,14 @@ def write_atomically(path: Path, data: bytes, mode: int | None = None) -> None:
     """Writes a file in one step, as `replacing` does."""
     with replacing(path, mode) as temporary:
         temporary.write_bytes(data)
+
+
+def make_private(folder: Path) -> None:
+    """Creates a folder, if there is none yet, that only its user can read.
+
+    Raises:
+        OSError: it cannot be created.
+    """
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)

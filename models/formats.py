@@ -29,6 +29,9 @@ COLUMNS: Final = (
 )
 """The columns of a CSV file."""
 
+_FORMULA_STARTS: Final = (*"=+-@\t\r\n'", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""Those of spreadsheet programs, which also take signs in full width, and the apostrophe."""
+
 
 def as_jsonl(records: Iterable[Record]) -> Iterator[str]:
     """JSON Lines: one object a line."""
@@ -46,7 +49,11 @@ def as_json(records: Iterable[Record]) -> Iterator[str]:
 
 
 def as_csv(records: Iterable[Record]) -> Iterator[str]:
-    """CSV as in RFC 4180, with a header line; a missing value is an empty field."""
+    """CSV as in RFC 4180, with a header line; a missing value is an empty field.
+
+    Text that a spreadsheet might take for a formula gets an apostrophe in front, and so does text
+    that begins with one: without a leading apostrophe, each is what it was.
+    """
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(COLUMNS)
@@ -81,10 +88,10 @@ def _to_row(record: Record) -> list[Any]:
     scores = record.scores or {}
     return [
         record.job_id,
-        record.path,
+        _no_formula(record.path),
         record.outcome.value,
         error.get("code"),
-        error.get("message"),
+        _no_formula(error.get("message")),
         face.get("index"),
         box.get("x"),
         box.get("y"),
@@ -95,5 +102,9 @@ def _to_row(record: Record) -> list[Any]:
         record.emotion,
         record.score,
         *[scores.get(emotion) for emotion in EMOTIONS],
-        record.model,
+        _no_formula(record.model),
     ]
+
+
+def _no_formula(text: str | None) -> str | None:
+    return f"'{text}" if text and text.startswith(_FORMULA_STARTS) else text

@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import Event
 from typing import Final
 
+from models.atomic import make_private
 from models.errors import DatabaseError
 from models.queue import TRAINING_QUEUE, make_sender
 from models.settings import Settings
@@ -78,6 +79,7 @@ class TrainingWorker:
 
     def _train(self, claim: TrainingClaim) -> None:
         lease_s = self._settings.lease_s
+        make_private(self._settings.data_folder)
         folder = self._settings.data_folder / "trainings" / str(claim.training_id)
         renew = partial(trainings.renew, self._db, claim, lease_s)
 

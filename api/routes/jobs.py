@@ -55,7 +55,7 @@ async def submit_job(
     To retry safely after a network error, send an `Idempotency-Key`: the same key and request
     return the same job.
     """
-    check = partial(check_folder, request.folder, context.settings.image_roots)
+    check = partial(check_folder, request.folder.encode(), context.settings.image_roots)
     folder = await context.folders.run(check)
     view, is_new = await run_in_threadpool(_submit, context, request, folder, idempotency_key)
 

@@ -16,6 +16,7 @@ from cli.output import (
     print_jobs,
     print_json,
     printable,
+    say,
 )
 from cli.progress import report_end, watch_job
 from models.errors import DatabaseError, UsageError
@@ -180,7 +181,7 @@ def _show_system(as_json: bool) -> None:
         places = "the environment"
         if settings_file is not None:
             places += f" and {settings_file}"
-        typer.echo(f"Settings come from {printable(places)}.")
+        say(f"Settings come from {places}.")
         if live:
             print_jobs(live)
 
@@ -193,14 +194,14 @@ def _show_job(job: JobView, settings: Settings, as_json: bool) -> None:
         print_json(job_fields(job, settings.retention_days))
         return
 
-    typer.echo(counts_line(job))
+    say(counts_line(job))
 
     if job.eta_seconds is not None:
-        typer.echo(f"About {job.eta_seconds:,.0f} s left.")
+        say(f"About {job.eta_seconds:,.0f} s left.")
 
     if job.error is not None:
-        typer.echo(f"{job.error['code']}: {job.error['message']}")
+        say(f"{job.error['code']}: {job.error['message']}")
 
     expires_at = job.expires_at(settings.retention_days)
     if expires_at is not None:
-        typer.echo(f"Will be deleted after {expires_at:%Y-%m-%d %H:%M} UTC.")
+        say(f"Will be deleted after {expires_at:%Y-%m-%d %H:%M} UTC.")

@@ -10,6 +10,7 @@ import typer
 from cli.context import trainer_extra
 from cli.output import err, figures_table, out
 from cli.progress import TrainingBars
+from models.atomic import make_private
 from models.labels import EMOTIONS, title
 from models.release.files import load_release
 from models.settings import load_settings
@@ -125,7 +126,10 @@ def train_candidates(
         teachers=tuple(release.sha256 for release in teacher_releases),
         start=start_release.sha256 if start_release else "",
     )
-    folder = run_dir or settings.data_folder / "runs" / "-".join(names)
+    folder = run_dir
+    if folder is None:
+        make_private(settings.data_folder)
+        folder = settings.data_folder / "runs" / "-".join(names)
 
     with TrainingBars() as bars:
         try:

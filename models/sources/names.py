@@ -14,8 +14,11 @@ _ESCAPE = re.compile(r"\\(?:\\|x([0-9a-f]{2}))")
 
 
 def to_text(name: bytes) -> str:
-    r"""A path as text for any database: non-UTF-8 bytes become `\xNN`, a backslash `\\`."""
-    text = os.fsdecode(name).replace("\\", "\\\\")
+    r"""A path as text for any database: non-UTF-8 bytes become `\xNN`, a backslash `\\`.
+
+    It does not depend on this process's locale, as `os.fsdecode` does.
+    """
+    text = name.decode("utf-8", "surrogateescape").replace("\\", "\\\\")
     return re.sub("[\udc80-\udcff]", lambda match: f"\\x{ord(match[0]) - 0xDC00:02x}", text)
 
 
@@ -25,7 +28,7 @@ def to_bytes(text: str) -> bytes:
     def unescape(match: re.Match[str]) -> str:
         return chr(0xDC00 + int(match[1], 16)) if match[1] else "\\"
 
-    return os.fsencode(_ESCAPE.sub(unescape, text))
+    return _ESCAPE.sub(unescape, text).encode("utf-8", "surrogateescape")
 
 
 def is_image(name: bytes) -> bool:

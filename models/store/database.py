@@ -5,7 +5,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +24,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
+from models.atomic import make_private
 from models.errors import DatabaseError, UsageError
 from models.settings import Settings
 from models.store.causes import CHOOSE_FOLDER, explain
@@ -305,7 +306,7 @@ def _revision(connection: Connection) -> str | None:
 def _sqlite(url: URL) -> sa.Engine:
     if url.database:
         try:
-            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+            _prepare_file(Path(url.database))
         except OSError as error:
             raise DatabaseError(
                 f"The folder of the database {url.database} cannot be created: {error.strerror}. "
@@ -333,6 +334,17 @@ def _sqlite(url: URL) -> sa.Engine:
         connection.exec_driver_sql(f"BEGIN {options.get('sqlite_begin', 'DEFERRED')}")
 
     return engine
+
+
+def _prepare_file(path: Path) -> None:
+    """Creates a database that only its user can read: it is about people's faces.
+
+    SQLite gives the files beside it (-wal, -shm) the same permissions.
+    """
+    make_private(path.parent)
+    # Missing rights are reported when the database is opened.
+    with suppress(FileExistsError, PermissionError, IsADirectoryError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:

@@ -4,6 +4,7 @@ New jobs use the promoted release; before any promotion, the pickle that CUEMILL
 keeps the release it was submitted with.
 """
 
+import os
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from sqlalchemy.engine import Row
 
 from models.errors import NotFoundError, PickleMissingError
 from models.release.files import load_release, recorded_digests
+from models.sources.names import to_bytes, to_text
 from models.store.database import Database, now, upsert
 from models.store.tables import ModelRelease
 
@@ -124,7 +126,7 @@ def register(db: Database, path: Path) -> int:
             .values(
                 sha256=release.sha256,
                 name=release.name,
-                path=str(path.resolve()),
+                path=to_text(os.fsencode(path.resolve())),
                 labels=list(release.labels),
                 trained_labels=list(release.trained_labels),
                 metrics=metrics,
@@ -198,7 +200,7 @@ def locate(release: ReleaseRow, *candidates: Path) -> Path:
     Raises:
         PickleMissingError: none of them has the release's digest.
     """
-    for path in (Path(release.path), *candidates):
+    for path in (Path(os.fsdecode(to_bytes(release.path))), *candidates):
         try:
             if release.sha256 in recorded_digests(path):
                 return path

@@ -1,8 +1,14 @@
 """The application as a whole: its limits and its description."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 from fastapi.testclient import TestClient
+
+from api import server
+from models.settings import Settings
+from models.store.database import Database
 
 
 def test_a_body_beyond_the_limit_is_refused_unread(client: TestClient) -> None:
@@ -37,3 +43,20 @@ def test_every_operation_parameter_and_response_is_described(client: TestClient)
                 assert response["description"] != "Successful Response", f"{place}: {status}"
             errors = operation["responses"]["default"]["content"]
             assert list(errors) == ["application/problem+json"], place
+
+
+@pytest.mark.parametrize(
+    ("host", "warned"),
+    [("127.0.0.1", False), ("::1", False), ("localhost", False), ("0.0.0.0", True), ("a", True)],
+)
+def test_a_bind_beyond_this_machine_is_warned_of(
+    db: Database,
+    tiny_model: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    host: str,
+    warned: bool,
+) -> None:
+    monkeypatch.setattr(server._Server, "run", lambda self: setattr(self, "started", True))
+    server.run_server(Settings(_env_file=None, host=host, model=tiny_model), db)
+    assert ("THE API HAS NO AUTHENTICATION" in caplog.text) is warned

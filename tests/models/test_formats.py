@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -79,3 +80,20 @@ def test_csv_has_a_column_for_each_value_and_an_empty_field_for_a_missing_one() 
 
 def test_csv_of_no_results_is_its_header() -> None:
     assert "".join(as_csv([])) == ",".join(COLUMNS) + "\r\n"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["=1+1.jpg", "+1.jpg", "-1.jpg", "@a.jpg", "\t=1.jpg", "\r=1.jpg", "\uff1d1.jpg", "'a.jpg"],
+)
+def test_csv_has_no_text_that_a_spreadsheet_takes_for_a_formula(name: str) -> None:
+    record = replace(UNREADABLE, path=name, error={"code": "truncated", "message": name})
+    (row,) = csv.DictReader(StringIO("".join(as_csv([record])), newline=""))
+    assert row["path"] == row["error_message"] == f"'{name}"
+
+
+def test_csv_leaves_all_other_text_and_negative_numbers_as_they_are() -> None:
+    face = {"index": 0, "box": None, "confidence": 0.9, "roll": -4.2}
+    record = replace(CLASSIFIED, path="a=b-c.jpg", face=face)
+    (row,) = csv.DictReader(StringIO("".join(as_csv([record])), newline=""))
+    assert (row["path"], row["face_roll"]) == ("a=b-c.jpg", "-4.2")

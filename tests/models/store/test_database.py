@@ -372,3 +372,21 @@ def test_the_time_limits_of_a_connection_reach_its_socket(postgres_server: Postg
             assert end.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 10
             assert end.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
     database.close()
+
+
+def test_only_its_user_can_read_a_new_database_and_what_sqlite_puts_beside_it(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "new" / "data"
+    database = open_database(Settings(_env_file=None, data_dir=folder))
+    database.upgrade()
+    with database.read():
+        modes = {path.name: oct(path.stat().st_mode & 0o777) for path in folder.glob("cuemill.db*")}
+    assert modes == {
+        "cuemill.db": "0o600",
+        "cuemill.db-wal": "0o600",
+        "cuemill.db-shm": "0o600",
+        "cuemill.db.migrating": modes["cuemill.db.migrating"],  # An empty lock file.
+    }
+    assert oct(folder.stat().st_mode & 0o777) == "0o700"
+    database.close()
