@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cli.output import err
-from models.errors import EngineError, QueueError
+from models.errors import EngineError, QueueError, UsageError
 from models.pictures.detection import Detection
 from models.queue import Ping
 from models.settings import Settings, load_settings
@@ -103,6 +103,12 @@ def trainer_extra() -> Iterator[None]:
     """
     # TensorFlow reads this when it is first imported: 2 = errors only.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+    # Keras and Matplotlib write their files below HOME otherwise.
+    with suppress(UsageError):
+        data_folder = load_settings().data_folder
+        os.environ.setdefault("KERAS_HOME", str(data_folder / "keras"))
+        os.environ.setdefault("MPLCONFIGDIR", str(data_folder / "matplotlib"))
 
     try:
         yield

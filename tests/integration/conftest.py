@@ -1,5 +1,7 @@
 """Both ways of running Cuemill, for the same tests."""
 
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -9,6 +11,8 @@ import redis
 
 from tests.integration.deployment import Deployment, deployment
 from tests.services import Postgres, Redis
+
+SEAL = Path(__file__).parent / "sealed"
 
 
 def settings(tmp_path: Path, tiny_model: Path) -> dict[str, str]:
@@ -60,3 +64,29 @@ def either(request: pytest.FixtureRequest) -> Deployment:
     """Runs a test over SQLite with polling workers, and over PostgreSQL with Celery workers."""
     chosen: Deployment = request.getfixturevalue(request.param)
     return chosen
+
+
+@pytest.fixture
+def sealed(
+    embedded: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Deployment]:
+    """Commands that connect nowhere else, and write nothing outside of the test's folder.
+
+    HOME is another folder, which they leave empty.
+    """
+    with tempfile.TemporaryDirectory() as home:
+        log = Path(home) / "log"
+        for name in ("CI", "TF_BUILD", "JENKINS_URL"):  # Libraries behave better there.
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("PYTHONPATH", str(SEAL), prepend=os.pathsep)
+        embedded.environment |= {
+            "SEALED_FOLDER": str(tmp_path),
+            "SEALED_LOG": str(log),
+            "HOME": home,
+            "TMPDIR": str(tmp_path),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        yield embedded
+        embedded.close()
+        assert log.read_text() == ""
+        assert os.listdir(home) == [log.name]

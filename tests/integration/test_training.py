@@ -36,19 +36,19 @@ def epochs_done(history: Path) -> int:
 
 
 def test_from_a_folder_to_a_model_that_classifies(
-    embedded: Deployment, faces: Path, tmp_path: Path
+    sealed: Deployment, faces: Path, tmp_path: Path
 ) -> None:
-    built = embedded.run("dataset", "build", tmp_path / "pair", "--data", faces)
+    built = sealed.run("dataset", "build", tmp_path / "pair", "--data", faces)
     assert "(100, 48, 48, 3)" in built.stderr
 
     run = tmp_path / "run"
     pair = tmp_path / "pair" / "train_data.npy"
-    trained = embedded.run("train", "--data", pair, "--candidates", "model1", "--run-dir", run)
+    trained = sealed.run("train", "--data", pair, "--candidates", "model1", "--run-dir", run)
     assert "model1" in trained.stdout
     assert "Trained on 2 of 28 emotions: Happiness, Sadness." in trained.stderr
 
     model = run / "Model1_trained.pkl"
-    classified = embedded.run(
+    classified = sealed.run(
         "classify", make_faces(tmp_path / "new", 5), "--model", model, "--format", "jsonl"
     )
     assert {json.loads(line)["model"] for line in classified.stdout.splitlines()} == {"Model1"}
@@ -57,37 +57,35 @@ def test_from_a_folder_to_a_model_that_classifies(
     assert classified.stderr.splitlines()[-1].startswith("Job 1 completed: 5 images")
 
     held_out = make_labelled(tmp_path / "others", {"happy": 6, "sad": 4}, seed=1)
-    table = embedded.run(
+    table = sealed.run(
         "evaluate", model, "--data", held_out, "--report", tmp_path / "report"
     ).stdout
     assert "precision" in table
     assert "accuracy with mirror image" in table
 
-    figures = embedded.json("evaluate", model, "--data", held_out)
+    figures = sealed.json("evaluate", model, "--data", held_out)
     assert figures["accuracy"] >= 0.9
     assert figures["precision"] in ("f32", "bf16", "int8")
     assert figures["by_label"]["happiness"]["support"] == 6
     assert (tmp_path / "report" / "report.html").stat().st_size > 50_000
 
     assert (
-        embedded.run("models", "inspect", "Model1").stdout
-        == embedded.run("models", "inspect", model).stdout
+        sealed.run("models", "inspect", "Model1").stdout
+        == sealed.run("models", "inspect", model).stdout
     )
-    int8 = json.loads(embedded.run("models", "inspect", model).stdout)["int8"]
+    int8 = json.loads(sealed.run("models", "inspect", model).stdout)["int8"]
     assert (int8["accuracy"], int8["images"]) == (pytest.approx(int8["accuracy_f32"], abs=0.1), 20)
 
-    again = embedded.run(
+    again = sealed.run(
         "models", "quantize", model, "--data", held_out, "-o", tmp_path / "again.pkl"
     ).stderr
     assert "in float32, on 10 images. Workers" in again
     assert (
-        json.loads(embedded.run("models", "inspect", tmp_path / "again.pkl").stdout)["int8"][
-            "images"
-        ]
+        json.loads(sealed.run("models", "inspect", tmp_path / "again.pkl").stdout)["int8"]["images"]
         == 10
     )
 
-    twice = embedded.run("models", "quantize", model, "--data", held_out, "-o", model, exit_code=2)
+    twice = sealed.run("models", "quantize", model, "--data", held_out, "-o", model, exit_code=2)
     assert "already exists. Choose another file" in twice.stderr
 
 
