@@ -13,7 +13,8 @@ CuemillError
 │   ├── PickleVersionError
 │   └── PickleHostileError
 ├── DataError             training data that cannot be used
-├── DatabaseError         a database that is unreachable, full, or newer than this program
+├── DatabaseError         a database that is unreachable, full, or without this program's tables
+│   ├── OutdatedError     tables that are newer than this program
 │   └── RefusedError      rows that the database does not take, however often they are tried
 ├── DeletedError          a job that was deleted while its results were read
 ├── QueueError            a queue that cannot be used
@@ -107,8 +108,12 @@ class DatabaseError(CuemillError):
         self.sqlstate = sqlstate
 
 
+class OutdatedError(DatabaseError):
+    """The code is that of `DatabaseError`, as is that of `RefusedError`."""
+
+
 class RefusedError(DatabaseError):
-    """The code is that of `DatabaseError`: users need not tell them apart."""
+    pass
 
 
 class DeletedError(CuemillError):

@@ -53,6 +53,7 @@ def classify(
     earlier job with the same model keep its predictions.
     """
     from worker.embedded import Supervisor
+    from worker.outdated import stop_when_outdated
 
     chosen_format = choose_format(result_format, output)
     settings, db = connect(workers=workers)
@@ -79,7 +80,7 @@ def classify(
 
     conditions = results.Filter(job_id=job.id)
     try:
-        with Supervisor(settings, job.id):
+        with stop_when_outdated(db, settings.sweep_s), Supervisor(settings, job.id):
             job = watch_job(db, job.id)
 
             # Print before the workers stop, which takes a moment.

@@ -35,25 +35,29 @@ def up(
     """Run the HTTP API and workers together, without a broker."""
     from api.server import run_server
     from worker.embedded import Supervisor
+    from worker.outdated import stop_when_outdated
 
     roots = tuple(images) if images else None
     settings, db = connect(host=host, port=port, workers=workers, image_roots=roots, broker_url="")
 
-    # Uvicorn raises SIGTERM again once it has shut down. Without this handler, that would end the
-    # process before the workers have finished their batches.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with stop_when_outdated(db, settings.sweep_s):
+        # Uvicorn raises SIGTERM again once it has shut down. By this handler, the program then ends
+        # as its workers do: when they have finished their batches, and with 0.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
-    with Supervisor(settings):
-        run_server(settings, db)
+        with Supervisor(settings):
+            run_server(settings, db)
 
 
 @app.command()
 def serve(host: Host = None, port: Port = None) -> None:
     """Run only the HTTP API."""
     from api.server import run_server
+    from worker.outdated import stop_when_outdated
 
     settings, db = connect(host=host, port=port)
-    run_server(settings, db)
+    with stop_when_outdated(db, settings.sweep_s):
+        run_server(settings, db)
 
 
 @app.command()
@@ -68,14 +72,17 @@ def worker(
 
     With CUEMILL_BROKER_URL, they take work from that queue; without it, they poll the database.
     """
+    from worker.outdated import stop_when_outdated
+
     settings, db = connect(workers=workers)
 
-    if queue is Queue.TRAINING:
-        with trainer_extra():
-            from trainer.service import run_training_worker
+    with stop_when_outdated(db, settings.sweep_s):
+        if queue is Queue.TRAINING:
+            with trainer_extra():
+                from trainer.service import run_training_worker
 
-        run_training_worker(settings, db)
-    else:
-        from worker.main import run_worker
+            run_training_worker(settings, db)
+        else:
+            from worker.main import run_worker
 
-        run_worker(settings, db)
+            run_worker(settings, db)

@@ -25,7 +25,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from models.atomic import make_private
-from models.errors import DatabaseError, UsageError
+from models.errors import DatabaseError, OutdatedError, UsageError
 from models.settings import Settings
 from models.store.causes import CHOOSE_FOLDER, explain
 from models.store.tables import REVISION, Base, UtcDateTime
@@ -171,25 +171,24 @@ class Database:
         """Brings the tables to this program's revision. Programs that start together take turns.
 
         Raises:
-            DatabaseError: it cannot be reached, or its tables are newer than this program.
+            OutdatedError: its tables are newer than this program.
+            DatabaseError: it cannot be reached.
         """
         if self.revision() == REVISION:
             return
         from alembic import command  # Slow to import, and rarely needed.
         from alembic.config import Config
 
+        from models.store.revocation import revoke_all  # It stands on this module.
+
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
         with self._migration_lock(), self.write() as connection:
-            revision = _revision(connection)
-            if revision and revision > REVISION:
-                raise DatabaseError(
-                    f"The database's tables have revision {revision}; this program knows "
-                    f"{REVISION}. Upgrade Cuemill.",
-                    passing=False,
-                )
+            _check_not_newer(_revision(connection))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+            # Programs of the version before may be at work.
+            revoke_all(connection)
 
     def end_frozen(self) -> None:
         """Releases the locks of programs that froze during a COPY, by ending their connections.
@@ -224,6 +223,14 @@ class Database:
                 "Run `cuemill db upgrade`.",
                 passing=False,
             )
+
+    def check_not_newer(self) -> None:
+        """
+        Raises:
+            OutdatedError: another program has upgraded the tables beyond what this one knows.
+            DatabaseError: it cannot be reached.
+        """
+        _check_not_newer(self.revision())
 
     def revision(self) -> str | None:
         """The revision of the tables, or None before the first migration."""
@@ -301,6 +308,15 @@ def _revision(connection: Connection) -> str | None:
         return None
     revision: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
     return revision
+
+
+def _check_not_newer(revision: str | None) -> None:
+    if revision and revision > REVISION:
+        raise OutdatedError(
+            f"The database's tables have revision {revision}; this program knows {REVISION}. "
+            "Upgrade Cuemill.",
+            passing=False,
+        )
 
 
 def _sqlite(url: URL) -> sa.Engine:

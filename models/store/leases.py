@@ -21,12 +21,17 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from models.settings import MAX_LEASE_S
 from models.store.database import Database, now_s
-from models.store.tables import Batch, Job, Training
+from models.store.tables import REVISION, Batch, Job, Training
 
 NONCE_BITS: Final = 63
 """What a column of 64 bits, with a sign, holds."""
 LATEST_S: Final = 2 * MAX_LEASE_S
 """No lease ends later from now; twice the longest, as clocks are also corrected by seconds."""
+
+_TABLES_ARE_KNOWN: Final = sa.text(
+    "EXISTS (SELECT 1 FROM alembic_version WHERE version_num = :known)"
+).bindparams(known=REVISION)
+"""Whether this program knows how to write results into the tables as they are now."""
 
 Conditions = tuple[sa.ColumnElement[bool], ...]
 
@@ -70,7 +75,7 @@ class Leases:
         returning: Sequence[InstrumentedAttribute[Any]],
         **values: Any,
     ) -> Row[*tuple[Any, ...]] | None:
-        """Claims a row, or returns None if it is no longer due.
+        """Claims a row, or returns None if it is no longer due, or this program is outdated.
 
         Args:
             target: an id, or `oldest_due`, which skips rows that another transaction has locked.
@@ -89,7 +94,7 @@ class Leases:
         }
         return connection.execute(
             sa.update(self.table)
-            .where(is_target, *self.due)
+            .where(is_target, *self.due, _TABLES_ARE_KNOWN)
             .values({**lease, **values})
             .returning(*returning)
         ).one_or_none()

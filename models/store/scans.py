@@ -139,6 +139,15 @@ def finish(db: Database, claim: ScanClaim) -> bool:
         return is_claimed
 
 
+def requeue_claimed(connection: Connection) -> None:
+    """Makes all scans that are claimed claimable at once; their workers lose them."""
+    connection.execute(
+        sa.update(Job)
+        .where(*LEASES.claimed)
+        .values(status=JobStatus.QUEUED, scan_lease_until=None, scan_hinted_at=None)
+    )
+
+
 def release_claims(connection: Connection, worker: str) -> None:
     """Makes the scans of a dead worker claimable at once."""
     connection.execute(

@@ -17,6 +17,7 @@ A job::
     fail       cancellation.fail            the worker that claimed its running, same claim of
                                             scan or a batch             the scan or the batch
     retry      retries.retry                a user                      ended
+    requeue    revocation                   who upgrades the tables     running, not listed
 
 A batch::
 
@@ -32,6 +33,7 @@ A batch::
                                                                         the job's release
     requeue    recovery                     any worker program          running, lease expired or
                                                                         worker dead
+               revocation                   who upgrades the tables     running
                batches.complete             the worker that claimed it  running, same claim,
                                                                         another release
     split      recovery: two new batches    the same                    the same, MAX_ATTEMPTS times
@@ -58,6 +60,7 @@ A training, whose states are those of a job::
                                                                         MAX_ATTEMPTS times
     requeue    trainings.requeue_expired    any training worker         running, lease expired
                trainings.put_back           the worker, as it stops     running, same claim
+               revocation                   who upgrades the tables     running
     cancel     trainings.cancel             a user                      queued or running
 
 Each move is one UPDATE, guarded by its "only while". If another program was faster, the UPDATE

@@ -276,6 +276,15 @@ def requeue_expired(db: Database) -> int:
         return failed.rowcount + queued.rowcount
 
 
+def requeue_claimed(connection: Connection) -> None:
+    """Queues all trainings that are claimed again; their workers lose them."""
+    connection.execute(
+        sa.update(Training)
+        .where(*LEASES.claimed)
+        .values(status=JobStatus.QUEUED, lease_until=None, hinted_at=None)
+    )
+
+
 def _view(connection: Connection, training_id: int) -> TrainingView:
     row = connection.execute(sa.select(Training).where(Training.id == training_id)).one_or_none()
     if row is None:

@@ -211,7 +211,7 @@ def test_a_full_disk_under_the_database_loses_nothing_and_the_job_resumes_when_t
         _fill(file.fileno())
 
     assert process.stderr is not None
-    while b"The disk of the database" not in (line := process.stderr.readline()):
+    while b"is on a full disk" not in (line := process.stderr.readline()):
         assert line, "it ended without reporting the disk"
     assert jobs.get(database, 1).status is JobStatus.RUNNING
 
