@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from cli.output import complain, counts_line, err, print_balance
+from cli.output import complain, count_of, counts_line, err, print_balance
 from models.store import jobs, results
 from models.store.database import Database
 from models.store.jobs import JobView
@@ -58,7 +58,7 @@ def watch_job(db: Database, job_id: int) -> JobView:
 
 
 def report_end(db: Database, job: JobView) -> None:
-    """Prints how a job ended; exits with 1 unless it completed."""
+    """Prints how a job ended; exits with 1 unless it completed and every file could be read."""
     if job.error is not None:
         complain(job.error["message"])
 
@@ -70,9 +70,16 @@ def report_end(db: Database, job: JobView) -> None:
             f"{count:,} {noun} {verb} below {threshold:.2f}, the threshold above which 80 % were "
             "correct in validation."
         )
+    troubled = results.count_troubled(db, job.id)
+    if troubled:
+        complain(
+            f"A drive, a mount or this host failed for {count_of(troubled, 'image')} in all tries, "
+            f"so no result says anything about them. Once that is mended, run "
+            f"`cuemill retry {job.id}`."
+        )
     err.print(counts_line(job))
 
-    if job.status is not JobStatus.COMPLETED:
+    if job.status is not JobStatus.COMPLETED or troubled:
         raise typer.Exit(1)
 
 

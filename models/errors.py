@@ -6,6 +6,7 @@ CuemillError
 │   ├── IdempotencyError  an idempotency key that another request has used
 │   └── OutsideRootsError a folder that the API may not read
 ├── FolderError           a job's folder is missing, not a folder, or unreadable
+├── PlaceError            a drive, a mount or a host fails; the image is not to blame
 ├── PickleError           a model file that cannot be used
 │   ├── PickleMissingError
 │   ├── PickleCorruptError
@@ -26,6 +27,7 @@ Each class has a stable `code`, for the API's problem details and for rows in SQ
 """
 
 from enum import StrEnum
+from typing import Final
 
 
 class CuemillError(Exception):
@@ -52,6 +54,21 @@ class OutsideRootsError(UsageError):
 
 class FolderError(CuemillError):
     code = "folder"
+
+
+class PlaceError(CuemillError):
+    """Another try, later or on another host, may succeed.
+
+    Args:
+        message: a sentence for a person.
+        image_code: recorded in the image's row if no try does.
+    """
+
+    code = "place"
+
+    def __init__(self, message: str, image_code: "ImageCode") -> None:
+        super().__init__(message)
+        self.image_code = image_code
 
 
 class PickleError(CuemillError):
@@ -160,6 +177,7 @@ class ImageCode(StrEnum):
     PERMISSION_DENIED = "permission_denied"
     TOO_LARGE = "too_large"
     READ_ERROR = "read_error"
+    READ_TIMEOUT = "read_timeout"
     # ... or cannot be decoded (models/pictures/decode.py).
     EMPTY = "empty"
     NOT_AN_IMAGE = "not_an_image"
@@ -168,11 +186,16 @@ class ImageCode(StrEnum):
     UNDECODABLE = "undecodable"
     # Failed, because of the network or the worker (worker/pipeline.py, models/store/recovery.py).
     NOT_FINITE = "not_finite"
+    OUT_OF_MEMORY = "out_of_memory"
     WORKER_DIED = "worker_died"
     # Failed, because the database refuses the image's row (models/store/records.py).
     NOT_RECORDED = "not_recorded"
     # Classified, but for the faces beyond the limit (worker/pipeline.py).
     TOO_MANY_FACES = "too_many_faces"
+
+
+PLACE_CODES: Final = (ImageCode.READ_ERROR, ImageCode.READ_TIMEOUT, ImageCode.OUT_OF_MEMORY)
+"""Of images that a drive, a mount or a host kept from being classified, in all tries."""
 
 
 class ImageError(CuemillError):

@@ -142,6 +142,13 @@ class Settings(BaseSettings):
         description="Seconds without a sign of life from a worker after which its work is given to "
         "another.",
     )
+    give_up_s: float = Field(
+        600.0,
+        ge=1.0,
+        le=86_400.0,
+        description="Seconds that work is tried again while a drive, a mount or every worker's "
+        "host fails, before the images or the job are recorded as failed.",
+    )
     sweep_s: float = Field(
         5.0,
         ge=0.1,

@@ -76,10 +76,11 @@ class Supervisor:
         deadline = time.monotonic() + self._settings.lease_s
         for child in children:
             child.join(max(deadline - time.monotonic(), 0.0))
-            if child.exitcode is None:
+            killed = child.exitcode is None
+            if killed:
                 child.kill()
                 child.join()
-            self._requeue(child)
+            self._requeue(child, killed=killed)
 
         self._beside.close()
         self._db.close()
@@ -120,9 +121,9 @@ class Supervisor:
         child.start()
         return child
 
-    def _requeue(self, child: BaseProcess) -> None:
+    def _requeue(self, child: BaseProcess, *, killed: bool = False) -> None:
         try:
-            recovery.requeue_worker(self._db, worker_name(child.pid))
+            recovery.requeue_worker(self._db, worker_name(child.pid), killed=killed)
         except Exception as error:
             # Whatever the error is, the process is replaced.
             _log.warning(
@@ -142,7 +143,8 @@ def _run_child(settings: Settings, job_id: int | None, token: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
-    work(open_database(settings), settings, stop, job_id, worker_name(token=token))
+    name, program = worker_name(token=token), worker_name(os.getppid(), token)
+    work(open_database(settings), settings, stop, job_id, name, program)
 
 
 def _die_with_parent() -> None:
@@ -155,13 +157,15 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def work(db: Database, settings: Settings, stop: Stop, job_id: int | None, name: str) -> None:
+def work(
+    db: Database, settings: Settings, stop: Stop, job_id: int | None, name: str, program: str
+) -> None:
     """Claims and runs batches and scans, of one job or of all, until `stop` is set.
 
     If the database is unreachable or full, it waits and tries again. What it had claimed is run
     again once its lease has run out.
     """
-    run_batch = partial(Pipeline(db, settings, name).run, job_id=job_id)
+    run_batch = partial(Pipeline(db, settings, name, program).run, job_id=job_id)
     run_scan = partial(scan, db, settings, name, job_id, announce=lambda: None, classify=run_batch)
     pause_s = RETRY_S
 

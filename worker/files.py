@@ -2,18 +2,20 @@
 
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-from models.errors import ImageError
+from models.errors import ImageCode, ImageError, PlaceError
 from models.sources.names import to_bytes
 from models.sources.read import read_image
+from models.sources.roots import check_identity
 from models.store import reuse
 from models.store.batches import Claim, Item
 from models.store.database import Database
 from models.store.records import FaceRecord, ImageRecord, Origin
 from models.store.reuse import ReuseScope
 from models.store.states import Outcome
+from worker.watch import Watch
 
 CACHE_BYTES: Final = 32 * 2**20
 """How much of the files that were read for their fingerprint is kept for decoding. The rest is
@@ -23,31 +25,30 @@ read again."""
 class Files:
     """Reads the files of a batch, each only once as long as they fit into `CACHE_BYTES`."""
 
-    def __init__(self, db: Database, claim: Claim, scope: ReuseScope) -> None:
+    def __init__(self, db: Database, claim: Claim, scope: ReuseScope, watch: Watch) -> None:
         self._db = db
+        self._watch = watch
         self._claim = claim
         self._scope = scope
         self._folder = to_bytes(claim.folder)
         self._cache: dict[str, tuple[bytes, Origin]] = {}
         self._cache_room = CACHE_BYTES
 
-    def reuse(self, keep_alive: Callable[[], None]) -> list[ImageRecord]:
-        """Returns a record of each image whose prediction an earlier job has.
-
-        Args:
-            keep_alive: called before each file is read.
-        """
+    def reuse(self) -> list[ImageRecord]:
+        """Returns a record of each image whose prediction an earlier job has."""
         if not self._scope.lookup:
             return []
 
         records, changed = self._reuse_unchanged()
-        return records + self._reuse_identical(changed, keep_alive)
+        return records + self._reuse_identical(changed)
 
     def read(self, path: str) -> tuple[bytes, Origin]:
         """Returns a file's bytes, and the origin of a prediction made from them.
 
         Raises:
-            ImageError: as `read_image`.
+            ImageError, PlaceError: as `read_image`.
+            FolderError: the file is gone because its folder is, or because it is another one.
+            ClaimLostError: the work was cancelled or claimed by another worker.
         """
         cached = self._cache.pop(path, None)
         return cached or self._read(path)
@@ -77,15 +78,14 @@ class Files:
                 changed.append((number, path))
         return records, changed
 
-    def _reuse_identical(
-        self, items: Sequence[Item], keep_alive: Callable[[], None]
-    ) -> list[ImageRecord]:
+    def _reuse_identical(self, items: Sequence[Item]) -> list[ImageRecord]:
         """Reuses by fingerprint: returns a record of each file that an earlier job has read."""
         origins: dict[Item, Origin] = {}
         for number, path in items:
-            keep_alive()
             try:
                 origins[number, path] = self._read_ahead(path)
+            except PlaceError:
+                break  # The others may take as long to fail.
             except ImageError:
                 # Reading the file again, to decode it, gives the same error, and records it.
                 continue
@@ -111,7 +111,16 @@ class Files:
     def _read(self, path: str) -> tuple[bytes, Origin]:
         # The status is from before the bytes were read. If the file is written meanwhile, a later
         # job finds it changed, which costs one prediction; the reverse would hide a change.
-        data, status = read_image(self._folder, to_bytes(path))
+        self._watch.read(path)
+        try:
+            data, status = read_image(self._folder, to_bytes(path), self._watch.alive)
+        except ImageError as error:
+            if error.code == ImageCode.VANISHED:
+                check_identity(self._folder, self._claim.inode)
+            raise
+        finally:
+            self._watch.compute()
+
         fingerprint = self._scope.fingerprint(data)
         if status is None:
             return data, Origin(fingerprint)
@@ -119,10 +128,13 @@ class Files:
 
     def _status(self, path: str) -> tuple[int | None, int | None]:
         """A file's size and modification time; None for a link or anything else but a file."""
+        self._watch.read(path)
         try:
             status = os.lstat(os.path.join(self._folder, to_bytes(path)))
         except OSError:
             return None, None
+        finally:
+            self._watch.compute()
 
         if not stat.S_ISREG(status.st_mode):
             return None, None

@@ -3,7 +3,6 @@
 import logging
 import os
 import socket
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -41,29 +40,6 @@ def worker_name(process_id: int | None = None, token: str | None = None) -> str:
     """
     host = socket.gethostname()
     return f"{host}:{process_id or os.getpid()}:{token or program_token()}"
-
-
-def renewer(renew: Callable[[], bool], lease_s: float) -> Callable[[], None]:
-    """Returns a function to call at each step of the work; it renews the lease when that is due.
-
-    A worker that hangs makes no steps, so that its lease runs out and another worker takes over.
-
-    Args:
-        renew: extends the lease. If it returns False, the claim is lost, and the step raises
-            `ClaimLostError`.
-    """
-    due = time.monotonic() + lease_s / RENEWALS_PER_LEASE
-
-    def renew_if_due() -> None:
-        nonlocal due
-        if time.monotonic() < due:
-            return
-
-        if not renew():
-            raise ClaimLostError
-        due = time.monotonic() + lease_s / RENEWALS_PER_LEASE
-
-    return renew_if_due
 
 
 @contextmanager

@@ -1,10 +1,11 @@
 """The worker program: a Celery worker if there is a broker, else processes that poll."""
 
 import signal
+from functools import partial
 
 from models.queue import make_sender
 from models.settings import Settings
-from models.store import hints
+from models.store import hints, recovery
 from models.store.database import Database
 from worker.embedded import Supervisor
 from worker.heartbeat import heartbeat
@@ -43,6 +44,7 @@ def _run_with_broker(settings: Settings, db: Database) -> None:
         hints.send_due(db, send, settings)
         return hints.work_is_waiting(db)
 
-    celery_worker = CeleryWorker(app, settings, sweep_and_send)
+    requeue = partial(recovery.requeue_worker, db, killed=True)
+    celery_worker = CeleryWorker(app, settings, sweep_and_send, requeue)
     beside = heartbeat(db, worker_name(), celery_worker.count_processes)
     celery_worker.run(f"--concurrency={settings.worker_count}", beside=beside)

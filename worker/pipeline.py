@@ -1,45 +1,30 @@
 """One batch from claim to record: read, find faces, predict. No transaction is open meanwhile."""
 
 import logging
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from itertools import islice
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import EngineError, ImageCode, ImageError, PickleError
-from models.pictures.detection import Detection
-from models.pictures.preprocessing import Preprocessing
-from models.release import detectors
-from models.release.files import load_release
+from models.errors import FolderError, ImageCode, ImageError, PlaceError
 from models.settings import Settings
-from models.store import batches, cancellation, releases, reuse
+from models.store import backoff, batches, reuse
 from models.store.batches import Claim, Item
 from models.store.database import Database
 from models.store.records import FaceRecord, ImageRecord, Origin
 from models.store.states import Outcome
-from worker.engines.base import Engine
-from worker.engines.faces.base import MAX_FACES, Detector
-from worker.engines.load import load_engine
+from worker.engines.faces.base import MAX_FACES
 from worker.faces import Face, FaceFinder, Found
 from worker.files import Files
-from worker.lease import ClaimLostError, renewer
-
-PREDICT_BATCH: Final = 64
-"""Faces predicted at a time: more is no faster and takes more memory (docs/decisions/0011)."""
+from worker.lease import ClaimLostError
+from worker.load import PREDICT_BATCH, Loader, Network, NotLoadedError
+from worker.watch import CHECKS_PER_LEASE, answers, watch
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Network:
-    """A loaded release: the engine that runs it, and how it wants its images."""
-
-    engine: Engine
-    preprocessing: Preprocessing
 
 
 @dataclass(frozen=True)
@@ -53,20 +38,30 @@ class Picture:
 
 
 class Pipeline:
-    """Classifies batches. It loads a release when it first meets one, and keeps the last two.
+    """Classifies batches, with the networks and detectors that this process has loaded.
 
-    What it keeps has digests for keys: in a restored backup, an id may be that of something else.
+    Args:
+        worker: the name under which it claims batches.
+        program: the name of the worker program; None = the worker is one of its own.
+
+    Attributes:
+        program: as given.
     """
 
-    def __init__(self, db: Database, settings: Settings, worker: str) -> None:
+    def __init__(
+        self, db: Database, settings: Settings, worker: str, program: str | None = None
+    ) -> None:
         self._db = db
         self._settings = settings
         self._worker = worker
-        self._network = lru_cache(maxsize=2)(self._load)
-        self._detector = lru_cache(maxsize=2)(_load_detector)
+        self.program = program or worker
+        self._loader = Loader(db, settings, self.program)
 
     def run(self, batch_id: int | None = None, job_id: int | None = None) -> bool:
         """Claims and classifies this batch, or the oldest one that is due; False if none is.
+
+        What it needs is loaded and tried out before it is claimed: a process that dies of that
+        holds no batch, and no image is to blame.
 
         Args:
             job_id: the only job to take a batch of; None = any.
@@ -74,56 +69,105 @@ class Pipeline:
         Raises:
             DatabaseError: the batch stays claimed until its lease expires, and then runs again.
         """
-        claim = batches.claim(self._db, batch_id, self._worker, self._settings.lease_s, job_id)
+        due = batches.find_due(self._db, batch_id, job_id, self.program)
+        if due is None or not self._loader.load(due.release_sha256, due.detection):
+            return False
+
+        lease_s = self._settings.lease_s
+        claim = batches.claim(
+            self._db, batch_id, self._worker, lease_s, job_id, due.model_release_id
+        )
         if claim is None:
             return False
 
         try:
-            records = self._classify(claim)
-            if not batches.complete(self._db, claim, records):
-                raise ClaimLostError
+            self._run(claim)
         except ClaimLostError:
             _log.info("batch=%d attempt=%d claim lost", claim.batch_id, claim.attempt)
-        except (PickleError, EngineError) as error:
-            cancellation.fail(self._db, claim, error)
-
         return True
 
-    def _classify(self, claim: Claim) -> list[ImageRecord]:
-        """Returns a record of each image of the batch.
+    def _run(self, claim: Claim) -> None:
+        """Classifies a batch, and gives back what could not be classified now.
 
         Raises:
             ClaimLostError: another worker has the batch, or the job was cancelled.
-            PickleError, EngineError: the release or the detector cannot be used.
+        """
+        records: list[ImageRecord] = []
+        troubles: dict[Item, PlaceError] = {}
+        trouble: FolderError | PlaceError | None = None
+        missing = False
+
+        try:
+            self._classify(claim, records, troubles)
+        except NotLoadedError:
+            missing = True
+        except FolderError as error:
+            trouble = error
+        except MemoryError:
+            trouble = PlaceError("The host has too little memory.", ImageCode.OUT_OF_MEMORY)
+
+        if troubles:
+            trouble = trouble or next(iter(troubles.values()))
+            if self._is_last_try(claim):
+                records += [_give_up(item, error) for item, error in troubles.items()]
+        if trouble is not None:
+            _log.warning("batch=%d goes back: %s", claim.batch_id, trouble)
+        if not batches.complete(self._db, claim, records, trouble):
+            raise ClaimLostError
+
+        if missing:
+            self._loader.load_detector(claim.detection)
+
+    def _classify(
+        self, claim: Claim, records: list[ImageRecord], troubles: dict[Item, PlaceError]
+    ) -> None:
+        """Adds a record of each image of the batch, or why it cannot be read now.
+
+        Raises:
+            ClaimLostError: another worker has the batch, or the job was cancelled.
+            NotLoadedError: the batch needs a network or a detector that is not loaded.
+            FolderError: the job's folder cannot be used.
         """
         lease_s = self._settings.lease_s
-        keep_alive = renewer(partial(batches.renew, self._db, claim, lease_s), lease_s)
-        scope = reuse.find_scope(self._db, claim.job_id, claim.model_release_id)
-        files = Files(self._db, claim, scope)
+        renew = partial(batches.renew, self._db, claim, lease_s)
+        give_back = partial(self._give_back, claim)
 
-        records = files.reuse(keep_alive)
-        reused = {record.number for record in records}
-        items = [(number, path) for number, path in claim.items if number not in reused]
-        if not items:
-            return records
+        with watch(renew, give_back, lease_s) as state:
+            scope = reuse.find_scope(self._db, claim.job_id, claim.model_release_id)
+            files = Files(self._db, claim, scope, state)
+            records += files.reuse()
 
-        # Loaded here, so that a batch whose results are all reused needs no network.
-        network = self._network(claim.release_sha256)
-        load = partial(self._detector, claim.detection)
-        finder = FaceFinder(claim.detection, network.preprocessing, load)
-        return records + _classify(files, items, finder, network, keep_alive)
+            reused = {record.number for record in records}
+            items = [item for item in claim.items if item[0] not in reused]
+            if items:
+                network = self._loader.network(claim.release_sha256)
+                load = partial(self._loader.detector, claim.detection)
+                finder = FaceFinder(claim.detection, network.preprocessing, load)
+                _classify(files, items, finder, network, records, troubles, lease_s)
 
-    def _load(self, release_sha256: str) -> Network:
-        row = releases.get(self._db, releases.find(self._db, release_sha256))
-        path = releases.locate(row, self._settings.model)
-        release = load_release(path, row.sha256)
-        return Network(load_engine(release, self._settings), release.preprocessing)
+    def _is_last_try(self, claim: Claim) -> bool:
+        return claim.tries >= backoff.MIN_TRIES - 1 and claim.troubled_s >= self._settings.give_up_s
+
+    def _give_back(self, claim: Claim, path: str) -> None:
+        """Gives a batch back because a file does not answer; "" = its folder."""
+        numbers = {name: number for number, name in claim.items}
+        others = [name for name in numbers if name != path]
+        if not answers(claim.folder, others[:1], self._settings.lease_s / CHECKS_PER_LEASE):
+            error = FolderError(f"{claim.folder} does not answer. Check its drive or mount.")
+            batches.complete(self._db, claim, [], error)
+            return
+
+        number = numbers[path]
+        trouble = PlaceError("The file did not answer when it was read.", ImageCode.READ_TIMEOUT)
+        records = [_give_up((number, path), trouble)] if self._is_last_try(claim) else []
+        batches.complete(self._db, claim, records, None if records else trouble, culprit=number)
 
 
-def _load_detector(detection: Detection) -> Detector:
-    from worker.engines.faces.load import load_detector
-
-    return load_detector(detectors.locate(detection), detection.detector_sha256)
+def _give_up(item: Item, error: PlaceError) -> ImageRecord:
+    number, path = item
+    is_memory = error.image_code is ImageCode.OUT_OF_MEMORY
+    outcome = Outcome.FAILED if is_memory else Outcome.UNREADABLE
+    return ImageRecord(number, path, outcome, error.image_code.value, str(error))
 
 
 def _classify(
@@ -131,20 +175,33 @@ def _classify(
     items: Sequence[Item],
     finder: FaceFinder,
     network: Network,
-    keep_alive: Callable[[], None],
-) -> list[ImageRecord]:
-    """Reads images, finds their faces and predicts those of several images together."""
-    records: list[ImageRecord] = []
+    records: list[ImageRecord],
+    troubles: dict[Item, PlaceError],
+    patience_s: float,
+) -> None:
+    """Reads images, finds their faces and predicts those of several images together.
+
+    Args:
+        records, troubles: to add to.
+        patience_s: how long reading may fail altogether before it stops.
+    """
     waiting: list[Picture] = []
     faces_waiting = 0
+    failing_s = 0.0
 
     for number, path in items:
-        keep_alive()
+        began_at = time.monotonic()
         try:
             data, origin = files.read(path)
             found = finder.find(data)
         except ImageError as error:
             records.append(ImageRecord(number, path, Outcome.UNREADABLE, error.code, str(error)))
+            continue
+        except PlaceError as error:
+            troubles[number, path] = error
+            failing_s += time.monotonic() - began_at
+            if failing_s > patience_s:
+                break
             continue
 
         if not found.faces:
@@ -157,7 +214,7 @@ def _classify(
             records += _predict(network, waiting)
             waiting, faces_waiting = [], 0
 
-    return records + _predict(network, waiting)
+    records += _predict(network, waiting)
 
 
 def _predict(network: Network, pictures: Sequence[Picture]) -> list[ImageRecord]:

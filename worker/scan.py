@@ -1,6 +1,7 @@
 """The scan of one job's folder: records paths as batches, and announces them while it lists."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -9,12 +10,13 @@ from typing import Final
 from models.errors import FolderError
 from models.settings import Settings
 from models.sources.names import SUFFIXES, to_bytes, to_text
-from models.sources.roots import check_folder
+from models.sources.roots import check_folder, check_identity, identify
 from models.sources.walk import walk
 from models.store import cancellation, scans
 from models.store.database import Database
 from models.store.scans import ScanClaim
-from worker.lease import ClaimLostError, renewer
+from worker.lease import ClaimLostError
+from worker.watch import watch
 
 COMMIT_S: Final = 0.1
 """Paths that the walk finds within this time are committed together; the first batch is at once."""
@@ -53,13 +55,21 @@ def scan(
 
     try:
         _scan_folder(db, settings, claim, announce, classify)
-    except FolderError as error:
+    except NoImageError as error:
         if cancellation.fail(db, claim, error):
             _log.warning("job=%d failed: %s", claim.job_id, error.code)
+    except FolderError as error:
+        # Another host may have it, or this one later.
+        if scans.give_back(db, claim, error):
+            _log.warning("job=%d waits: %s", claim.job_id, error)
     except ClaimLostError:
         _log.info("job=%d attempt=%d claim of the scan lost", claim.job_id, claim.attempt)
 
     return True
+
+
+class NoImageError(FolderError):
+    """A folder without images, which no other try changes."""
 
 
 def _scan_folder(
@@ -69,32 +79,56 @@ def _scan_folder(
     announce: Callable[[], object],
     classify: Callable[[], object],
 ) -> None:
-    folder = to_bytes(claim.folder)
-    check_folder(folder)
-    resume_after = to_bytes(claim.cursor) if claim.cursor else None
-    keep_alive = renewer(partial(scans.renew, db, claim, settings.lease_s), settings.lease_s)
-    paths = walk(folder, claim.recursive, resume_after, keep_alive)
+    """
+    Raises:
+        NoImageError: there is none.
+        FolderError: the folder, or one below it, cannot be listed now.
+        ClaimLostError: another worker has the scan, or the job has ended.
+    """
+    renew = partial(scans.renew, db, claim, settings.lease_s)
 
-    number = claim.total
-    started = time.monotonic()
-    classifying_s = 0.0
-    for group in _group(paths, number, claim.batch_size):
-        items = [(number + index, to_text(path)) for index, path in enumerate(group)]
-        if not scans.record(db, claim, items, settings.lease_s):
+    def give_back(_: str) -> None:
+        error = FolderError(f"{claim.folder} does not answer. Check its drive or mount.")
+        scans.give_back(db, claim, error)
+
+    with watch(renew, give_back, settings.lease_s, image_leases=math.inf) as state:
+        state.read()
+        folder = to_bytes(claim.folder)
+        check_folder(folder)
+        check_identity(folder, claim.inode)
+        inode = identify(folder)
+        state.compute()
+        if not scans.begin(db, claim, inode):
             raise ClaimLostError
-        number += len(items)
-        announce()
 
-        now = time.monotonic()
-        elapsed_s = now - started
-        if elapsed_s > CLASSIFY_AFTER_S and classifying_s <= elapsed_s / 2:
-            classify()
-            classifying_s += time.monotonic() - now
+        state.read()
+        resume_after = to_bytes(claim.cursor) if claim.cursor else None
+        # In the end, one folder that fails does not keep the rest from being listed.
+        is_patient = claim.troubled_s < settings.give_up_s / 2
+        paths = walk(folder, claim.recursive, resume_after, state.alive, wait=is_patient)
+
+        number = claim.total
+        started = time.monotonic()
+        classifying_s = 0.0
+        for group in _group(paths, number, claim.batch_size):
+            state.compute()
+            items = [(number + index, to_text(path)) for index, path in enumerate(group)]
+            if not scans.record(db, claim, items, settings.lease_s):
+                raise ClaimLostError
+            number += len(items)
+            announce()
+
+            now = time.monotonic()
+            elapsed_s = now - started
+            if elapsed_s > CLASSIFY_AFTER_S and classifying_s <= elapsed_s / 2:
+                classify()
+                classifying_s += time.monotonic() - now
+            state.read()
 
     if number == 0:
         where = "" if claim.recursive else " itself; its subfolders were not searched"
         suffixes = ", ".join(sorted(SUFFIXES))
-        raise FolderError(
+        raise NoImageError(
             f"{claim.folder} contains no image{where}. Expected files that end in {suffixes}."
         )
     scans.finish(db, claim)

@@ -8,7 +8,7 @@ from threading import Thread
 
 from models.errors import DatabaseError
 from models.settings import Settings
-from models.store import deletion, recovery, trainings
+from models.store import cancellation, deletion, recovery, trainings, troubles
 from models.store.database import Database
 from worker.repeat import repeat_in_background
 
@@ -16,7 +16,8 @@ _log = logging.getLogger(__name__)
 
 
 def sweep(db: Database, settings: Settings) -> None:
-    """Queues work again whose lease has run out, and deletes some of what is past its retention.
+    """Queues work again whose lease has run out, gives up what has been in trouble for too long,
+    and deletes some of what is past its retention.
 
     Every worker program calls this every `settings.sweep_s`. It is safe at any time, in any number
     of processes. A duty that fails is logged and left to the next sweep; the others are still done.
@@ -24,6 +25,8 @@ def sweep(db: Database, settings: Settings) -> None:
     duties: dict[str, Callable[[], object]] = {
         "recovery of batches": partial(recovery.requeue_expired, db),
         "recovery of trainings": partial(trainings.requeue_expired, db),
+        "troubled folders": partial(cancellation.fail_troubled, db, settings.give_up_s),
+        "troubled hosts": partial(troubles.give_up, db, settings.give_up_s),
         "deletion": partial(deletion.delete_due, db, settings.retention_days),
     }
     for name, duty in duties.items():

@@ -124,6 +124,9 @@ class Job(BaseModel):
         description="Estimated seconds left; null until the folder is listed and after the end."
     )
     error: ErrorInfo | None = Field(description="Why the job failed.")
+    trouble: str | None = Field(
+        description="Why the job's folder cannot be used at present; it is tried again."
+    )
     queued_at: datetime
     running_at: datetime | None
     scanned_at: datetime | None

@@ -87,9 +87,17 @@ def check_workers(snapshot: Snapshot) -> Check:
     else:
         running = "No worker is running, and no work is waiting."
 
+    troubled = [
+        f"{program.name} stays away from some jobs: {reason}"
+        for program in working
+        for reason in program.troubles
+    ]
+    if troubled and all(program.troubles for program in working):
+        return Check("workers", State.PROBLEM, " ".join([running, *troubled]))
     if silent:
-        remedy = "Look into its log, and start it again if you need it."
-        return Check("workers", State.WARNING, " ".join([running, *silent, remedy]))
+        silent.append("Look into its log, and start it again if you need it.")
+    if silent or troubled:
+        return Check("workers", State.WARNING, " ".join([running, *troubled, *silent]))
     return Check("workers", State.OK, running)
 
 
@@ -97,6 +105,10 @@ def check_progress(snapshot: Snapshot, settings: Settings) -> Check:
     """Checks for work that stands still although workers are alive."""
     if not snapshot.served.jobs:
         return Check("progress", State.OK, "No work is in progress.")
+
+    waiting = [f"Job {job_id} waits: {reason}" for job_id, reason in snapshot.waiting.items()]
+    if waiting:
+        return Check("progress", State.WARNING, " ".join(waiting))
 
     served = _describe(snapshot.served)
     # A batch that loses both its worker and its message is taken up again within half of this.

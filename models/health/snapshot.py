@@ -4,7 +4,9 @@ The database says more than a ping could: a worker is alive if its heartbeat is 
 if work progresses. A worker may answer its queue and yet take nothing from it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -13,7 +15,10 @@ from models.store import batches
 from models.store.database import Database, now_s
 from models.store.heartbeats import SILENT_S
 from models.store.states import LIVE, BatchState
-from models.store.tables import Batch, Job, Worker
+from models.store.tables import Batch, Job, Trouble, Worker
+
+LOADING_S: Final = 30.0
+"""No network takes longer to load, on a host that is well."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ class Program:
         silent_s: seconds since that heartbeat.
         idle_s: seconds since it last saw work progress.
         clock_ahead_s: how far its host's clock is ahead of the database's.
+        troubles: why it stays away from some jobs.
     """
 
     name: str
@@ -47,6 +53,7 @@ class Program:
     silent_s: float
     idle_s: float
     clock_ahead_s: float
+    troubles: Sequence[str] = ()
 
     @property
     def alive(self) -> bool:
@@ -62,6 +69,7 @@ class Snapshot:
         served, unserved: the jobs that a living worker works on, and those that none does.
         batches: how many are queued, and how many running.
         lost: running batches whose lease has run out; the next sweep queues them again.
+        waiting: why jobs wait for their folders, by the jobs' ids.
     """
 
     now: float
@@ -70,6 +78,7 @@ class Snapshot:
     unserved: Backlog
     batches: dict[str, int]
     lost: int
+    waiting: dict[int, str] = field(default_factory=dict)
 
     @property
     def alive(self) -> list[Program]:
@@ -104,11 +113,17 @@ def take_snapshot(db: Database) -> Snapshot:
             _read_backlog(connection, now, ~is_served),
             _count_batches(connection),
             _count_lost(connection),
+            _read_waiting(connection),
         )
 
 
 def _read_programs(connection: Connection, now: float) -> list[Program]:
-    rows = connection.execute(sa.select(Worker).order_by(Worker.name))
+    rows = connection.execute(sa.select(Worker).order_by(Worker.name)).all()
+    # One that has only just begun to load is in no trouble yet.
+    in_trouble = sa.or_(Trouble.tries > 0, Trouble.since < now - LOADING_S)
+    troubles = connection.execute(
+        sa.select(Trouble.program, Trouble.reason).where(in_trouble).order_by(Trouble.since)
+    ).all()
     return [
         Program(
             row.name,
@@ -118,6 +133,7 @@ def _read_programs(connection: Connection, now: float) -> list[Program]:
             silent_s=abs(now - row.seen),
             idle_s=max(now - row.progressed, 0.0),
             clock_ahead_s=row.clock_ahead_s,
+            troubles=[trouble.reason for trouble in troubles if trouble.program == row.name],
         )
         for row in rows
     ]
@@ -146,3 +162,8 @@ def _count_batches(connection: Connection) -> dict[str, int]:
 def _count_lost(connection: Connection) -> int:
     query = sa.select(sa.func.count()).select_from(Batch)
     return connection.execute(query.where(*batches.LEASES.expired)).scalar_one()
+
+
+def _read_waiting(connection: Connection) -> dict[int, str]:
+    query = sa.select(Job.id, Job.trouble).where(Job.status.in_(LIVE), Job.trouble.is_not(None))
+    return {row.id: row.trouble for row in connection.execute(query.order_by(Job.id))}

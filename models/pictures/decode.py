@@ -21,7 +21,8 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from models.errors import ImageCode, ImageError
+from models.errors import ImageCode, ImageError, PlaceError
+from models.sources.read import PLACE_ERRORS
 
 # The plug-ins are imported by name, because opening a file with `formats` imports none.
 FORMATS: Final = (
@@ -75,6 +76,7 @@ def decode(data: bytes, target: tuple[int, int], *, grey: bool = False) -> Image
 
     Raises:
         ImageError: `empty`, `not_an_image`, `too_many_pixels`, `truncated` or `undecodable`.
+        PlaceError: the host has too little memory, or too few files.
     """
     if not data:
         raise ImageError(ImageCode.EMPTY, "The file is empty.")
@@ -223,8 +225,18 @@ def _decode_with_pillow(data: bytes, target: tuple[int, int], grey: bool) -> Ima
             return image if grey and image.mode == "L" else _to_rgb(image)
 
 
-def _explain(error: Exception) -> ImageError:
+def _explain(error: Exception) -> ImageError | PlaceError:
     """What an exception from Pillow means for the image."""
+    if isinstance(error, MemoryError):
+        return PlaceError("The host has too little memory to decode it.", ImageCode.OUT_OF_MEMORY)
+
+    # Decoding opens no file, but Pillow imports its plug-ins, and may be refused the file for that.
+    if isinstance(error, OSError) and error.errno in PLACE_ERRORS:
+        return PlaceError(f"The image cannot be decoded: {error.strerror}.", ImageCode.READ_ERROR)
+    return _blame(error)
+
+
+def _blame(error: Exception) -> ImageError:
     if isinstance(error, Image.DecompressionBombError):
         return ImageError(
             ImageCode.TOO_MANY_PIXELS,

@@ -3,20 +3,45 @@
 import errno
 import os
 import stat
+from collections.abc import Callable
 from typing import Final
 
-from models.errors import ImageCode, ImageError
+from models.errors import ImageCode, ImageError, PlaceError
 from models.sources.roots import contains
 
 MAX_BYTES: Final = 100_000_000
+CHUNK_BYTES: Final = 2**20
+"""Read at a time, so that a slow drive can be told from one that hangs."""
+
+PLACE_ERRORS: Final = frozenset(
+    {
+        errno.EIO,
+        errno.ENODEV,
+        errno.ESTALE,
+        errno.ENOTCONN,
+        errno.ETIMEDOUT,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.EREMOTEIO,
+        errno.ENFILE,
+        errno.EMFILE,
+        errno.ENOMEM,
+    }
+)
+"""What the system says when a drive, a mount or the host fails, not the file."""
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-def read_image(folder: bytes, path: bytes) -> tuple[bytes, os.stat_result | None]:
+def read_image(
+    folder: bytes, path: bytes, alive: Callable[[], object] = lambda: None
+) -> tuple[bytes, os.stat_result | None]:
     """Reads an image below a folder.
 
     Links are resolved, but not out of the folder. Devices are not opened.
+
+    Args:
+        alive: called after each part that was read.
 
     Returns:
         The file's bytes, and its status before they were read; None instead of a link's status.
@@ -24,6 +49,7 @@ def read_image(folder: bytes, path: bytes) -> tuple[bytes, os.stat_result | None
     Raises:
         ImageError: `vanished`, `linked_folder`, `folder_unreadable`, `outside_folder`, `link_loop`,
             `not_a_file`, `permission_denied`, `too_large` or `read_error`.
+        PlaceError: the drive, the mount or the host fails.
     """
     full_path = os.path.join(folder, path)
     descriptor = _open_unlinked(full_path)
@@ -42,25 +68,26 @@ def read_image(folder: bytes, path: bytes) -> tuple[bytes, os.stat_result | None
                 f"The file has {status.st_size:,} bytes; the limit is {MAX_BYTES:,}.",
             )
 
-        return _read(descriptor, status.st_size), None if is_linked else status
+        return _read(descriptor, status.st_size, alive), None if is_linked else status
     finally:
         os.close(descriptor)
 
 
-def _read(descriptor: int, size: int) -> bytes:
+def _read(descriptor: int, size: int, alive: Callable[[], object]) -> bytes:
     """Reads `size` bytes, or fewer if the file has become shorter."""
+    parts = []
+    left = size
     try:
-        data = os.read(descriptor, size)
-        while len(data) < size:
-            more = os.read(descriptor, size - len(data))
-            if not more:
+        while left:
+            part = os.read(descriptor, min(left, CHUNK_BYTES))
+            alive()
+            if not part:
                 break
-            data += more
+            parts.append(part)
+            left -= len(part)
     except OSError as error:
-        raise ImageError(
-            ImageCode.READ_ERROR, f"The file cannot be read: {error.strerror}."
-        ) from None
-    return data
+        raise _fail("read", error) from None
+    return b"".join(parts)
 
 
 def _open_unlinked(path: bytes) -> int | None:
@@ -113,7 +140,7 @@ def _not_a_file() -> ImageError:
     return ImageError(ImageCode.NOT_A_FILE, "The path is a device, pipe or socket, not a file.")
 
 
-def _explain(error: OSError) -> ImageError:
+def _explain(error: OSError) -> ImageError | PlaceError:
     match error.errno:
         case errno.ENOENT | errno.ENOTDIR:
             return ImageError(
@@ -127,4 +154,11 @@ def _explain(error: OSError) -> ImageError:
             )
         case errno.ENXIO:
             return _not_a_file()
-    return ImageError(ImageCode.READ_ERROR, f"The file cannot be opened: {error.strerror}.")
+    return _fail("opened", error)
+
+
+def _fail(verb: str, error: OSError) -> ImageError | PlaceError:
+    message = f"The file cannot be {verb}: {error.strerror}."
+    if error.errno in PLACE_ERRORS:
+        return PlaceError(message, ImageCode.READ_ERROR)
+    return ImageError(ImageCode.READ_ERROR, message)

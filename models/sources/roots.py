@@ -38,6 +38,33 @@ def check_folder(folder: str | bytes | Path, roots: Sequence[Path] | None = None
     return real_path
 
 
+def identify(folder: bytes) -> str:
+    """What tells a folder from another of the same path, such as that below a missing mount.
+
+    Its inode is the same on every host, unlike the number of its device.
+
+    Raises:
+        FolderError: the folder cannot be reached.
+    """
+    try:
+        return str(os.stat(folder).st_ino)
+    except OSError as error:
+        raise FolderError(f"{to_text(folder)} cannot be reached: {error.strerror}.") from None
+
+
+def check_identity(folder: bytes, expected: str | None) -> None:
+    """Checks that a folder is the one that was identified before, if any was.
+
+    Raises:
+        FolderError: the folder is gone, or another one has its path.
+    """
+    if expected not in (None, identify(folder)):
+        raise FolderError(
+            f"{to_text(folder)} is not the folder that was listed: another drive may be mounted "
+            "there, or none. Mount the right one, or start a new job."
+        )
+
+
 def within(path: bytes, roots: Sequence[Path]) -> bytes:
     """The real path, if one of the roots contains it.
 

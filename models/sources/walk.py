@@ -6,6 +6,7 @@ from itertools import groupby, islice
 
 from models.errors import FolderError
 from models.sources.names import is_image, to_text
+from models.sources.read import PLACE_ERRORS
 
 PASS = 100_000
 """Names of a folder that a walk holds at a time; up to twice as many while it lists the folder."""
@@ -19,6 +20,8 @@ def walk(
     recursive: bool,
     after: bytes | None = None,
     alive: Callable[[], object] = lambda: None,
+    *,
+    wait: bool = False,
 ) -> Iterator[bytes]:
     """Yields every path below a folder that needs an outcome, sorted by name within each folder.
 
@@ -29,9 +32,11 @@ def walk(
     Args:
         after: resume after this path, which an interrupted walk yielded last.
         alive: called regularly during the walk, even where it finds nothing for a long time.
+        wait: end the walk if the drive, the mount or the host fails, rather than yield the folder
+            that cannot be listed because of that.
 
     Raises:
-        FolderError: the folder itself cannot be listed.
+        FolderError: the folder itself cannot be listed; with `wait`, also one below it.
     """
     resume_after = tuple(after.split(b"/")) if after else ()
 
@@ -43,10 +48,9 @@ def walk(
             entry = next(entries, None)
         except OSError as error:
             levels.pop()
-            if not levels:
-                raise FolderError(
-                    f"{to_text(folder)} cannot be listed: {error.strerror}."
-                ) from error
+            if not levels or (wait and error.errno in PLACE_ERRORS):
+                shown = to_text(os.path.join(folder, prefix).rstrip(b"/"))
+                raise FolderError(f"{shown} cannot be listed: {error.strerror}.") from error
             yield prefix[:-1]
             continue
 

@@ -5,15 +5,17 @@ Results stay. Unfinished images count as cancelled, and a retry queues them agai
 
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from models.errors import CuemillError
-from models.store import batches, jobs, scans
+from models.errors import CuemillError, FolderError
+from models.store import backoff, batches, jobs, scans
 from models.store.batches import Claim
-from models.store.database import Database, now
+from models.store.database import Database, now, now_s
 from models.store.jobs import JobView
 from models.store.scans import ScanClaim
-from models.store.states import JobStatus
+from models.store.states import LIVE, JobStatus
+from models.store.tables import Job
 
 
 def cancel(db: Database, job_id: int) -> JobView:
@@ -43,14 +45,38 @@ def fail(db: Database, claim: Claim | ScanClaim, error: CuemillError) -> bool:
         else:
             is_claimed = batches.lock(connection, claim)
 
-        return is_claimed and _end_early(
-            connection,
-            claim.job_id,
-            status=JobStatus.FAILED,
-            failed_at=now(),
-            error_code=error.code,
-            error_message=str(error),
-        )
+        return is_claimed and _fail(connection, claim.job_id, error.code, str(error))
+
+
+def fail_job(db: Database, job_id: int, code: str, message: str) -> None:
+    """Ends a job that nobody can run, with the reason; does nothing if it has ended."""
+    with db.write() as connection:
+        _fail(connection, job_id, code, message)
+
+
+def fail_troubled(db: Database, give_up_s: float) -> None:
+    """Fails the jobs whose folder could not be used for `give_up_s`."""
+    with db.read() as connection:
+        hopeless = connection.execute(
+            sa.select(Job.id, Job.trouble).where(
+                Job.status.in_(LIVE),
+                Job.troubled_since < now_s() - give_up_s,
+                Job.tries >= backoff.MIN_TRIES,
+            )
+        ).all()
+    for job in hopeless:
+        fail_job(db, job.id, FolderError.code, job.trouble)
+
+
+def _fail(connection: Connection, job_id: int, code: str, message: str) -> bool:
+    return _end_early(
+        connection,
+        job_id,
+        status=JobStatus.FAILED,
+        failed_at=now(),
+        error_code=code,
+        error_message=message,
+    )
 
 
 def _end_early(connection: Connection, job_id: int, **values: Any) -> bool:

@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection
 from models.store import clocks
 from models.store.database import Database, now_s, upsert
 from models.store.states import LIVE, BatchState
-from models.store.tables import Batch, Job, Worker
+from models.store.tables import Batch, Job, Trouble, Worker
 
 BEAT_S: Final = 5.0
 SILENT_S: Final = 4 * BEAT_S
@@ -73,6 +73,11 @@ def _delete_dead(connection: Connection, name: str, started: float) -> None:
             Worker.seen < now - SILENT_S, sa.or_(Worker.seen < now - KEPT_S, is_replaced)
         )
     )
+    connection.execute(
+        sa.delete(Trouble).where(
+            Trouble.since < now - KEPT_S, Trouble.program.not_in(sa.select(Worker.name))
+        )
+    )
 
 
 def leave(db: Database, name: str) -> None:
@@ -83,6 +88,7 @@ def leave(db: Database, name: str) -> None:
     """
     with db.write(synced=False) as connection:
         connection.execute(sa.delete(Worker).where(Worker.name == name))
+        connection.execute(sa.delete(Trouble).where(Trouble.program == name))
 
 
 def _progress(job_id: int | None) -> sa.Select[Any]:

@@ -12,8 +12,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from models.errors import IdempotencyError, NotFoundError
+from models.errors import CuemillError, IdempotencyError, NotFoundError
 from models.pictures.detection import WHOLE, Detection, FaceMode
+from models.store import backoff
 from models.store.database import Database, now
 from models.store.states import LIVE, JobStatus
 from models.store.tables import Job, ModelRelease
@@ -42,6 +43,7 @@ class JobView:
         reused: how many of the classified images have the predictions of an earlier job.
         retention_days: None = as CUEMILL_RETENTION_DAYS says.
         read_at: when this was so, on the database's clock.
+        trouble: why its folder cannot be used at present.
     """
 
     id: int
@@ -64,6 +66,7 @@ class JobView:
     cancelled_at: datetime | None
     failed_at: datetime | None
     read_at: datetime = field(compare=False)
+    trouble: str | None = None
 
     @property
     def ended_at(self) -> datetime | None:
@@ -350,7 +353,27 @@ def reopen(connection: Connection, job: JobView) -> None:
             error_message=None,
             scan_lease_until=None,
             scan_hinted_at=None,
+            trouble=None,
+            **backoff.NONE,
         )
+    )
+
+
+def begin_trouble(connection: Connection, job_id: int, trouble: CuemillError) -> None:
+    """Records a try in which the job's folder could not be used: nobody uses it for a while."""
+    job = connection.execute(sa.select(Job.tries, Job.troubled_since).where(Job.id == job_id)).one()
+    values = backoff.after_try(connection, job.tries, job.troubled_since)
+    connection.execute(
+        sa.update(Job).where(Job.id == job_id).values(trouble=str(trouble), **values)
+    )
+
+
+def end_trouble(connection: Connection, job_id: int) -> None:
+    """Notes that a job's folder can be used."""
+    connection.execute(
+        sa.update(Job)
+        .where(Job.id == job_id, Job.troubled_since.is_not(None))
+        .values(trouble=None, **backoff.NONE)
     )
 
 
@@ -415,4 +438,5 @@ def _from_row(row: Row[Any]) -> JobView:
         cancelled_at=row.cancelled_at,
         failed_at=row.failed_at,
         read_at=row.read_at,
+        trouble=row.trouble,
     )

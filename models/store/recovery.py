@@ -18,8 +18,8 @@ from models.store.records import ImageRecord
 from models.store.states import MAX_ATTEMPTS, Outcome
 from models.store.tables import Batch, Job
 
-LAST_ATTEMPT: Final = MAX_ATTEMPTS - 1
-"""The `attempt` of a queued batch that is split the next time it loses its worker."""
+LAST_LOSS: Final = MAX_ATTEMPTS - 1
+"""The `losses` of a queued batch that is split the next time it loses its worker."""
 
 _log = logging.getLogger(__name__)
 
@@ -40,12 +40,20 @@ def requeue_expired(db: Database) -> int:
     return _recover_each(db, lost, *batches.LEASES.expired)
 
 
-def requeue_worker(db: Database, worker: str) -> None:
-    """Frees at once what a dead worker had claimed, without waiting for its leases to expire."""
+def requeue_worker(db: Database, worker: str, *, killed: bool = False) -> None:
+    """Frees at once what a dead worker had claimed, without waiting for its leases to expire.
+
+    Args:
+        killed: its own program has ended it, which counts against no image.
+    """
     with db.write() as connection:
         scans.release_claims(connection, worker)
 
     of_worker = (*batches.LEASES.claimed, Batch.worker == worker)
+    if killed:
+        with db.write() as connection:
+            batches.requeue(connection, *of_worker)
+        return
     _recover_each(db, _list_ids(db, *of_worker), *of_worker)
 
 
@@ -86,8 +94,9 @@ def _recover(connection: Connection, batch_id: int, *conditions: sa.ColumnElemen
     if batch is None:
         return False
 
-    if batch.attempt < MAX_ATTEMPTS:
-        batches.requeue(connection, Batch.id == batch.id)
+    losses = batch.losses + 1
+    if losses < MAX_ATTEMPTS:
+        batches.requeue(connection, Batch.id == batch.id, losses=losses)
     elif batch.size > 1:
         _split(connection, batch)
     else:
@@ -100,10 +109,10 @@ def _split(connection: Connection, batch: Row[Any]) -> None:
     batches.end(connection, batch.id, size=0)
     middle = batch.size // 2
     for items in (batch.items[:middle], batch.items[middle:]):
-        # A half that loses its worker is split again at once. A single image gets all its attempts:
-        # another image of the batch may have caused the deaths so far.
-        attempt = LAST_ATTEMPT if len(items) > 1 else 0
-        batches.add(connection, batch.job_id, [items], attempt, batch.rerun)
+        # A half that loses its worker is split again at once. A single image may lose as many as
+        # a batch: another image of the batch may have caused the deaths so far.
+        losses = LAST_LOSS if len(items) > 1 else 0
+        batches.add(connection, batch.job_id, [items], batch.rerun, losses=losses)
 
 
 def _give_up(connection: Connection, batch: Row[Any]) -> None:
@@ -114,7 +123,7 @@ def _give_up(connection: Connection, batch: Row[Any]) -> None:
         path,
         Outcome.FAILED,
         ImageCode.WORKER_DIED.value,
-        f"The worker died {batch.attempt} times while classifying this image alone.",
+        f"The worker died {batch.losses + 1} times while classifying this image alone.",
     )
     release_id = connection.execute(
         sa.select(Job.model_release_id).where(Job.id == batch.job_id)

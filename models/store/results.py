@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
-from models.errors import DeletedError, UsageError
+from models.errors import PLACE_CODES, DeletedError, UsageError
 from models.labels import EMOTIONS
 from models.store.database import Database
 from models.store.releases import UNCERTAIN_BELOW
@@ -294,3 +294,13 @@ def count_uncertain(db: Database, job_id: int) -> tuple[int, float] | None:
             Prediction.job_id == job_id, Prediction.score < threshold
         )
         return connection.execute(below).scalar_one(), float(threshold)
+
+
+def count_troubled(db: Database, job_id: int) -> int:
+    """Counts the images that a drive, a mount or a host kept from being classified."""
+    with db.read() as connection:
+        return connection.execute(
+            sa.select(sa.func.count()).where(
+                Image.job_id == job_id, Image.error_code.in_(PLACE_CODES)
+            )
+        ).scalar_one()

@@ -6,7 +6,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from models.store import batches, jobs
+from models.store import backoff, batches, jobs
 from models.store.batches import Item
 from models.store.database import Database
 from models.store.jobs import JobView
@@ -79,7 +79,13 @@ def _queue_failed(connection: Connection, job: JobView, codes: tuple[str, ...]) 
 
 def _queue_cancelled(connection: Connection, job: JobView) -> int:
     """Queues the batches that were cancelled when the job ended early."""
-    batches.requeue(connection, Batch.job_id == job.id, Batch.state == BatchState.CANCELLED)
+    batches.requeue(
+        connection,
+        Batch.job_id == job.id,
+        Batch.state == BatchState.CANCELLED,
+        losses=0,
+        **backoff.NONE,
+    )
     connection.execute(
         sa.update(Job)
         .where(Job.id == job.id)

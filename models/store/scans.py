@@ -1,13 +1,14 @@
 """Scans: a job's folder is listed by one worker at a time, which adds batches as it goes."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from models.store import batches, jobs
+from models.errors import FolderError
+from models.store import backoff, batches, jobs
 from models.store.batches import Item
 from models.store.database import Database, now, now_s
 from models.store.leases import Leases, has_rows, is_over
@@ -21,6 +22,7 @@ LEASES: Final = Leases(
     due=(
         Job.status.in_(LIVE),
         Job.scanned_at.is_(None),
+        backoff.is_due(Job.not_before),
         sa.or_(Job.scan_lease_until.is_(None), is_over(Job.scan_lease_until)),
     ),
     claimed=(Job.status == JobStatus.RUNNING, Job.scanned_at.is_(None)),
@@ -38,6 +40,8 @@ class ScanClaim:
     Args:
         cursor: the last path that was recorded, to resume after.
         total: how many images were recorded before this claim.
+        inode: of the folder, as the first claim saw it; None if that is not known.
+        troubled_s: since when the folder could not be listed, in seconds.
     """
 
     job_id: int
@@ -48,6 +52,8 @@ class ScanClaim:
     batch_size: int
     cursor: str | None
     total: int
+    inode: str | None = None
+    troubled_s: float = 0.0
 
 
 def claim(db: Database, job_id: int | None, worker: str, lease_s: float) -> ScanClaim | None:
@@ -74,14 +80,41 @@ def claim(db: Database, job_id: int | None, worker: str, lease_s: float) -> Scan
                 Job.batch_size,
                 Job.scan_cursor,
                 Job.total,
+                Job.folder_inode,
+                Job.troubled_since,
+                Job.scan_lease_until,
             ],
         )
-    return ScanClaim(*job) if job else None
+    if job is None:
+        return None
+    *values, since, lease_until = job
+    troubled_s = 0.0 if since is None else lease_until - lease_s - since
+    return replace(ScanClaim(*values), troubled_s=troubled_s)
 
 
 def lock(connection: Connection, claim: ScanClaim) -> bool:
     """Keeps a claim valid until your transaction ends. Returns False if it is lost."""
     return LEASES.lock(connection, claim.job_id, claim.nonce)
+
+
+def begin(db: Database, claim: ScanClaim, inode: str) -> bool:
+    """Notes which folder is listed; False if the claim is lost or the job has ended."""
+    with db.write() as connection:
+        return LEASES.update(
+            connection,
+            claim.job_id,
+            claim.nonce,
+            folder_inode=sa.func.coalesce(Job.folder_inode, inode),
+        )
+
+
+def give_back(db: Database, claim: ScanClaim, trouble: FolderError) -> bool:
+    """Lets a job wait until its folder can be used; False if the claim is lost."""
+    with db.write() as connection:
+        is_claimed = LEASES.update(connection, claim.job_id, claim.nonce, scan_lease_until=None)
+        if is_claimed:
+            jobs.begin_trouble(connection, claim.job_id, trouble)
+        return is_claimed
 
 
 def record(db: Database, claim: ScanClaim, items: Sequence[Item], lease_s: float) -> bool:
@@ -94,6 +127,8 @@ def record(db: Database, claim: ScanClaim, items: Sequence[Item], lease_s: float
             total=Job.total + len(items),
             scan_cursor=items[-1][1],
             scan_lease_until=now_s() + lease_s,
+            trouble=None,
+            **backoff.NONE,
         )
         if is_claimed:
             batches.add(connection, claim.job_id, list(_split(items, claim.batch_size)))

@@ -35,7 +35,8 @@ A batch::
                                                                         worker dead
                revocation                   who upgrades the tables     running
                batches.complete             the worker that claimed it  running, same claim,
-                                                                        another release
+                                                                        another release, or images
+                                                                        left for another try
     split      recovery: two new batches    the same                    the same, MAX_ATTEMPTS times
     give up    recovery: the image failed   the same                    the same, for a single image
     cancel     cancellation                 as its job ends             queued or running

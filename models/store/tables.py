@@ -29,7 +29,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from models.labels import EMOTIONS
 
-REVISION: Final = "0008"
+REVISION: Final = "0009"
 """The migration that these tables correspond to."""
 
 BigId = BigInteger().with_variant(Integer, "sqlite")
@@ -85,6 +85,9 @@ class Job(Base):
     All counts are of images, but for `faces`, the number of the job's predictions. `reused` counts
     the classified images whose predictions are an earlier job's. A job with `deleted_at` is
     invisible while its rows are being deleted.
+
+    `trouble` says why its folder cannot be used at present. Since `troubled_since` that has been
+    so in all `tries`, and until `not_before` nobody tries again.
     """
 
     __tablename__ = "jobs"
@@ -123,6 +126,11 @@ class Job(Base):
     scan_lease_until: Mapped[float | None] = mapped_column(Double)
     scan_hinted_at: Mapped[float | None] = mapped_column(Double)
     scan_worker: Mapped[str | None] = mapped_column(Text)
+    folder_inode: Mapped[str | None] = mapped_column(Text)
+    trouble: Mapped[str | None] = mapped_column(Text)
+    tries: Mapped[int] = mapped_column(server_default=text("0"))
+    troubled_since: Mapped[float | None] = mapped_column(Double)
+    not_before: Mapped[float | None] = mapped_column(Double)
 
     total: Mapped[int] = mapped_column(BigInteger, default=0)
     classified: Mapped[int] = mapped_column(BigInteger, default=0)
@@ -160,6 +168,9 @@ class Batch(Base):
 
     `items` is [[number, path], ...] until the batch is done. The images of a `rerun` have results
     by an older release, which stay until there are new ones.
+
+    `losses` counts the workers that died over it. Since `troubled_since` its files could not be
+    read in `tries` tries, which is not their fault, and until `not_before` nobody tries again.
     """
 
     __tablename__ = "batches"
@@ -171,6 +182,10 @@ class Batch(Base):
     state: Mapped[str] = mapped_column(String(16))
     attempt: Mapped[int] = mapped_column(default=0)
     nonce: Mapped[int | None] = mapped_column(BigInteger)
+    losses: Mapped[int] = mapped_column(server_default=text("0"))
+    tries: Mapped[int] = mapped_column(server_default=text("0"))
+    troubled_since: Mapped[float | None] = mapped_column(Double)
+    not_before: Mapped[float | None] = mapped_column(Double)
     rerun: Mapped[bool] = mapped_column(server_default=false())
     lease_until: Mapped[float | None] = mapped_column(Double)
     hinted_at: Mapped[float | None] = mapped_column(Double)
@@ -273,6 +288,26 @@ class Worker(Base):
     seen: Mapped[float] = mapped_column(Double)
     progressed: Mapped[float] = mapped_column(Double)
     clock_ahead_s: Mapped[float] = mapped_column(Double, server_default=text("0"))
+
+
+class Trouble(Base):
+    """A network or detector, by its file's digest, that a worker program cannot load.
+
+    `program` is as in `workers`. While the process `process` tries to load it, `not_before` is
+    None; if that process is gone, loading killed it. Until `not_before` the program does not try
+    again.
+    """
+
+    __tablename__ = "troubles"
+
+    program: Mapped[str] = mapped_column(Text, primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    process: Mapped[int | None]
+    code: Mapped[str] = mapped_column(String(64))
+    reason: Mapped[str] = mapped_column(Text)
+    tries: Mapped[int]
+    since: Mapped[float] = mapped_column(Double)
+    not_before: Mapped[float | None] = mapped_column(Double)
 
 
 class Training(Base):

@@ -115,6 +115,7 @@ def test_a_job_has_exactly_these_fields_in_json() -> None:
         "completed_at",
         "cancelled_at",
         "failed_at",
+        "trouble",
         "expires_at",
         "images_per_second",
         "eta_seconds",

@@ -109,6 +109,7 @@ def _cells(campaign: Campaign, record: Record) -> list[str]:
         "unfinished": verdict.unfinished,
         "reopened": verdict.reopened,
         "wrong": verdict.wrong,
+        "blamed": verdict.blamed,
     }
     remarks = [
         record.remark,

@@ -45,7 +45,8 @@ class Campaign:
     Args:
         run: strikes this many times.
         dose: how many strikes `make faults` makes.
-        small: how many strikes `make test` makes.
+        small: how many strikes `make test` makes; 0 = it leaves the campaign out, as it has another
+            of this fault.
         limit_s: the longest recovery that is allowed.
     """
 
@@ -383,6 +384,147 @@ def poison_images(ground: Ground, dose: int) -> Record:
         return Record(verdict, remark=f"at most {max(deaths.values())} workers died of one")
 
 
+def fail_drive(kind: str) -> Callable[[Ground, int], Record]:
+    """Every read of an image fails for a moment."""
+
+    def run(ground: Ground, dose: int) -> Record:
+        with ground.flow(kind, workers=2) as flow:
+            flow.deployment.start("worker")
+
+            def strike(number: int) -> float:
+                flow.progress(2)
+                with flow.armed("eio"):
+                    flow.until(flow.has_returned(), "a batch to go back")
+                return flow.progress(10)
+
+            recovery = ground.repeat(dose, strike)
+            return Record(flow.verdict(), recovery)
+
+    return run
+
+
+def exhaust_files(ground: Ground, dose: int) -> Record:
+    """Workers cannot open any more files."""
+    with ground.flow("embedded", workers=2) as flow:
+        program = flow.deployment.start("worker")
+
+        def strike(number: int) -> float:
+            flow.progress(2)
+            workers = worker_processes(program.pid)
+            before = {pid: resource.prlimit(pid, resource.RLIMIT_NOFILE) for pid in workers}
+            for pid, (_, hard) in before.items():
+                resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, hard))
+            flow.until(flow.has_returned(), "a batch to go back")
+            for pid, limits in before.items():
+                resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+            return flow.progress(10)
+
+        recovery = ground.repeat(dose, strike)
+        return Record(flow.verdict(), recovery)
+
+
+def lose_folder(ground: Ground, dose: int) -> Record:
+    """The folder is gone for a moment; every second time another one, empty, has its path."""
+    folder = ground.faces.folder
+    away = folder.with_name("away")
+
+    with ground.flow("embedded", workers=2) as flow:
+        flow.deployment.start("worker")
+
+        def waits(condition: str) -> bool:
+            live = "SELECT count(*) FROM jobs WHERE status IN ('queued', 'running')"
+            return bool(flow.ask(f"{live} AND {condition}")[0][0])
+
+        def strike(number: int) -> float:
+            flow.progress(2)
+            # A new job of the empty folder would fail, and rightly.
+            wait_until(lambda: not waits("scanned_at IS NULL"), "every folder to be listed")
+            folder.rename(away)
+            if number % 2:
+                folder.mkdir()
+            try:
+                wait_until(lambda: waits("trouble IS NOT NULL"), "a job to wait")
+            finally:
+                if number % 2:
+                    folder.rmdir()
+                away.rename(folder)
+            return flow.progress(10)
+
+        recovery = ground.repeat(dose, strike)
+        return Record(flow.verdict(), recovery)
+
+
+def hang_file(ground: Ground, dose: int) -> Record:
+    """A file hangs: other jobs go on, and SIGTERM reaches the program."""
+    hanging = "face-00013-hang.jpg"
+    with (
+        ground.flow("embedded", workers=2) as flow,
+        ground.renamed("face-00013", hanging) as folder,
+    ):
+        programs = [flow.deployment.start("worker")]
+
+        def strike(number: int) -> float:
+            with flow.armed("hang"):
+                job = flow.submit_folder(folder)
+                flow.until(flow.has_returned(), "the file to go back")
+                others = flow.progress(5)
+                if number % 2 == 0:
+                    # Either it hangs in a worker again by now, or it waits.
+                    programs[-1].terminate()
+                    assert programs[-1].wait(PATIENCE_S) == 0
+                    programs.append(flow.deployment.start("worker"))
+            flow.until(lambda: jobs.get(flow.database, job).status.ended, "the job to end")
+            return others
+
+        recovery = ground.repeat(dose, strike)
+        truth = {**ground.faces.truth, hanging: ground.faces.truth["face-00013.jpg"]}
+        return Record(flow.verdict(truth), recovery, "the time is until others went on")
+
+
+def slow_file(ground: Ground, dose: int) -> Record:
+    """A file gives its bytes, but later than a lease ends."""
+    slow = "face-00013-slow.jpg"
+    with ground.flow("embedded", workers=2) as flow, ground.renamed("face-00013", slow) as folder:
+        flow.deployment.start("worker")
+        goes_back = flow.has_returned()
+
+        def strike(number: int) -> float:
+            with flow.armed("slow"):
+                job = flow.submit_folder(folder)
+                flow.until(lambda: jobs.get(flow.database, job).status.ended, "the job to end")
+            return 0.0
+
+        ground.repeat(dose, strike)
+        assert not goes_back()
+        assert not flow.notes("fenced")
+        truth = {**ground.faces.truth, slow: ground.faces.truth["face-00013.jpg"]}
+        return Record(flow.verdict(truth))
+
+
+def die_loading(kind: str) -> Callable[[Ground, int], Record]:
+    """Every process dies when it loads the network, as on a host with too little memory."""
+
+    def run(ground: Ground, dose: int) -> Record:
+        with ground.flow(kind, workers=2) as flow:
+            program = flow.deployment.start("worker")
+
+            def strike(number: int) -> float:
+                flow.progress(2)
+                with flow.armed("loading"):
+                    for pid in worker_processes(program.pid):
+                        os.kill(pid, signal.SIGKILL)
+                    flow.until(
+                        lambda: flow.ask("SELECT count(*) FROM troubles WHERE tries > 0")[0][0],
+                        "the program to notice",
+                    )
+                return flow.progress(10)
+
+            recovery = ground.repeat(dose, strike)
+            return Record(flow.verdict(), recovery)
+
+    return run
+
+
 def roll(kind: str) -> Callable[[Ground, int], Record]:
     """Asks a program to end amid its work, while another one keeps working."""
 
@@ -538,6 +680,14 @@ CAMPAIGNS = {
     "roll-sqlite": Campaign("SIGTERM rolling restart, SQLite", roll("embedded"), 25, 2, 60),
     "roll-postgresql": Campaign("SIGTERM rolling restart, PostgreSQL", roll("scaled"), 25, 2, 60),
     "crash": Campaign("crash around claim, predict, commit, publish", crash_at_points, 120, 6),
+    "drive-sqlite": Campaign("drive fails, SQLite", fail_drive("embedded"), 20, 1, 10),
+    "drive-postgresql": Campaign("drive fails, PostgreSQL", fail_drive("scaled"), 20, 0, 10),
+    "files": Campaign("no more files can be opened", exhaust_files, 20, 1, 10),
+    "folder": Campaign("folder gone, or another one in its place", lose_folder, 20, 2, 10),
+    "hang": Campaign("file hangs", hang_file, 20, 1, 2 * LEASE_S + 5),
+    "slow": Campaign("file slower than a lease", slow_file, 20, 1),
+    "load-sqlite": Campaign("loading kills, SQLite", die_loading("embedded"), 20, 1, 15),
+    "load-postgresql": Campaign("loading kills, PostgreSQL", die_loading("scaled"), 20, 0, 45),
     "soak": Campaign("no fault: images of one long job", soak, 200_000, 2_000),
 }
 """By the name that `--only` takes."""

@@ -1,6 +1,7 @@
 """What fault campaigns run on: programs as users run them, and work that keeps flowing to them."""
 
 import os
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -72,6 +73,15 @@ class Ground:
             recovery_s.append(strike(number))
             self.advance()
         return recovery_s
+
+    @contextmanager
+    def renamed(self, image: str, name: str) -> Iterator[Path]:
+        """A copy of the folder in which an image has another name."""
+        with tempfile.TemporaryDirectory(prefix="cuemill-faults-") as scratch:
+            folder = Path(scratch) / "faces"
+            shutil.copytree(self.faces.folder, folder)
+            (folder / f"{image}.jpg").rename(folder / name)
+            yield folder
 
     @contextmanager
     def flow(
@@ -157,6 +167,31 @@ class Flow:
             raise DatabaseError(answer.json()["detail"])
         assert answer.status_code == 202, answer.text
         self.acknowledged[answer.json()["id"]] = IMAGES
+
+    def submit_folder(self, folder: Path) -> int:
+        """Submits a job of another folder with as many images; returns its id."""
+        submission = Submission(str(folder), self._release, batch_size=BATCH, fresh=True)
+        job, _ = jobs.submit(self.database, submission)
+        self.acknowledged[job.id] = IMAGES
+        return job.id
+
+    @contextmanager
+    def armed(self, fault: str) -> Iterator[None]:
+        """Lets the injected code do this for as long as the block runs."""
+        (self.faults / fault).touch()
+        try:
+            yield
+        finally:
+            (self.faults / fault).unlink()
+
+    def has_returned(self) -> Callable[[], bool]:
+        """Returns a condition: that images have gone back, uncounted, since this call."""
+
+        def count() -> int:
+            return int(self.ask("SELECT coalesce(sum(tries), 0) FROM batches")[0][0])
+
+        before = count()
+        return lambda: count() > before
 
     def until(self, condition: Callable[[], object], what: str) -> float:
         """Waits for a condition while work keeps flowing, and returns how many seconds it took.

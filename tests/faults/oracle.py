@@ -21,6 +21,17 @@ TOLERANCE = 1e-6
 
 _OUTCOMES = ("classified", "no_face", "unreadable", "failed")
 
+_BLAME = (
+    "worker_died",
+    "vanished",
+    "folder_unreadable",
+    "read_error",
+    "read_timeout",
+    "out_of_memory",
+    "undecodable",
+    "truncated",
+)
+
 _MOVES = "CREATE TABLE IF NOT EXISTS moves (what TEXT, id BIGINT, before TEXT, after TEXT)"
 _NOTE = "INSERT INTO moves VALUES ('{table}', new.id, old.{column}, new.{column})"
 _TRIGGERS = {
@@ -48,6 +59,7 @@ class Verdict:
         unfinished: jobs and batches that have not ended.
         reopened: moves out of a final state.
         wrong: rows that differ from those of a run without faults.
+        blamed: rows of sound images that say they cannot be read or decoded, or kill workers.
     """
 
     lost: int = 0
@@ -56,6 +68,7 @@ class Verdict:
     unfinished: int = 0
     reopened: int = 0
     wrong: int = 0
+    blamed: int = 0
 
 
 def watch(url: str) -> None:
@@ -128,6 +141,10 @@ def judge(url: str, acknowledged: Mapping[int, int], truth: Truth | None = None)
             else sum(
                 truth.get(path) is None or not _agree(truth[path], record)
                 for path, record in _records(connection)
+            ),
+            blamed=sum(
+                (truth or {}).get(path, ("",))[0] == "classified"
+                for (path,) in ask(f"SELECT path FROM images WHERE error_code IN {_BLAME}")
             ),
         )
 

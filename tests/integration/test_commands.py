@@ -164,6 +164,7 @@ def test_a_missing_model_fails_the_job_with_its_reason_and_retry_runs_it(
 
     job = embedded.run("enqueue", folder).stdout.strip()
     shutil.rmtree(away.parent)
+    embedded.environment["CUEMILL_GIVE_UP_S"] = "1"
     embedded.start("worker")
     assert "is not on this host" in embedded.run("status", job, "--watch", exit_code=1).stderr
     away.parent.mkdir()

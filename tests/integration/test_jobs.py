@@ -198,12 +198,13 @@ def test_a_folder_that_changes_during_the_job_loses_no_file_that_stayed(
     assert counts.total - counts.classified == counts.unreadable <= 100
 
 
-def test_a_folder_that_vanishes_before_the_scan_fails_the_job_with_its_reason(
+def test_a_folder_that_stays_away_fails_the_job_in_the_end_with_its_reason(
     either: Deployment, tmp_path: Path
 ) -> None:
     folder = make_faces(tmp_path / "faces", 3)
     job = either.run("enqueue", folder).stdout.strip()
     shutil.rmtree(folder)
+    either.environment["CUEMILL_GIVE_UP_S"] = "1"
     either.start("worker")
     ended = either.run("status", job, "--watch", exit_code=1)
     assert "does not exist" in ended.stderr

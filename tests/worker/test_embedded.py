@@ -42,10 +42,10 @@ def fail_at_first(
 ) -> Callable[..., object]:
     """Raises each of the errors, and then calls the function."""
 
-    def fail_or_call(*arguments: object) -> object:
+    def fail_or_call(*arguments: object, **options: object) -> object:
         if errors:
             raise errors.pop()
-        return function(*arguments)
+        return function(*arguments, **options)
 
     return fail_or_call
 

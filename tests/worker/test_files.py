@@ -1,5 +1,6 @@
 """The files of one batch: how often each is read, and the origin that is recorded."""
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from models.store.reuse import ReuseScope
 from tests.integration.deployment import make_faces
 from worker import files
 from worker.files import Files
+from worker.watch import Watch
 
 SCOPE = ReuseScope("00" * 32, lookup=True)
 NAMES = ["face-00000.jpg", "face-00001.jpg"]
@@ -29,23 +31,19 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The paths that were read so far."""
     paths: list[str] = []
 
-    def count(folder: bytes, path: bytes) -> object:
+    def count(folder: bytes, path: bytes, alive: Callable[[], object]) -> object:
         paths.append(path.decode())
-        return read_image(folder, path)
+        return read_image(folder, path, alive)
 
     monkeypatch.setattr(files, "read_image", count)
     return paths
 
 
-def renew_nothing() -> None:
-    pass
-
-
 def test_a_file_read_for_its_fingerprint_is_not_read_again(
     db: Database, claim: Claim, reads: list[str]
 ) -> None:
-    batch = Files(db, claim, SCOPE)
-    assert batch.reuse(renew_nothing) == []
+    batch = Files(db, claim, SCOPE, Watch())
+    assert batch.reuse() == []
     data, origin = batch.read(NAMES[0])
     assert reads == NAMES
     path = Path(claim.folder, NAMES[0])
@@ -58,8 +56,8 @@ def test_files_beyond_the_cache_are_read_again(
     db: Database, claim: Claim, reads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "CACHE_BYTES", Path(claim.folder, NAMES[0]).stat().st_size)
-    batch = Files(db, claim, SCOPE)
-    batch.reuse(renew_nothing)
+    batch = Files(db, claim, SCOPE, Watch())
+    batch.reuse()
     for name in NAMES:
         batch.read(name)
     assert reads == [*NAMES, NAMES[1]]
@@ -68,8 +66,8 @@ def test_files_beyond_the_cache_are_read_again(
 def test_without_earlier_predictions_files_are_only_read_to_be_decoded(
     db: Database, claim: Claim, reads: list[str]
 ) -> None:
-    batch = Files(db, claim, ReuseScope("00" * 32))
-    assert batch.reuse(renew_nothing) == []
+    batch = Files(db, claim, ReuseScope("00" * 32), Watch())
+    assert batch.reuse() == []
     assert reads == []
 
 
@@ -78,8 +76,8 @@ def test_only_a_time_that_64_bits_hold_is_recorded(
     db: Database, claim: Claim, monkeypatch: pytest.MonkeyPatch, mtime_ns: int
 ) -> None:
     status = SimpleNamespace(st_size=1, st_mtime_ns=mtime_ns)
-    monkeypatch.setattr(files, "read_image", lambda folder, path: (b"x", status))
-    _, origin = Files(db, claim, SCOPE).read(NAMES[0])
+    monkeypatch.setattr(files, "read_image", lambda *_: (b"x", status))
+    _, origin = Files(db, claim, SCOPE, Watch()).read(NAMES[0])
     assert origin.mtime_ns == (mtime_ns if abs(mtime_ns) < 2**63 else None)
 
 
@@ -87,7 +85,7 @@ def test_an_unreadable_file_is_reported_when_it_is_read_to_be_decoded(
     db: Database, claim: Claim
 ) -> None:
     Path(claim.folder, NAMES[0]).unlink()
-    batch = Files(db, claim, SCOPE)
-    assert batch.reuse(renew_nothing) == []
+    batch = Files(db, claim, SCOPE, Watch())
+    assert batch.reuse() == []
     with pytest.raises(ImageError, match="no longer exists"):
         batch.read(NAMES[0])

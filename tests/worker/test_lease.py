@@ -1,4 +1,4 @@
-"""How a worker keeps its claim: at each step of its work, or on a thread beside it."""
+"""The name of a worker, and how it keeps its claim on a thread beside its work."""
 
 import os
 import socket
@@ -6,11 +6,9 @@ import subprocess
 import sys
 import threading
 
-import pytest
-
 from models.errors import DatabaseError
 from tests.services import wait_until
-from worker.lease import ClaimLostError, program_token, renew_in_background, renewer, worker_name
+from worker.lease import program_token, renew_in_background, worker_name
 
 LONG_S = 1e6
 
@@ -32,24 +30,6 @@ def test_two_programs_with_one_host_name_and_process_id_have_different_names() -
     ]
     assert all(first == second for first, second in names)
     assert names[0] != names[1]
-
-
-def test_a_step_renews_only_when_a_part_of_the_lease_has_passed() -> None:
-    renewals: list[bool] = []
-
-    def renew() -> bool:
-        renewals.append(True)
-        return True
-
-    renewer(renew, LONG_S)()
-    assert renewals == []
-    renewer(renew, 0.0)()
-    assert renewals == [True]
-
-
-def test_a_step_of_a_worker_that_lost_its_claim_raises() -> None:
-    with pytest.raises(ClaimLostError):
-        renewer(lambda: False, 0.0)()
 
 
 def test_a_lease_is_renewed_in_the_background_until_the_block_ends() -> None:

@@ -12,14 +12,14 @@ from models.pictures.detection import THRESHOLD, WHOLE, FaceMode
 from models.release.detectors import SHIPPED, choose_detection
 from models.release.files import save_release
 from models.settings import Settings
-from models.store import jobs, releases, results, retries
+from models.store import heartbeats, jobs, releases, results, retries, troubles
 from models.store.database import Database
 from models.store.jobs import JobView, Submission
 from models.store.results import Filter
 from models.store.states import JobStatus, Outcome
-from models.store.tables import ModelRelease
+from models.store.tables import ModelRelease, Trouble
 from samples.faces import GRIN, draw
-from tests.builders import tiny_release
+from tests.builders import age_rows, tiny_release
 from tests.integration.deployment import make_faces
 from worker.pipeline import Pipeline
 from worker.scan import scan
@@ -159,7 +159,7 @@ def test_a_stale_retry_replaces_all_faces_of_a_picture(
     assert models == {"newer"}
 
 
-def test_a_detector_that_changed_since_the_job_was_submitted_fails_the_job(
+def test_a_job_whose_detector_was_changed_waits_and_fails_if_no_living_host_has_it(
     db: Database, tiny_model: Path, tmp_path: Path
 ) -> None:
     own = tmp_path / "own.onnx"
@@ -173,6 +173,23 @@ def test_a_detector_that_changed_since_the_job_was_submitted_fails_the_job(
         detection=detection,
     )
     job = run_job(db, tiny_model, submission)
+    assert (job.status, job.counts.pending) == (JobStatus.RUNNING, 3)
+
+    # Two programs live; one of them cannot do it, for an hour and three tries.
+    age_rows(db, 3600.0)
+    for program in ("worker", "another"):
+        heartbeats.beat(db, program, 1, None, None)
+    with db.write() as connection:
+        connection.execute(sa.update(Trouble).values(tries=3, since=0.0))
+    troubles.give_up(db, give_up_s=600.0)
+    assert jobs.get(db, job.id).status is JobStatus.RUNNING
+
+    heartbeats.leave(db, "another")
+    troubles.give_up(db, give_up_s=4000.0)
+    assert jobs.get(db, job.id).status is JobStatus.RUNNING
+
+    troubles.give_up(db, give_up_s=600.0)
+    job = jobs.get(db, job.id)
     assert job.error is not None
     assert (job.status, job.error["code"]) == (JobStatus.FAILED, "engine")
     assert str(own) in job.error["message"]

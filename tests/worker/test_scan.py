@@ -15,8 +15,10 @@ from models.store.jobs import JobView, Submission
 from models.store.states import BatchState, JobStatus, Outcome
 from models.store.tables import Batch, Job
 from tests.builders import records_of
-from worker.lease import ClaimLostError, renewer
+from tests.services import wait_until
+from worker.lease import ClaimLostError
 from worker.scan import scan
+from worker.watch import watch
 
 SETTINGS = Settings(lease_s=30.0)
 
@@ -155,7 +157,7 @@ def test_a_scan_that_another_worker_took_over_adds_nothing(
     assert jobs.get(db, job.id).scanned_at is None
 
 
-def test_a_scan_renews_its_lease_even_without_images_and_stops_when_it_is_cancelled(
+def test_a_scan_keeps_its_lease_while_it_lists_and_stops_when_it_is_cancelled(
     db: Database, release_id: int, tmp_path: Path
 ) -> None:
     job = submit(db, release_id, tmp_path / "faces", 1)
@@ -166,12 +168,12 @@ def test_a_scan_renews_its_lease_even_without_images_and_stops_when_it_is_cancel
         with db.read() as connection:
             return connection.execute(sa.select(Job.scan_lease_until)).scalar_one()
 
-    for i in range(3):
-        (tmp_path / "faces" / f"no images {i}").mkdir()
-    keep_alive = renewer(lambda: scans.renew(db, claim, 30.0), 0.0)
+    folder = os.fsencode(tmp_path / "faces")
     before = lease()
-    list(walk(os.fsencode(tmp_path / "faces"), True, alive=keep_alive))
-    assert lease() != before
-    cancellation.cancel(db, job.id)
-    with pytest.raises(ClaimLostError):
-        list(walk(os.fsencode(tmp_path / "faces"), True, alive=keep_alive))
+    with watch(lambda: scans.renew(db, claim, 30.0), pytest.fail, lease_s=0.3) as state:
+        wait_until(lambda: lease() != before, "the renewal")
+        assert list(walk(folder, True, alive=state.alive))
+        cancellation.cancel(db, job.id)
+        wait_until(lambda: state.lost, "the loss of the claim")
+        with pytest.raises(ClaimLostError):
+            list(walk(folder, True, alive=state.alive))

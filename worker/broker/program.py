@@ -7,7 +7,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
+from functools import partial
 from typing import Any, Final, NoReturn
 
 from celery import Celery, signals
@@ -15,6 +16,7 @@ from celery.worker import state
 
 from models.errors import DatabaseError, QueueError
 from models.settings import Settings
+from worker.lease import program_token, worker_name
 from worker.repeat import end_program_on_error, repeat, start_thread
 from worker.stop import Stop
 
@@ -47,15 +49,26 @@ class CeleryWorker:
         stopping: set as soon as the program is asked to stop.
     """
 
-    def __init__(self, app: Celery, settings: Settings, sweep: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        app: Celery,
+        settings: Settings,
+        sweep: Callable[[], bool],
+        requeue: Callable[[str], object] | None = None,
+    ) -> None:
         """
         Args:
             sweep: called every `settings.sweep_s`; returns whether work waits for a worker.
+            requeue: called with the name of each process of the pool that did not end its task
+                within a lease after the program was asked to stop, and was killed. None = the pool
+                has no processes.
         """
         self.stopping = Stop()
         self._app = app
         self._sweep = sweep
         self._sweep_s = settings.sweep_s
+        self._requeue = requeue
+        self._grace_s = settings.lease_s
         # Long enough for a lost message to be sent again and taken.
         self._stall_s = max(settings.rehint_s + 3 * settings.sweep_s, MIN_STALL_S)
 
@@ -85,6 +98,8 @@ class CeleryWorker:
                 if beside is not None:
                     self._beside.enter_context(beside)
                 start_thread(self._sweep_until_stopped, "sweep")
+                if self._requeue is not None:
+                    start_thread(partial(self._kill_late, self._requeue), "grace")
 
         def on_shutdown(**_: Any) -> None:
             self.stopping.set()
@@ -94,7 +109,8 @@ class CeleryWorker:
 
         # What runs beside ends before a restart: the restarted program has another name.
         with self._beside:
-            self._app.worker_main(["--quiet", "worker", *OPTIONS, *options])
+            hostname = f"--hostname={program_token()}@%h"
+            self._app.worker_main(["--quiet", "worker", hostname, *OPTIONS, *options])
 
         if self._stalled.is_set():
             _restart()
@@ -109,6 +125,16 @@ class CeleryWorker:
     def count_processes(self) -> int:
         """How many processes the worker's pool has; call it only once the worker is ready."""
         return len(self._pool.info["processes"])
+
+    def _kill_late(self, requeue: Callable[[str], object]) -> None:
+        """Kills the processes that have not ended a lease after the program was asked to."""
+        self.stopping.wait()
+        time.sleep(self._grace_s)
+        for process_id in self._pool.info["processes"]:
+            _log.error("worker=%d did not end its task; it is killed", process_id)
+            with suppress(ProcessLookupError):
+                os.kill(process_id, signal.SIGKILL)
+            requeue(worker_name(process_id))
 
     def _sweep_until_stopped(self) -> None:
         repeat(self._sweep_and_check, self._sweep_s, self.stopping, "sweep")

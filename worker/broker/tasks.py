@@ -1,5 +1,7 @@
 """Celery's tasks. Each takes an id and calls one function; the sweep, not Celery, retries."""
 
+import os
+import time
 from functools import cache, partial
 from typing import Any
 
@@ -7,7 +9,7 @@ from celery import Task, shared_task
 
 from models.queue import CLASSIFY, SCAN, make_sender
 from models.settings import Settings, load_settings
-from models.store import hints
+from models.store import hints, troubles
 from models.store.database import Database, open_database
 from worker.lease import worker_name
 from worker.pipeline import Pipeline
@@ -15,22 +17,31 @@ from worker.scan import scan
 
 
 @cache
-def _process_state() -> tuple[Settings, Database, Pipeline]:
-    """What a process of the pool builds once, at its first task: this is its entry point."""
+def _process_state(hostname: str) -> tuple[Settings, Database, str, Pipeline]:
+    """What a process of the pool builds once, at its first task: this is its entry point.
+
+    Args:
+        hostname: Celery's name of the worker program, which begins with the program's token.
+
+    Returns:
+        The settings, the database, the name of this process, and its pipeline.
+    """
     settings = load_settings()
     db = open_database(settings)
-    return settings, db, Pipeline(db, settings, worker_name())
+    token, _, _ = hostname.partition("@")
+    name, program = worker_name(token=token), worker_name(os.getppid(), token)
+    return settings, db, name, Pipeline(db, settings, name, program)
 
 
 @shared_task(name=SCAN, bind=True)  # type: ignore[untyped-decorator]
 def scan_job(self: "Task[Any, Any]", job_id: int) -> None:
-    settings, db, pipeline = _process_state()
+    settings, db, name, pipeline = _process_state(self.request.hostname)
     send = make_sender(self.app)
 
     scan(
         db,
         settings,
-        worker_name(),
+        name,
         job_id,
         announce=lambda: hints.send_due(db, send, settings),
         classify=partial(pipeline.run, job_id=job_id),
@@ -39,6 +50,10 @@ def scan_job(self: "Task[Any, Any]", job_id: int) -> None:
 
 @shared_task(name=CLASSIFY, bind=True)  # type: ignore[untyped-decorator]
 def classify_batch(self: "Task[Any, Any]", batch_id: int) -> None:
-    settings, db, pipeline = _process_state()
-    pipeline.run(batch_id)
+    settings, db, _, pipeline = _process_state(self.request.hostname)
+    has_run = pipeline.run(batch_id)
     hints.send_due(db, make_sender(self.app), settings)
+
+    # Otherwise a host that cannot do the work would soon have taken every message.
+    if not has_run and troubles.is_in_trouble(db, pipeline.program):
+        time.sleep(settings.lease_s)

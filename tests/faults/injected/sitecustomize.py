@@ -1,10 +1,12 @@
 """Faults from within: Python runs this module when a program starts with its folder in PYTHONPATH.
 
 The product has no hook for it. Files in the folder FAULTS_FOLDER say what happens: a file named
-after a point of the code kills the first process that reaches the point, and is removed. Other
-files are written here, for the campaign to read.
+after a point of the code kills the first process that reaches the point, and is removed. The files
+`eio`, `hang`, `slow` and `loading` make images unreadable and networks deadly for as long as they
+are there. Other files are written here, for the campaign to read.
 """
 
+import errno
 import os
 import signal
 import sys
@@ -18,6 +20,8 @@ from typing import Any
 FOLDER = Path(os.environ.get("FAULTS_FOLDER", "/nonexistent"))
 IMAGE_S = 0.01
 """Added to the reading of each image, so that workers are amid a batch most of the time."""
+SLOW_S = 2.5
+"""How long a slow file takes to give some bytes. The lease is shorter."""
 
 
 def reach(point: str) -> None:
@@ -42,12 +46,32 @@ def _wrap(holder: Any, name: str, wrapper: Callable[..., Any]) -> None:
     )
 
 
-def _read_image(real: Callable[..., Any], folder: bytes, path: bytes) -> Any:
+def _read_image(real: Callable[..., Any], folder: bytes, path: bytes, *more: Any) -> Any:
     if b"poison" in path:
         note("deaths", os.fsdecode(folder))
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(IMAGE_S)
-    return real(folder, path)
+    return real(folder, path, *more)
+
+
+def _read(real: Callable[..., Any], descriptor: int, size: int) -> Any:
+    """Reads as from a drive that fails, hangs or is slow."""
+    armed = [name for name in ("eio", "hang", "slow") if (FOLDER / name).exists()]
+    path = os.readlink(f"/proc/self/fd/{descriptor}") if armed else ""
+
+    if "eio" in armed and "/face-" in path:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    while "-hang" in path and (FOLDER / "hang").exists():
+        time.sleep(0.02)
+    if "slow" in armed and "-slow" in path:
+        time.sleep(SLOW_S)
+    return real(descriptor, size)
+
+
+def _load_engine(real: Callable[..., Any], *arguments: Any) -> Any:
+    if (FOLDER / "loading").exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(*arguments)
 
 
 def _claim(real: Callable[..., Any], *arguments: Any) -> Any:
@@ -114,7 +138,10 @@ def _inject() -> None:
     from models.pictures import preprocessing
     from models.sources import read
     from models.store import batches, records
+    from worker.engines import load
 
+    _wrap(os, "read", _read)
+    _wrap(load, "load_engine", _load_engine)
     _wrap(read, "read_image", _read_image)
     _wrap(preprocessing.Preprocessing, "to_input", _to_input)
     _wrap(batches, "claim", _claim)

@@ -102,7 +102,7 @@ def test_a_batch_that_the_database_refuses_to_change_stops_no_other(
         row = {"job_id": job.id, "number": 0, "path": "000.jpg", "outcome": "classified"}
         connection.execute(sa.insert(Image).values(row))
         connection.execute(
-            sa.update(Batch).where(Batch.id == refused.batch_id).values(attempt=MAX_ATTEMPTS)
+            sa.update(Batch).where(Batch.id == refused.batch_id).values(losses=MAX_ATTEMPTS)
         )
 
     expire_leases(db)

@@ -24,9 +24,19 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from models.errors import FolderError
+from models.errors import FolderError, ImageCode, PlaceError
 from models.settings import Settings
-from models.store import batches, cancellation, deletion, hints, jobs, recovery, retries, scans
+from models.store import (
+    backoff,
+    batches,
+    cancellation,
+    deletion,
+    hints,
+    jobs,
+    recovery,
+    retries,
+    scans,
+)
 from models.store.batches import Claim
 from models.store.database import Database
 from models.store.jobs import Submission
@@ -43,6 +53,10 @@ FOLDER = [f"{number:03}.jpg" for number in range(20)]
 OUTCOMES = [outcome.value for outcome in Outcome]
 FACE_COUNTS = cycle((1, 3, 2))
 EXAMPLES = int(os.environ.get("EXAMPLES", "60"))
+TROUBLES: dict[str, FolderError | PlaceError] = {
+    "image": PlaceError("The file cannot be read: I/O error.", ImageCode.READ_ERROR),
+    "folder": FolderError("/photos cannot be reached."),
+}
 WORKERS = st.sampled_from(["one", "two"])
 
 
@@ -110,6 +124,14 @@ class Moves(RuleBasedStateMachine):
             and job.scanned_at is None
         )
 
+    def is_due(self, batch: Any) -> bool:
+        """A batch waits for its own pause, its job's, and the one that tries a folder."""
+        job = self.before.jobs[batch.job_id]
+        others = self.before.batches.values()
+        is_tried = any(b.job_id == job.id and b.state == "running" for b in others)
+        waits = job.not_before or (job.trouble is not None and is_tried)
+        return batch.state == "queued" and not batch.not_before and not waits
+
     @initialize(target=claims, size=st.integers(1, len(FOLDER)))
     def begin(self, size: int) -> Any:
         """Claims a batch at the start; most examples would never get that far."""
@@ -160,12 +182,12 @@ class Moves(RuleBasedStateMachine):
     @rule(target=claims, hint=st.none() | claims, worker=WORKERS)
     def claim(self, hint: Claim | None, worker: str) -> Any:
         """Claims the oldest batch, or one that was claimed before: a duplicate or late message."""
-        queued = [batch for batch, row in self.before.batches.items() if row.state == "queued"]
+        due = [batch for batch, row in self.before.batches.items() if self.is_due(row)]
         claim = batches.claim(self.db, None if hint is None else hint.batch_id, worker, LEASE_S)
         if hint is None:
-            assert (claim.batch_id if claim else None) == min(queued, default=None)
+            assert (claim.batch_id if claim else None) == min(due, default=None)
         else:
-            assert (claim is not None) == (hint.batch_id in queued)
+            assert (claim is not None) == (hint.batch_id in due)
         if claim is None:
             return multiple()
         self.given.append(claim)
@@ -183,6 +205,26 @@ class Moves(RuleBasedStateMachine):
                 row(*item, outcome) for item, outcome in zip(claim.items, outcomes, strict=False)
             ]
             assert batches.complete(self.db, claim, rows) is self.still_claims(claim)
+
+    @rule(
+        claim=claims,
+        done=st.integers(0, BATCH),
+        trouble=st.sampled_from([None, "image", "folder"]),
+        alone=st.booleans(),
+    )
+    def give_back(self, claim: Claim, done: int, trouble: str | None, alone: bool) -> None:
+        """Records some images of a batch, and gives the others back for another try."""
+        rows = [row(*item, Outcome.CLASSIFIED) for item in claim.items[:done]]
+        error = None if trouble is None else TROUBLES[trouble]
+        culprit = claim.items[-1][0] if alone else None
+        held = self.still_claims(claim)
+        assert batches.complete(self.db, claim, rows, error, culprit) is held
+
+    @rule()
+    def pauses_end(self) -> None:
+        with self.db.write() as connection:
+            for table in (Batch, Job):
+                connection.execute(sa.update(table).values(not_before=0.0))
 
     @rule(swept=st.booleans())
     def leases_run_out(self, swept: bool) -> None:
@@ -327,6 +369,7 @@ class Moves(RuleBasedStateMachine):
         """Whatever happened before, workers that do not die end every job."""
         self.all_holds()
         self.leases_run_out(swept=True)
+        self.pauses_end()
         while claim := scans.claim(self.db, None, "last", LEASE_S):
             self.before = self.look()
             self.list_some(Listing(claim), len(FOLDER))
@@ -356,8 +399,10 @@ def row(number: int, path: str, outcome: Outcome) -> ImageRecord:
 
 @pytest.mark.timeout(1200)
 def test_no_order_of_moves_loses_duplicates_or_miscounts_an_image(
-    db: Database, release_id: int
+    db: Database, release_id: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(backoff, "MIN_S", 600.0)  # No pause ends by itself.
+    monkeypatch.setattr(backoff, "MAX_S", 600.0)
     release_ids = (release_id, add_release(db, "newer"))
     run_state_machine_as_test(
         lambda: Moves(db, release_ids),  # type: ignore[arg-type]  # Any factory will do.
