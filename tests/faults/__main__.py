@@ -1,7 +1,7 @@
 """The fault table in full doses: `make faults`, or `python -m tests.faults --only NAME`.
 
-Exits with 1 if anything was lost, doubled, miscounted or left undone. The output of the programs
-goes to a file.
+Exits with 1 if anything was lost, doubled, miscounted or left undone, or if a recovery took longer
+than its limit. The output of the programs goes to a file.
 """
 
 import argparse
@@ -86,7 +86,7 @@ def main() -> int:
                 continue
             # The log gets every recovery, the table only the longest.
             print(campaign.fault, dose, record, flush=True)
-            sound &= record.verdict == Verdict()
+            sound &= record.verdict == Verdict() and campaign.is_in_time(record)
             table.add_row(campaign.fault, str(dose), *_cells(campaign, record))
 
     console.print(table)
@@ -110,6 +110,9 @@ def _cells(campaign: Campaign, record: Record) -> list[str]:
         "reopened": verdict.reopened,
         "wrong": verdict.wrong,
         "blamed": verdict.blamed,
+        "stuck": verdict.stuck,
+        "partial": verdict.partial,
+        "misplaced": verdict.misplaced,
     }
     remarks = [
         record.remark,
@@ -132,7 +135,7 @@ def _recovery(campaign: Campaign, record: Record) -> str:
     if campaign.limit_s is None:
         return f"{longest:.1f} s"
     text = f"{longest:.1f} of {campaign.limit_s:.1f} s"
-    return text if longest <= campaign.limit_s else f"[red]{text}[/]"
+    return text if campaign.is_in_time(record) else f"[red]{text}[/]"
 
 
 if __name__ == "__main__":

@@ -6,13 +6,14 @@ returns the verdict of the oracle, and checks what Cuemill promises for this fau
 
 import os
 import resource
+import shutil
 import signal
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -21,13 +22,29 @@ import pytest
 
 from models.errors import DatabaseError
 from models.queue import CLASSIFY, SCAN, make_app, make_sender
-from models.store import jobs, releases
+from models.release.files import save_release
+from models.settings import Settings
+from models.store import batches, jobs, releases, retries
+from models.store.batches import Claim
+from models.store.database import MIGRATIONS
 from models.store.jobs import Submission
-from tests.faults.ground import BATCH, LEASE_S, PATIENCE_S, REHINT_S, SWEEP_S, Ground
+from models.store.tables import REVISION
+from tests.builders import tiny_release
+from tests.faults.ground import (
+    BATCH,
+    IMAGES,
+    LEASE_S,
+    PATIENCE_S,
+    REHINT_S,
+    SWEEP_S,
+    Flow,
+    Ground,
+)
 from tests.faults.oracle import Verdict
 from tests.faults.proxy import Proxy, run_proxy
 from tests.integration.deployment import Usage, make_faces, processes_of, usage, worker_processes
 from tests.services import run_redis, wait_until
+from worker.scan import scan
 
 
 @dataclass(frozen=True)
@@ -55,6 +72,10 @@ class Campaign:
     dose: int
     small: int
     limit_s: float | None = None
+
+    def is_in_time(self, record: Record) -> bool:
+        """Whether no recovery took longer than is allowed."""
+        return self.limit_s is None or max(record.recovery_s, default=0.0) <= self.limit_s
 
 
 def kill_groups(kind: str) -> Callable[[Ground, int], Record]:
@@ -581,6 +602,190 @@ def crash_at_points(ground: Ground, dose: int) -> Record:
         return Record(flow.verdict(), recovery, f"{len(programs) - 1} hit the program itself")
 
 
+def restore_backup(ground: Ground, dose: int) -> Record:
+    """Restores a backup while a worker is amid a batch, whose id another job's batch then has."""
+    with (
+        ground.flow("scaled") as flow,
+        tempfile.TemporaryDirectory() as scratch,
+    ):
+        others = make_faces(Path(scratch) / "others", IMAGES)
+        for face in others.iterdir():
+            face.rename(face.with_name(f"other-{face.name}"))
+        name = flow.database.url.database
+        flow.database.close()
+        ground.postgres.execute(f"CREATE DATABASE {name}_backup TEMPLATE {name}")
+        program = flow.deployment.start("worker")
+        coincided = 0
+
+        def strike(number: int) -> float:
+            nonlocal coincided
+            flow.hold(program)
+            (victim,) = worker_processes(program.pid)
+            os.kill(victim, signal.SIGSTOP)
+            held = flow.claims({victim})
+
+            flow.database.close()
+            ground.postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            ground.postgres.execute(f"CREATE DATABASE {name} TEMPLATE {name}_backup")
+            flow.acknowledged.clear()
+            claims = [_claim_instead(flow, others, batch) for batch, _ in held]
+            coincided += len(claims)
+
+            os.kill(victim, signal.SIGCONT)
+            flow.until(lambda: flow.claims({victim}), "the worker to go on")
+            for claim in claims:
+                assert batches.renew(flow.database, claim, LEASE_S)
+            return flow.progress(5)
+
+        recovery = ground.repeat(dose, strike)
+        truth = {f"other-{path}": record for path, record in ground.faces.truth.items()}
+        verdict = flow.verdict({**ground.faces.truth, **truth})
+        return Record(verdict, recovery, f"{coincided} batches had the id of a lost one")
+
+
+def _claim_instead(flow: Flow, folder: Path, batch_id: int) -> Claim:
+    """Claims the batch with this id, in a job of this folder."""
+    while True:
+        job = flow.submit_folder(folder)
+        scan(flow.database, Settings(_env_file=None), "campaign", job, lambda: None, lambda: None)
+        claim = batches.claim(flow.database, batch_id, "campaign", LEASE_S)
+        if claim is not None:
+            return claim
+
+
+def roll_back(ground: Ground, dose: int) -> Record:
+    """Moves running jobs to another release, and back again, while workers are amid them."""
+    with ground.flow("scaled", workers=2) as flow:
+        newer = flow.faults / "newer.pkl"
+        save_release(replace(tiny_release(), name="newer"), newer)
+        release_ids = (
+            releases.register(flow.database, newer),
+            releases.register(flow.database, ground.model),
+        )
+        flow.deployment.start("worker")
+        images = 0
+
+        def strike(number: int) -> float:
+            nonlocal images
+            flow.progress(2)
+            # A job that ends meanwhile would be reopened.
+            half_done = f"status = 'running' AND classified < {IMAGES // 2}"
+            for (job,) in flow.ask(f"SELECT id FROM jobs WHERE {half_done}"):
+                for release_id in (release_ids[0], release_ids[1], release_ids[number % 2]):
+                    _, count = retries.retry(flow.database, job, (), release_id)
+                    images += count
+            return flow.progress(10)
+
+        recovery = ground.repeat(dose, strike)
+        return Record(flow.verdict(), recovery, f"{images} images were classified again")
+
+
+def refuse_rows(ground: Ground, dose: int) -> Record:
+    """The database refuses one image of each job."""
+    refused = "face-00017.jpg"
+    with ground.flow("embedded", workers=2) as flow:
+        with flow.database.write() as connection:
+            connection.exec_driver_sql(
+                f"CREATE TRIGGER refuse BEFORE INSERT ON images WHEN new.path = '{refused}'"
+                " AND new.outcome <> 'failed' BEGIN SELECT RAISE(ABORT, 'refused'); END"
+            )
+        flow.deployment.start("worker")
+        recovery = ground.repeat(dose, lambda _: flow.progress(IMAGES // BATCH))
+        return Record(flow.verdict({**ground.faces.truth, refused: ("failed", ())}), recovery)
+
+
+_NEXT_MIGRATION = """
+from alembic import op
+import sqlalchemy as sa
+
+revision = "{revision}"
+down_revision = "{before}"
+
+def upgrade():
+    for table in ("jobs", "batches", "images"):
+        op.add_column(table, sa.Column("next_{revision}", sa.Boolean(), server_default=sa.false()))
+"""
+
+
+def upgrade_tables(ground: Ground, dose: int) -> Record:
+    """A worker of the next version joins, and upgrades the tables amid the work of the others."""
+    with ground.flow("scaled", workers=2) as flow:
+        versions = shutil.copytree(MIGRATIONS, flow.faults / "migrations") / "versions"
+        revisions = [REVISION]
+        programs = [flow.deployment.start("worker")]
+
+        def strike(number: int) -> float:
+            flow.hold(programs[-1])
+            before, revision = revisions[-1], f"9{number:03}"
+            revisions.append(revision)
+            migration = _NEXT_MIGRATION.format(revision=revision, before=before)
+            (versions / f"{revision}_next.py").write_text(migration)
+
+            outdated = programs[-1]
+            programs.append(flow.deployment.start("worker", FAULTS_REVISION=revision))
+            seconds = flow.until(lambda: outdated.poll() is not None, "the older program to stop")
+            assert outdated.returncode == 1
+            return seconds + flow.progress(10)
+
+        recovery = ground.repeat(dose, strike)
+        return Record(flow.verdict(), recovery, "the time includes the start of the newer worker")
+
+
+def swallow_database(ground: Ground, dose: int) -> Record:
+    """Connections to PostgreSQL are acknowledged by a proxy that passes nothing on."""
+    with (
+        run_proxy(ground.postgres.port) as proxy,
+        ground.flow("scaled", workers=2) as flow,
+    ):
+        environment = flow.deployment.environment
+        direct, proxied = f":{ground.postgres.port}/", f":{proxy.port}/"
+        url = environment["CUEMILL_DATABASE_URL"].replace(direct, proxied)
+        flow.deployment.start("worker", CUEMILL_DATABASE_URL=url)
+
+        def strike(number: int) -> float:
+            flow.progress(1 + number % 5)
+            proxy.freeze()
+            return flow.progress(10)
+
+        recovery = ground.repeat(dose, strike)
+        return Record(flow.verdict(), recovery)
+
+
+_SHIFT_CLOCK = """
+    CREATE OR REPLACE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE
+        AS $$ SELECT pg_catalog.clock_timestamp() + interval '{shift}' $$
+"""
+
+
+def set_clock(ground: Ground, dose: int) -> Record:
+    """The database's clock is a month ahead for a while; retention is 30 days."""
+    with ground.flow("scaled", workers=2) as flow:
+
+        def shift(by: str) -> None:
+            with flow.database.write() as connection:
+                connection.exec_driver_sql(_SHIFT_CLOCK.format(shift=by))
+
+        with flow.database.write() as connection:
+            # The function is found before PostgreSQL's own of this name.
+            name = flow.database.url.database
+            path = "search_path = public, pg_catalog"
+            connection.exec_driver_sql(f"ALTER DATABASE {name} SET {path}")
+        flow.database.close()
+        flow.deployment.start("worker", CUEMILL_RETENTION_DAYS="30")
+
+        def strike(number: int) -> float:
+            flow.progress(2)
+            shift("31 days")
+            is_noticed = "SELECT 1 FROM workers WHERE clock_ahead_s < -86400"
+            flow.until(lambda: flow.ask(is_noticed), "a heartbeat to report it")
+            flow.progress(2)
+            shift("0 days")
+            return flow.progress(10)
+
+        recovery = ground.repeat(dose, strike)
+        return Record(flow.verdict(), recovery)
+
+
 def soak(ground: Ground, dose: int) -> Record:
     """Runs one long job without faults: neither cost per image nor memory may grow."""
     verdict, usages = _long_job(ground, dose, ground.advance)
@@ -688,6 +893,12 @@ CAMPAIGNS = {
     "slow": Campaign("file slower than a lease", slow_file, 20, 1),
     "load-sqlite": Campaign("loading kills, SQLite", die_loading("embedded"), 20, 1, 15),
     "load-postgresql": Campaign("loading kills, PostgreSQL", die_loading("scaled"), 20, 0, 45),
+    "restore": Campaign("backup restored amid a batch", restore_backup, 20, 1, 30),
+    "rollback": Campaign("release rolled back, stale retries", roll_back, 20, 1, 30),
+    "refused": Campaign("row that the database refuses", refuse_rows, 20, 0),
+    "upgrade": Campaign("tables upgraded amid the work", upgrade_tables, 20, 1, 60),
+    "swallow": Campaign("half-open PostgreSQL connections", swallow_database, 20, 0, 60),
+    "clock": Campaign("database clock a month ahead, and back", set_clock, 20, 0, 30),
     "soak": Campaign("no fault: images of one long job", soak, 200_000, 2_000),
 }
 """By the name that `--only` takes."""

@@ -1,5 +1,6 @@
 """Judges a database after a fault, in plain SQL that shares only table names with the program."""
 
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -60,6 +61,10 @@ class Verdict:
         reopened: moves out of a final state.
         wrong: rows that differ from those of a run without faults.
         blamed: rows of sound images that say they cannot be read or decoded, or kill workers.
+        stuck: live jobs that nothing moves: all their batches have ended, their folder is listed.
+        partial: jobs that are called completed, with cancelled images.
+        misplaced: rows of a file in another job's folder, predictions by another release than the
+            job's.
     """
 
     lost: int = 0
@@ -69,6 +74,9 @@ class Verdict:
     reopened: int = 0
     wrong: int = 0
     blamed: int = 0
+    stuck: int = 0
+    partial: int = 0
+    misplaced: int = 0
 
 
 def watch(url: str) -> None:
@@ -146,7 +154,33 @@ def judge(url: str, acknowledged: Mapping[int, int], truth: Truth | None = None)
                 (truth or {}).get(path, ("",))[0] == "classified"
                 for (path,) in ask(f"SELECT path FROM images WHERE error_code IN {_BLAME}")
             ),
+            stuck=count(
+                "jobs WHERE status IN ('queued', 'running') AND scanned_at IS NOT NULL"
+                " AND id NOT IN (SELECT job_id FROM batches WHERE state IN ('queued', 'running'))"
+            ),
+            partial=count("jobs WHERE status = 'completed' AND cancelled > 0"),
+            misplaced=_count_misplaced(
+                dict(ask("SELECT id, folder FROM jobs")), ask("SELECT job_id, path FROM images")
+            )
+            + count(
+                "predictions p JOIN jobs j ON j.id = p.job_id"
+                " WHERE p.model_release_id <> j.model_release_id"
+            ),
         )
+
+
+def _count_misplaced(folders: Mapping[int, str], images: list[tuple[int, str]]) -> int:
+    """Counts images that are not in their job's folder, but in another one's."""
+    files = {folder: set(_list_files(folder)) for folder in folders.values()}
+    everywhere: set[str] = set().union(*files.values())
+    elsewhere = {folder: everywhere - own for folder, own in files.items()}
+    return sum(path in elsewhere[folders[job]] for job, path in images)
+
+
+def _list_files(folder: str) -> Iterator[str]:
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            yield os.path.relpath(os.path.join(parent, name), folder)
 
 
 def read_truth(url: str) -> Truth:

@@ -63,10 +63,14 @@ class Deployment:
     def json(self, *arguments: str | Path) -> Any:
         return json.loads(self.run(*arguments, "--json").stdout)
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Starts a program that runs until the deployment is stopped."""
+    def start(self, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
+        """Starts a program that runs until the deployment is stopped.
+
+        Args:
+            variables: its environment, besides that of all programs.
+        """
         process = subprocess.Popen(
-            [*CUEMILL, *arguments], env=self.variables, start_new_session=True
+            [*CUEMILL, *arguments], env=self.variables | variables, start_new_session=True
         )
         self._stack.callback(stop, process)
         self.programs.append(process)
