@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from models.errors import RefusedError
-from models.store.tables import Base
+from models.store.tables import Base, Reason
 
 _POSTGRESQL_TYPES: Final = {
     sa.BigInteger: "int8",
@@ -21,6 +21,7 @@ _POSTGRESQL_TYPES: Final = {
     sa.REAL: "float4",
     sa.String: "text",
     sa.Text: "text",
+    Reason: "text",
 }
 """COPY's binary format converts nothing, so the driver must know the type of each column."""
 _REFUSALS: Final = (

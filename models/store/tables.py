@@ -49,6 +49,22 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
 
 
+class Reason(TypeDecorator[str]):
+    """What an error says. It may quote anything, even what no database can store: that is escaped.
+
+    The work would otherwise not end, because its end could not be written down.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        if value is None:
+            return None
+        # A lone surrogate stands for a byte of a path that is not in UTF-8.
+        return value.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
+
+
 class Base(DeclarativeBase):
     pass
 
@@ -116,7 +132,7 @@ class Job(Base):
     cancelled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     failed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     error_code: Mapped[str | None] = mapped_column(String(64))
-    error_message: Mapped[str | None] = mapped_column(Text)
+    error_message: Mapped[str | None] = mapped_column(Reason)
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     scanned_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -127,7 +143,7 @@ class Job(Base):
     scan_hinted_at: Mapped[float | None] = mapped_column(Double)
     scan_worker: Mapped[str | None] = mapped_column(Text)
     folder_inode: Mapped[str | None] = mapped_column(Text)
-    trouble: Mapped[str | None] = mapped_column(Text)
+    trouble: Mapped[str | None] = mapped_column(Reason)
     tries: Mapped[int] = mapped_column(server_default=text("0"))
     troubled_since: Mapped[float | None] = mapped_column(Double)
     not_before: Mapped[float | None] = mapped_column(Double)
@@ -214,7 +230,7 @@ class Image(Base):
     path: Mapped[str] = mapped_column(Text)
     outcome: Mapped[str] = mapped_column(String(16))
     error_code: Mapped[str | None] = mapped_column(String(64))
-    error_message: Mapped[str | None] = mapped_column(Text)
+    error_message: Mapped[str | None] = mapped_column(Reason)
     fingerprint: Mapped[bytes | None] = mapped_column(LargeBinary(16))
     size: Mapped[int | None] = mapped_column(BigInteger)
     mtime_ns: Mapped[int | None] = mapped_column(BigInteger)
@@ -304,7 +320,7 @@ class Trouble(Base):
     sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
     process: Mapped[int | None]
     code: Mapped[str] = mapped_column(String(64))
-    reason: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Reason)
     tries: Mapped[int]
     since: Mapped[float] = mapped_column(Double)
     not_before: Mapped[float | None] = mapped_column(Double)
@@ -328,7 +344,7 @@ class Training(Base):
     cancelled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     failed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     error_code: Mapped[str | None] = mapped_column(String(64))
-    error_message: Mapped[str | None] = mapped_column(Text)
+    error_message: Mapped[str | None] = mapped_column(Reason)
     attempt: Mapped[int] = mapped_column(default=0)
     nonce: Mapped[int | None] = mapped_column(BigInteger)
     losses: Mapped[int] = mapped_column(default=0)

@@ -1,13 +1,9 @@
 """A job that ends early keeps its results; the rest counts as cancelled."""
 
+import os
+
 from models.errors import FolderError, PickleError
-from models.store import (
-    batches,
-    cancellation,
-    jobs,
-    recovery,
-    scans,
-)
+from models.store import batches, cancellation, jobs, recovery, scans, trainings
 from models.store.database import Database
 from models.store.states import JobStatus
 from tests.builders import (
@@ -86,3 +82,21 @@ def test_only_the_worker_that_holds_a_scan_can_fail_its_job(db: Database, releas
     assert cancellation.fail(db, present, error)
     assert jobs.get(db, job.id).status is JobStatus.FAILED
     assert not cancellation.fail(db, present, error)
+
+
+def test_work_ends_whatever_its_error_quotes(db: Database, release_id: int) -> None:
+    queue_job(db, release_id)
+    scan = scans.claim(db, None, "worker", LEASE_S)
+    trainings.submit(db, {"candidates": ["model1"]})
+    training = trainings.claim(db, None, "worker", LEASE_S)
+    assert scan
+    assert training
+
+    quoted = os.fsdecode(b"B\xe4r\0.jpg")
+    assert cancellation.fail(db, scan, FolderError(f"{quoted} is gone."))
+    assert trainings.fail(db, training, FileNotFoundError(quoted))
+
+    escaped = r"B\udce4r\x00.jpg"
+    assert jobs.get(db, scan.job_id).error == {"code": "folder", "message": f"{escaped} is gone."}
+    error = trainings.get(db, training.training_id).error
+    assert error == {"code": "internal", "message": f"FileNotFoundError: {escaped}"}

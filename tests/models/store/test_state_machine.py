@@ -35,6 +35,7 @@ from models.store import (
     jobs,
     recovery,
     retries,
+    revocation,
     scans,
 )
 from models.store.batches import Claim
@@ -237,6 +238,11 @@ class Moves(RuleBasedStateMachine):
             )
         if swept:
             recovery.requeue_expired(self.db)
+
+    @rule()
+    def tables_are_upgraded(self) -> None:
+        with self.db.write() as connection:
+            revocation.revoke_all(connection)
 
     @rule(worker=WORKERS)
     def worker_dies(self, worker: str) -> None:
