@@ -197,7 +197,7 @@ def _show_job(job: JobView, settings: Settings, as_json: bool) -> None:
     say(counts_line(job))
 
     if job.trouble is not None and not job.status.ended:
-        typer.echo(f"Waiting: {printable(job.trouble)} It is tried again until it works.")
+        typer.echo(f"Waiting: {printable(job.trouble)} It is tried again.")
 
     if job.eta_seconds is not None:
         say(f"About {job.eta_seconds:,.0f} s left.")

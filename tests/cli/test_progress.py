@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+import sqlalchemy as sa
 import typer
 
 from cli.progress import TrainingBars, report_end, watch_job
@@ -13,6 +14,7 @@ from models.store import cancellation, jobs, results
 from models.store.database import Database
 from models.store.jobs import Submission
 from models.store.states import JobStatus
+from models.store.tables import Image
 
 CTRL_C = """
 import signal
@@ -94,3 +96,15 @@ def test_uncertain_predictions_are_counted(
     threshold = "below 0.58, the threshold above which 80 % were correct in validation."
     assert said == ([f"{start} {threshold}"] if start else [])
     assert last.startswith("Job 1 completed")
+
+
+def test_images_that_a_drive_refused_end_with_exit_code_1_and_say_what_to_do(
+    db: Database, job_id: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with db.write() as connection:
+        row = {"job_id": job_id, "number": 0, "path": "a.jpg", "outcome": "unreadable"}
+        connection.execute(sa.insert(Image).values({**row, "error_code": "read_error"}))
+    with pytest.raises(typer.Exit) as ended:
+        report_end(db, replace(jobs.get(db, job_id), status=JobStatus.COMPLETED))
+    assert ended.value.exit_code == 1
+    assert "failed for 1 image in all tries" in capsys.readouterr().err

@@ -475,31 +475,32 @@ def lose_folder(ground: Ground, dose: int) -> Record:
         return Record(flow.verdict(), recovery)
 
 
-def hang_file(ground: Ground, dose: int) -> Record:
+def hang_file(kind: str) -> Callable[[Ground, int], Record]:
     """A file hangs: other jobs go on, and SIGTERM reaches the program."""
     hanging = "face-00013-hang.jpg"
-    with (
-        ground.flow("embedded", workers=2) as flow,
-        ground.renamed("face-00013", hanging) as folder,
-    ):
-        programs = [flow.deployment.start("worker")]
 
-        def strike(number: int) -> float:
-            with flow.armed("hang"):
-                job = flow.submit_folder(folder)
-                flow.until(flow.has_returned(), "the file to go back")
-                others = flow.progress(5)
-                if number % 2 == 0:
-                    # Either it hangs in a worker again by now, or it waits.
-                    programs[-1].terminate()
-                    assert programs[-1].wait(PATIENCE_S) == 0
-                    programs.append(flow.deployment.start("worker"))
-            flow.until(lambda: jobs.get(flow.database, job).status.ended, "the job to end")
-            return others
+    def run(ground: Ground, dose: int) -> Record:
+        with ground.flow(kind, workers=2) as flow, ground.renamed("face-00013", hanging) as folder:
+            programs = [flow.deployment.start("worker")]
 
-        recovery = ground.repeat(dose, strike)
-        truth = {**ground.faces.truth, hanging: ground.faces.truth["face-00013.jpg"]}
-        return Record(flow.verdict(truth), recovery, "the time is until others went on")
+            def strike(number: int) -> float:
+                with flow.armed("hang"):
+                    job = flow.submit_folder(folder)
+                    flow.until(flow.has_returned(), "the file to go back")
+                    others = flow.progress(5)
+                    if number % 2 == 0:
+                        # By now it may hang in a worker again.
+                        programs[-1].terminate()
+                        assert programs[-1].wait(PATIENCE_S) == 0
+                        programs.append(flow.deployment.start("worker"))
+                flow.until(lambda: jobs.get(flow.database, job).status.ended, "the job to end")
+                return others
+
+            recovery = ground.repeat(dose, strike)
+            truth = {**ground.faces.truth, hanging: ground.faces.truth["face-00013.jpg"]}
+            return Record(flow.verdict(truth), recovery, "the time is until others went on")
+
+    return run
 
 
 def slow_file(ground: Ground, dose: int) -> Record:
@@ -889,7 +890,10 @@ CAMPAIGNS = {
     "drive-postgresql": Campaign("drive fails, PostgreSQL", fail_drive("scaled"), 20, 0, 10),
     "files": Campaign("no more files can be opened", exhaust_files, 20, 1, 10),
     "folder": Campaign("folder gone, or another one in its place", lose_folder, 20, 2, 10),
-    "hang": Campaign("file hangs", hang_file, 20, 1, 2 * LEASE_S + 5),
+    "hang-sqlite": Campaign("file hangs, SQLite", hang_file("embedded"), 20, 1, 2 * LEASE_S + 5),
+    "hang-postgresql": Campaign(
+        "file hangs, PostgreSQL", hang_file("scaled"), 20, 0, 2 * LEASE_S + 5
+    ),
     "slow": Campaign("file slower than a lease", slow_file, 20, 1),
     "load-sqlite": Campaign("loading kills, SQLite", die_loading("embedded"), 20, 1, 15),
     "load-postgresql": Campaign("loading kills, PostgreSQL", die_loading("scaled"), 20, 0, 45),

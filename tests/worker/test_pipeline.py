@@ -1,10 +1,13 @@
 """One batch from claim to record: its images' outcomes and faces, and what goes wrong."""
 
+import errno
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import sqlalchemy as sa
 from PIL import Image
 
@@ -13,11 +16,11 @@ from models.release.detectors import SHIPPED, choose_detection
 from models.release.files import save_release
 from models.settings import Settings
 from models.store import heartbeats, jobs, releases, results, retries, troubles
-from models.store.database import Database
+from models.store.database import Database, now_s
 from models.store.jobs import JobView, Submission
 from models.store.results import Filter
 from models.store.states import JobStatus, Outcome
-from models.store.tables import ModelRelease, Trouble
+from models.store.tables import Batch, Job, ModelRelease, Trouble
 from samples.faces import GRIN, draw
 from tests.builders import age_rows, tiny_release
 from tests.integration.deployment import make_faces
@@ -193,3 +196,76 @@ def test_a_job_whose_detector_was_changed_waits_and_fails_if_no_living_host_has_
     assert job.error is not None
     assert (job.status, job.error["code"]) == (JobStatus.FAILED, "engine")
     assert str(own) in job.error["message"]
+
+
+def fail_reading(monkeypatch: pytest.MonkeyPatch, name: str, number: int) -> None:
+    """Reading a file of this name fails, as on a bad drive."""
+    real = os.read
+
+    def read(descriptor: int, size: int) -> bytes:
+        if os.readlink(f"/proc/self/fd/{descriptor}").endswith(name):
+            raise OSError(number, os.strerror(number))
+        return real(descriptor, size)
+
+    monkeypatch.setattr(os, "read", read)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EMFILE])
+def test_an_image_that_a_drive_refuses_is_tried_again_and_says_so_only_in_the_end(
+    db: Database,
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+) -> None:
+    folder = make_faces(tmp_path / "faces", 3)
+    fail_reading(monkeypatch, "face-00001.jpg", number)
+    submission = Submission(str(folder), releases.resolve(db, None, tiny_model))
+    job = run_job(db, tiny_model, submission)
+    assert (job.counts.classified, job.counts.pending) == (2, 1)
+
+    settings = Settings(_env_file=None, model=tiny_model, give_up_s=600.0)
+    for tries, since_s in ((5, 10.0), (1, 700.0), (5, 700.0)):
+        assert jobs.get(db, job.id).status is JobStatus.RUNNING
+        with db.write() as connection:
+            since = now_s() - since_s
+            values = {"tries": tries, "troubled_since": since, "not_before": None}
+            connection.execute(sa.update(Batch).where(Batch.state == "queued").values(values))
+        assert Pipeline(db, settings, "worker").run()
+
+    job = jobs.get(db, job.id)
+    assert (job.status, job.counts.unreadable) == (JobStatus.COMPLETED, 1)
+    (row,) = results.page(db, Filter(job.id, outcome=Outcome.UNREADABLE))
+    assert row.error == {
+        "code": "read_error",
+        "message": f"The file cannot be read: {os.strerror(number)}.",
+    }
+    assert results.count_troubled(db, job.id) == 1
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_no_image_is_called_vanished_while_its_folder_is_gone_or_another_one(
+    db: Database, tiny_model: Path, tmp_path: Path, is_replaced: bool
+) -> None:
+    folder = make_faces(tmp_path / "faces", 3)
+    job, _ = jobs.submit(db, Submission(str(folder), releases.resolve(db, None, tiny_model)))
+    scan(db, Settings(), "worker", job.id, lambda: None, lambda: None)
+    away = folder.rename(tmp_path / "away")
+    if is_replaced:
+        folder.mkdir()
+
+    pipeline = Pipeline(db, Settings(_env_file=None, model=tiny_model), "worker")
+    assert pipeline.run()
+    view = jobs.get(db, job.id)
+    assert (view.counts.pending, view.status) == (3, JobStatus.RUNNING)
+    assert view.trouble is not None
+    assert str(folder) in view.trouble
+    assert not pipeline.run()
+
+    if is_replaced:
+        folder.rmdir()
+    away.rename(folder)
+    with db.write() as connection:
+        connection.execute(sa.update(Job).values(not_before=None))
+    assert pipeline.run()
+    assert jobs.get(db, job.id).counts.classified == 3

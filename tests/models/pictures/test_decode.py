@@ -1,5 +1,6 @@
 """Decoding the files of cameras, scanners, editors and attackers."""
 
+import errno
 import io
 import struct
 import zlib
@@ -10,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.errors import ImageError
+from models.errors import ImageError, PlaceError
 from models.pictures import decode as decode_module
 from models.pictures.decode import MAX_PIXELS, MAX_SCANS, decode, decode_fitting
 
@@ -212,3 +213,22 @@ def test_a_plain_text_ppm_may_have_comments_but_not_too_many() -> None:
 
     assert pixels(ppm(5)).tolist() == [[[9, 9, 9]]]
     assert refusal(ppm(10_000)) == "undecodable"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (MemoryError(), "out_of_memory"),
+        (OSError(errno.EMFILE, "Too many open files"), "read_error"),
+    ],
+)
+def test_what_the_host_lacks_is_not_the_images_fault(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, code: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises(PlaceError) as place:
+        decode(b"not a JPEG", (48, 48))
+    assert place.value.image_code == code

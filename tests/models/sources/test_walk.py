@@ -1,5 +1,6 @@
 """Walking: every path that needs an outcome, once, in a stable order, from any point on."""
 
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -122,3 +123,22 @@ def test_a_folder_that_may_not_be_listed_is_named(tmp_path: Path, another_user: 
     (tmp_path / "closed").chmod(0)
     assert list(walk(root, True)) == [b"a.jpg", b"closed", b"z.jpg"]
     (tmp_path / "closed").chmod(0o700)
+
+
+def test_a_walk_that_waits_ends_where_a_drive_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = touch(tmp_path, "a/1.jpg", "b/2.jpg", "c/3.jpg")
+    scandir = os.scandir
+
+    def fail_on_b(path: bytes) -> object:
+        if path.endswith(b"/b"):
+            raise OSError(errno.EIO, "Input/output error")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", fail_on_b)
+    assert list(walk(folder, True)) == [b"a/1.jpg", b"b", b"c/3.jpg"]
+    waiting = walk(folder, True, wait=True)
+    assert next(waiting) == b"a/1.jpg"
+    with pytest.raises(FolderError, match="/b cannot be listed: Input/output error"):
+        next(waiting)
