@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from models.release.files import save_release
@@ -15,20 +16,38 @@ from models.store.database import Database
 from tests.builders import tiny_release
 from tests.services import Postgres, Redis, run_postgres, run_redis
 
+# No test depends on how fast the machine is.
+hypothesis.settings.register_profile("cuemill", deadline=None)
+hypothesis.settings.load_profile("cuemill")
+
 # A background job of a shell ignores Ctrl-C, and so would all programs that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
-def redis_server() -> Iterator[Redis]:
+def session_redis() -> Iterator[Redis]:
     with run_redis() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[Postgres]:
+def session_postgres() -> Iterator[Postgres]:
     with run_postgres() as server:
         yield server
+
+
+@pytest.fixture
+def redis_server(session_redis: Redis) -> Redis:
+    """A server that answers, whatever an earlier test did to it."""
+    session_redis.revive()
+    return session_redis
+
+
+@pytest.fixture
+def postgres_server(session_postgres: Postgres) -> Postgres:
+    """A server that answers, whatever an earlier test did to it."""
+    session_postgres.revive()
+    return session_postgres
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from models.store.database import Database
 from models.store.jobs import Submission
 from models.store.states import JobStatus
 from models.store.tables import Image
+from tests.services import patience
 
 CTRL_C = """
 import signal
@@ -40,7 +41,11 @@ def test_ctrl_c_ends_a_training_even_where_python_drops_it() -> None:
     # In its own process: the signal has crashed the tests' process, which has many threads of
     # other libraries.
     done = subprocess.run(
-        [sys.executable, "-c", CTRL_C], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", CTRL_C],
+        capture_output=True,
+        text=True,
+        timeout=patience(60),
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert "Exception ignored in" in done.stderr

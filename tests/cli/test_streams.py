@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.deployment import CUEMILL, Deployment
+from tests.services import patience
 
 LATIN = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 """A locale whose encoding is ASCII: Python neither replaces nor overrides it."""
@@ -16,7 +17,7 @@ def shell(cuemill: Deployment, script: str, **variables: str) -> subprocess.Comp
         ["bash", "-o", "pipefail", "-c", script.replace("cuemill", CUEMILL[0])],
         env=cuemill.variables | variables,
         capture_output=True,
-        timeout=60,
+        timeout=patience(60),
         check=False,
     )
 

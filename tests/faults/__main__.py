@@ -1,7 +1,7 @@
 """The fault table in full doses: `make faults`, or `python -m tests.faults --only NAME`.
 
-Exits with 1 if anything was lost, doubled, miscounted or left undone, or if a recovery took longer
-than its limit. The output of the programs goes to a file.
+Exits with 1 if anything was lost, doubled, miscounted, blamed or left undone, or if a recovery took
+longer than its limit. The output of the programs goes to a file.
 """
 
 import argparse

@@ -43,7 +43,7 @@ from tests.faults.ground import (
 from tests.faults.oracle import Verdict
 from tests.faults.proxy import Proxy, run_proxy
 from tests.integration.deployment import Usage, make_faces, processes_of, usage, worker_processes
-from tests.services import run_redis, wait_until
+from tests.services import patience, run_redis, wait_until
 from worker.scan import scan
 
 
@@ -491,7 +491,7 @@ def hang_file(kind: str) -> Callable[[Ground, int], Record]:
                     if number % 2 == 0:
                         # By now it may hang in a worker again.
                         programs[-1].terminate()
-                        assert programs[-1].wait(PATIENCE_S) == 0
+                        assert programs[-1].wait(patience(PATIENCE_S)) == 0
                         programs.append(flow.deployment.start("worker"))
                 flow.until(lambda: jobs.get(flow.database, job).status.ended, "the job to end")
                 return others

@@ -29,7 +29,7 @@ def test_an_image_that_crashes_its_decoder_is_found_and_all_others_are_classifie
     either.start("worker")
     job_id = int(either.run("enqueue", folder).stdout)
     wait_until(
-        lambda: jobs.get(database, job_id).status is JobStatus.COMPLETED, "the job to complete", 180
+        lambda: jobs.get(database, job_id).status is JobStatus.COMPLETED, "the job to complete"
     )
     audit(database, job_id, 12)
     assert jobs.get(database, job_id).counts.classified == 11

@@ -7,10 +7,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-import redis
 
 from tests.integration.deployment import Deployment, deployment
-from tests.services import Postgres, Redis
+from tests.services import PASSWORD, Postgres, Redis
 
 SEAL = Path(__file__).parent / "sealed"
 
@@ -29,15 +28,7 @@ def settings(tmp_path: Path, tiny_model: Path) -> dict[str, str]:
 
 def limited_user(server: Redis) -> str:
     """The URL of a user of Redis with the rights that docs/deployment.md says, and no more."""
-    with redis.Redis(port=server.port) as client:
-        client.acl_setuser(
-            "cuemill",
-            enabled=True,
-            passwords=["+p@ss/w:rd%"],
-            keys=["cuemill*", "training*", "unacked*", "_kombu.*"],
-            commands=["+@all", "-@dangerous"],
-        )
-    return f"redis://cuemill:{quote('p@ss/w:rd%', safe='')}@127.0.0.1:{server.port}/0"
+    return f"redis://cuemill:{quote(PASSWORD, safe='')}@127.0.0.1:{server.port}/0"
 
 
 @pytest.fixture

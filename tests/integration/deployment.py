@@ -17,7 +17,7 @@ from PIL import Image
 from models.settings import Settings
 from models.store.database import Database, open_database
 from tests.faults.oracle import Verdict, judge
-from tests.services import free_port, wait_until
+from tests.services import free_port, patience, wait_until
 
 CUEMILL = [str(Path(sys.executable).parent / "cuemill")]
 
@@ -48,7 +48,7 @@ class Deployment:
             env=self.variables,
             capture_output=True,
             text=True,
-            timeout=timeout_s,
+            timeout=patience(timeout_s),
             check=False,
         )
 
@@ -92,7 +92,7 @@ class Deployment:
 
     def _client(self, port: int) -> httpx.Client:
         client = self._stack.enter_context(
-            httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
+            httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=patience(30))
         )
         wait_until(lambda: _answers(client), "the API to answer")
         return client
@@ -122,7 +122,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     """Ends a program; if it does not stop by itself, kills its process group."""
     process.terminate()
     try:
-        process.wait(60)
+        process.wait(patience(60))
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -13,7 +13,7 @@ from models.store import jobs
 from models.store.database import Database
 from models.store.states import JobStatus
 from tests.integration.deployment import CUEMILL, Deployment, audit, make_faces, processes_of
-from tests.services import wait_until
+from tests.services import patience, wait_until
 
 
 def start_classify(embedded: Deployment, folder: Path) -> tuple[subprocess.Popen[bytes], Database]:
@@ -65,7 +65,7 @@ def test_interrupted_it_says_how_to_resume_and_resumes_where_it_was(
     process, database = start_classify(embedded, folder)
 
     os.killpg(process.pid, signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=patience(60))
     assert process.returncode == 130
     assert b"Run the same command again to resume job 1." in stderr
     wait_until(lambda: processes_of(process.pid) == [], "its processes to be gone")
@@ -218,7 +218,7 @@ def test_a_full_disk_under_the_database_loses_nothing_and_the_job_resumes_when_t
 
     ballast.unlink()
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
-    process.communicate(timeout=120)
+    process.communicate(timeout=patience(120))
     assert process.returncode == 0
     audit(database, 1, 2500)
 

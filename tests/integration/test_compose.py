@@ -22,7 +22,7 @@ import redis
 import yaml
 
 from tests.integration.deployment import CUEMILL, make_faces, stop
-from tests.services import Postgres, free_port, wait_until
+from tests.services import Postgres, free_port, patience, wait_until
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -148,7 +148,7 @@ class Stack:
 
     def _wait_for(self, name: str, condition: str) -> None:
         if condition == "service_completed_successfully":
-            assert self.processes[name].wait(60) == 0
+            assert self.processes[name].wait(patience(60)) == 0
         else:
             assert condition == "service_healthy"
             wait_until(lambda: self.is_healthy(name), f"{name} to be healthy")
@@ -245,7 +245,7 @@ def test_services_start_in_order_and_classify_a_folder_that_is_sent_over_http(st
         "maxmemory-policy": "noeviction",
     }
 
-    with httpx.Client(base_url=stack.here("http://127.0.0.1:8000"), timeout=30) as client:
+    with httpx.Client(base_url=stack.here("http://127.0.0.1:8000"), timeout=patience(30)) as client:
         submitted = client.post("/v1/jobs", json={"folder": stack.here("/images/study")})
         assert submitted.status_code == 202
         location = submitted.headers["Location"]

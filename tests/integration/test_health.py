@@ -20,7 +20,7 @@ from models.settings import Settings
 from models.store.database import Database
 from tests.integration.deployment import Deployment, audit, deployment, make_faces, worker_processes
 from tests.integration.test_jobs import wait_for_end, wait_for_progress
-from tests.services import Postgres, Redis, run_postgres, wait_until
+from tests.services import Postgres, Redis, patience, run_postgres, wait_until
 
 
 def checks(cuemill: Deployment, exit_code: int = 0) -> dict[str, tuple[str, str]]:
@@ -69,7 +69,7 @@ def test_a_worker_is_reported_while_it_runs_and_not_missed_once_it_was_stopped(
     assert "cuemill_worker_processes 2.0" in client.get("/metrics").text
 
     worker.terminate()
-    assert worker.wait(60) == 0
+    assert worker.wait(patience(60)) == 0
     assert worker_names(database) == []
     assert checks(either)["workers"] == ("ok", "No worker is running, and no work is waiting.")
 
@@ -208,7 +208,7 @@ def test_a_database_that_hangs_or_ended_is_reported_until_it_is_back(
         processes.signal(signal.SIGSTOP)
         try:
             # Shorter than any time limit of the server: the report itself must be quick.
-            answer = client.get("/readyz", timeout=10)
+            answer = client.get("/readyz", timeout=patience(10))
             assert (answer.status_code, answer.json()["status"]) == (503, "unavailable")
             assert answer.json()["checks"]["database"].startswith("No answer within 4 s.")
             assert checks(polling, exit_code=1)["database"][0] == "problem"

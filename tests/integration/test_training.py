@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.integration.deployment import CUEMILL, Deployment, audit, make_faces
-from tests.services import wait_until
+from tests.services import patience, wait_until
 
 
 def make_labelled(root: Path, counts: dict[str, int], seed: int = 0) -> Path:
@@ -108,7 +108,7 @@ def test_a_training_that_is_stopped_resumes_when_it_is_run_again(
     wait_until(lambda: epochs_done(history) >= 2, "two epochs")
     process.send_signal(signal_number)
 
-    code = process.wait(60)
+    code = process.wait(patience(60))
     before = json.loads(history.read_text())["epochs"]
     model = tmp_path / "run" / "Model1_trained.pkl"
     if signal_number is signal.SIGINT:  # The signal may come late, when the training has ended.
@@ -185,7 +185,7 @@ def test_a_training_whose_worker_ends_is_resumed_by_the_next(
     wait_until(lambda: client.get(location).json()["history"], "an epoch", 120)
 
     lost.send_signal(signal_number)
-    lost.wait(60)
+    lost.wait(patience(60))
     before = client.get(location).json()
     assert before["status"] == ("running" if signal_number is signal.SIGKILL else "queued")
 

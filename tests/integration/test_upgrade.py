@@ -6,7 +6,7 @@ import subprocess
 import sqlalchemy as sa
 
 from tests.integration.deployment import CUEMILL, Deployment
-from tests.services import free_port, wait_until
+from tests.services import free_port, patience, wait_until
 
 
 def is_open(port: int) -> bool:
@@ -41,7 +41,7 @@ def test_programs_of_older_tables_stop_and_say_why(embedded: Deployment) -> None
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
 
     for name, program in programs.items():
-        _, errors = program.communicate(timeout=120)
+        _, errors = program.communicate(timeout=patience(120))
         assert (name, program.returncode) == (name, 1), errors
         assert "error: The database's tables have revision 9999" in errors
     assert count_programs() == 0

@@ -7,7 +7,7 @@ import sys
 import threading
 
 from models.errors import DatabaseError
-from tests.services import wait_until
+from tests.services import patience, wait_until
 from worker.lease import program_token, renew_in_background, worker_name
 
 LONG_S = 1e6
@@ -53,7 +53,7 @@ def test_a_claim_lost_in_the_background_is_shown_and_no_longer_renewed() -> None
         return answers.pop(0)  # A third renewal would raise.
 
     with renew_in_background(renew, LONG_S, at_least_every_s=0.01) as lost:
-        assert lost.wait(10)
+        assert lost.wait(patience(10))
     assert answers == []
 
 

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from tests.services import wait_until
+from tests.services import patience, wait_until
 from worker.repeat import repeat_in_background
 
 
@@ -28,7 +28,7 @@ def test_the_end_of_the_block_does_not_wait_for_an_action_that_hangs() -> None:
         pass
     assert thread.is_alive()
     answer.set()
-    thread.join(10)
+    thread.join(patience(10))
     assert not thread.is_alive()
 
 

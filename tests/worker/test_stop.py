@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from tests.services import patience
 from worker.stop import Stop
 
 PROGRAM = """
@@ -26,7 +27,7 @@ sys.exit(not is_set)
 
 
 def test_a_signal_at_any_moment_of_the_waiting_is_not_waited_for_for_ever() -> None:
-    subprocess.run([sys.executable, "-c", PROGRAM], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", PROGRAM], check=True, timeout=patience(60))
 
 
 def test_all_who_wait_are_told() -> None:
@@ -39,7 +40,7 @@ def test_all_who_wait_are_told() -> None:
     assert not stop.wait(0.0)
     stop.set()
     for thread in threads:
-        thread.join(60)
+        thread.join(patience(60))
         assert not thread.is_alive()
     assert stop.is_set()
     assert stop.wait()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.services import patience
 from worker.watch import HUNG, answers
 
 PROGRAM = """
@@ -69,6 +70,6 @@ def test_a_process_whose_claim_is_lost_stops_or_ends_if_it_hangs() -> None:
 
 def test_a_folder_answers_if_it_can_be_listed_and_a_file_in_it_read(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"x")
-    assert answers(str(tmp_path), ["a.jpg"], timeout_s=60)
+    assert answers(str(tmp_path), ["a.jpg"], timeout_s=patience(60))
     # One that is gone answers too.
-    assert answers(str(tmp_path / "gone"), ["a.jpg"], timeout_s=60)
+    assert answers(str(tmp_path / "gone"), ["a.jpg"], timeout_s=patience(60))

@@ -76,6 +76,8 @@ class CeleryWorker:
         self._pool: Any = None
         self._ready = threading.Event()
         self._stalled = threading.Event()
+        self._ended = threading.Event()
+        self._processes: list[int] = []
         self._last_busy = time.monotonic()
 
     def run(self, *options: str, beside: AbstractContextManager[object] | None = None) -> None:
@@ -102,6 +104,9 @@ class CeleryWorker:
                     start_thread(partial(self._kill_late, self._requeue), "grace")
 
         def on_shutdown(**_: Any) -> None:
+            # Later the pool may be gone.
+            if self._requeue is not None and self._ready.is_set():
+                self._processes = self._pool.info["processes"]
             self.stopping.set()
 
         signals.worker_ready.connect(on_ready, weak=False)
@@ -111,6 +116,7 @@ class CeleryWorker:
         with self._beside:
             hostname = f"--hostname={program_token()}@%h"
             self._app.worker_main(["--quiet", "worker", hostname, *OPTIONS, *options])
+            self._ended.set()
 
         if self._stalled.is_set():
             _restart()
@@ -129,8 +135,9 @@ class CeleryWorker:
     def _kill_late(self, requeue: Callable[[str], object]) -> None:
         """Kills the processes that have not ended a lease after the program was asked to."""
         self.stopping.wait()
-        time.sleep(self._grace_s)
-        for process_id in self._pool.info["processes"]:
+        if self._ended.wait(self._grace_s):
+            return
+        for process_id in self._processes:
             _log.error("worker=%d did not end its task; it is killed", process_id)
             with suppress(ProcessLookupError):
                 os.kill(process_id, signal.SIGKILL)

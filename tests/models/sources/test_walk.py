@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import FolderError
@@ -28,7 +28,6 @@ def test_a_walk_yields_images_sorted_and_descends_into_subfolders(tmp_path: Path
         st.lists(st.sampled_from(["a", "b", "a.", "ab", "é"]), min_size=1, max_size=4), max_size=12
     )
 )
-@settings(deadline=None)  # It creates files, which takes long on a busy machine.
 def test_a_walk_resumes_after_any_path_it_yielded(trees: list[list[str]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = touch(
@@ -47,7 +46,6 @@ NAMES_IN_A_TREE = st.sampled_from([b"a", b"b", b"a.", b"ab", b"a-", "é".encode(
     st.integers(1, 4),
     st.integers(1, 4),
 )
-@settings(deadline=None)
 def test_a_folder_listed_in_several_passes_is_walked_in_the_same_order_from_any_path(
     trees: list[list[bytes]], names_per_pass: int, chunk: int
 ) -> None:

@@ -21,7 +21,7 @@ from models.store.results import Filter
 from models.store.states import JobStatus
 from models.store.tables import Batch, Image, Job, Prediction
 from tests.builders import LEASE_S, claim_batch, count_rows, list_folder, queue_job, records_of
-from tests.services import wait_until
+from tests.services import patience, wait_until
 
 
 def finished(
@@ -217,7 +217,7 @@ def test_a_job_is_deleted_during_its_scan_and_classification_while_others_contin
             results.page(db, Filter(), 50)
 
     def delete() -> None:
-        assert listed.wait(60)
+        assert listed.wait(patience(60))
         try:
             deletion.delete(db, gone.id)
         finally:

@@ -415,7 +415,6 @@ def test_no_order_of_moves_loses_duplicates_or_miscounts_an_image(
         settings=settings(
             max_examples=EXAMPLES,
             stateful_step_count=40,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -4,7 +4,7 @@ import pytest
 
 from models.queue import make_app
 from models.settings import Settings
-from tests.services import wait_until
+from tests.services import patience, wait_until
 from worker.broker.program import CeleryWorker
 from worker.repeat import start_thread
 
@@ -27,6 +27,6 @@ def test_a_sweep_that_raises_is_logged_with_its_traceback_and_tried_again(
     thread = start_thread(worker._sweep_until_stopped, "sweep")
     wait_until(lambda: len(sweeps) >= 3, "sweeps after the one that raised")
     worker.stopping.set()
-    thread.join(10)
+    thread.join(patience(10))
     assert not thread.is_alive()
     assert [record.exc_info[1] for record in caplog.records if record.exc_info] == [error]

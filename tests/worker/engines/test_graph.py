@@ -197,7 +197,7 @@ JUNK = st.one_of(
     ),
     junk=JUNK,
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_whatever_a_node_contains_the_network_runs_or_is_refused(
     index: int, field: str, junk: Any
 ) -> None:
