@@ -35,7 +35,7 @@ format: $(VENV)/development ## Format the code and fix what lint can
 bench: $(VENV)/development services ## Measure throughput against a plain script (10 minutes)
 	$(BIN)/python -m benchmarks.end_to_end
 
-faults: $(VENV)/development services ## Kill, stop and cut everything, and count what was lost (35 minutes)
+faults: $(VENV)/development services ## Kill, stop and cut everything, and count what was lost (an hour)
 	$(BIN)/python -m tests.faults
 
 docs: $(VENV)/serving ## Regenerate docs/configuration.md, docs/demo.svg and docs/annotated.jpg

@@ -104,7 +104,9 @@ class Pipeline:
         except FolderError as error:
             trouble = error
         except MemoryError:
-            trouble = PlaceError("The host has too little memory.", ImageCode.OUT_OF_MEMORY)
+            recorded = {record.number for record in records}
+            lack = PlaceError("The host has too little memory.", ImageCode.OUT_OF_MEMORY)
+            troubles |= {item: lack for item in claim.items if item[0] not in recorded}
 
         if troubles:
             trouble = trouble or next(iter(troubles.values()))

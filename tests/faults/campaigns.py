@@ -27,7 +27,7 @@ from models.settings import Settings
 from models.store import batches, jobs, releases, retries
 from models.store.batches import Claim
 from models.store.database import MIGRATIONS
-from models.store.jobs import Submission
+from models.store.jobs import JobView, Submission
 from models.store.tables import REVISION
 from tests.builders import tiny_release
 from tests.faults.ground import (
@@ -503,6 +503,35 @@ def hang_file(kind: str) -> Callable[[Ground, int], Record]:
     return run
 
 
+def hang_folder(kind: str) -> Callable[[Ground, int], Record]:
+    """A whole folder hangs, before or after it was listed: other jobs go on."""
+
+    def run(ground: Ground, dose: int) -> Record:
+        with ground.flow(kind, workers=2) as flow, ground.copied("faces-hang") as folder:
+            flow.deployment.start("worker")
+
+            def strike(number: int) -> float:
+                job = 0
+
+                def view() -> JobView:
+                    return jobs.get(flow.database, job)
+
+                if number % 2:
+                    job = flow.submit_folder(folder)
+                    flow.until(lambda: view().scanned_at, "the folder to be listed")
+                with flow.armed("hang"):
+                    job = job or flow.submit_folder(folder)
+                    flow.until(lambda: view().trouble or view().status.ended, "the job to wait")
+                    others = flow.progress(5)
+                flow.until(lambda: view().status.ended, "the job to end")
+                return others
+
+            recovery = ground.repeat(dose, strike)
+            return Record(flow.verdict(), recovery, "the time is until others went on")
+
+    return run
+
+
 def slow_file(ground: Ground, dose: int) -> Record:
     """A file gives its bytes, but later than a lease ends."""
     slow = "face-00013-slow.jpg"
@@ -536,7 +565,10 @@ def die_loading(kind: str) -> Callable[[Ground, int], Record]:
                     for pid in worker_processes(program.pid):
                         os.kill(pid, signal.SIGKILL)
                     flow.until(
-                        lambda: flow.ask("SELECT count(*) FROM troubles WHERE tries > 0")[0][0],
+                        lambda: flow.ask(
+                            "SELECT count(*) FROM troubles JOIN workers ON name = program "
+                            "WHERE tries > 0"
+                        )[0][0],
                         "the program to notice",
                     )
                 return flow.progress(10)
@@ -889,10 +921,16 @@ CAMPAIGNS = {
     "drive-sqlite": Campaign("drive fails, SQLite", fail_drive("embedded"), 20, 1, 10),
     "drive-postgresql": Campaign("drive fails, PostgreSQL", fail_drive("scaled"), 20, 0, 10),
     "files": Campaign("no more files can be opened", exhaust_files, 20, 1, 10),
-    "folder": Campaign("folder gone, or another one in its place", lose_folder, 20, 2, 10),
+    "folder": Campaign("folder gone, or another one in its place", lose_folder, 20, 1, 10),
     "hang-sqlite": Campaign("file hangs, SQLite", hang_file("embedded"), 20, 1, 2 * LEASE_S + 5),
     "hang-postgresql": Campaign(
         "file hangs, PostgreSQL", hang_file("scaled"), 20, 0, 2 * LEASE_S + 5
+    ),
+    "hang-folder-sqlite": Campaign(
+        "folder hangs, SQLite", hang_folder("embedded"), 20, 0, 2 * LEASE_S + 5
+    ),
+    "hang-folder-postgresql": Campaign(
+        "folder hangs, PostgreSQL", hang_folder("scaled"), 20, 0, 2 * LEASE_S + 5
     ),
     "slow": Campaign("file slower than a lease", slow_file, 20, 1),
     "load-sqlite": Campaign("loading kills, SQLite", die_loading("embedded"), 20, 1, 15),

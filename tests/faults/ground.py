@@ -77,10 +77,16 @@ class Ground:
     @contextmanager
     def renamed(self, image: str, name: str) -> Iterator[Path]:
         """A copy of the folder in which an image has another name."""
-        with tempfile.TemporaryDirectory(prefix="cuemill-faults-") as scratch:
-            folder = Path(scratch) / "faces"
-            shutil.copytree(self.faces.folder, folder)
+        with self.copied("faces") as folder:
             (folder / f"{image}.jpg").rename(folder / name)
+            yield folder
+
+    @contextmanager
+    def copied(self, name: str) -> Iterator[Path]:
+        """A copy of the folder, of this name."""
+        with tempfile.TemporaryDirectory(prefix="cuemill-faults-") as scratch:
+            folder = Path(scratch) / name
+            shutil.copytree(self.faces.folder, folder)
             yield folder
 
     @contextmanager

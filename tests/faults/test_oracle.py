@@ -11,7 +11,7 @@ from models.store.database import Database
 from models.store.jobs import Submission
 from models.store.tables import Batch, Image, Job, Prediction
 from tests.builders import add_release, claim_batch, list_folder, records_of, touch
-from tests.faults.oracle import Verdict, judge, watch
+from tests.faults.oracle import Verdict, judge, read_truth, watch
 
 
 @pytest.fixture
@@ -69,3 +69,11 @@ def test_predictions_by_another_release_than_the_jobs_are_misplaced(sound: Datab
     with sound.write() as connection:
         connection.execute(sa.update(Prediction).values(model_release_id=other))
     assert judge(url_of(sound), {1: 4, 2: 0}).misplaced == 4
+
+
+def test_a_sound_image_that_is_called_unreadable_is_blamed(sound: Database) -> None:
+    truth = read_truth(url_of(sound))
+    with sound.write() as connection:
+        values = {"outcome": "unreadable", "error_code": "read_error"}
+        connection.execute(sa.update(Image).where(Image.number < 3).values(values))
+    assert judge(url_of(sound), {1: 4, 2: 0}, truth).blamed == 3

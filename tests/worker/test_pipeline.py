@@ -269,3 +269,24 @@ def test_no_image_is_called_vanished_while_its_folder_is_gone_or_another_one(
         connection.execute(sa.update(Job).values(not_before=None))
     assert pipeline.run()
     assert jobs.get(db, job.id).counts.classified == 3
+
+
+def test_a_host_without_memory_says_so_only_in_the_end(
+    db: Database, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("worker.pipeline._score", fail)
+    submission = Submission(
+        str(make_faces(tmp_path / "faces", 2)), releases.resolve(db, None, tiny_model)
+    )
+    job = run_job(db, tiny_model, submission)
+    assert job.counts.pending == 2
+
+    with db.write() as connection:
+        values = {"tries": 5, "troubled_since": now_s() - 700, "not_before": None}
+        connection.execute(sa.update(Batch).values(values))
+    assert Pipeline(db, Settings(_env_file=None, model=tiny_model), "worker").run()
+    records = results.page(db, Filter(job.id, outcome=Outcome.FAILED))
+    assert [(record.error or {})["code"] for record in records] == ["out_of_memory"] * 2

@@ -68,6 +68,12 @@ def _read(real: Callable[..., Any], descriptor: int, size: int) -> Any:
     return real(descriptor, size)
 
 
+def _scandir(real: Callable[..., Any], path: Any) -> Any:
+    while "-hang" in os.fsdecode(path) and (FOLDER / "hang").exists():
+        time.sleep(0.02)
+    return real(path)
+
+
 def _load_engine(real: Callable[..., Any], *arguments: Any) -> Any:
     if (FOLDER / "loading").exists():
         os.kill(os.getpid(), signal.SIGKILL)
@@ -154,6 +160,7 @@ def _inject() -> None:
     from worker.engines import load
 
     _wrap(os, "read", _read)
+    _wrap(os, "scandir", _scandir)
     _wrap(load, "load_engine", _load_engine)
     _wrap(read, "read_image", _read_image)
     _wrap(preprocessing.Preprocessing, "to_input", _to_input)
