@@ -34,6 +34,8 @@ _STATUSES: Final[tuple[tuple[type[CuemillError], HTTPStatus], ...]] = (
     (DatabaseError, HTTPStatus.SERVICE_UNAVAILABLE),
     (BusyError, HTTPStatus.SERVICE_UNAVAILABLE),
 )
+_CODES: Final = {HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "content_too_large"}
+"""Where the phrase differs between versions of Python."""
 _RETRY_AFTER_S: Final = 5
 
 _log = logging.getLogger(__name__)
@@ -85,7 +87,7 @@ def add_handlers(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def handle_http_exception(request: Request, error: HTTPException) -> JSONResponse:
         status = HTTPStatus(error.status_code)
-        code = status.phrase.lower().replace(" ", "_")
+        code = _CODES.get(status) or status.phrase.lower().replace(" ", "_")
         return make_response(status, code, str(error.detail), error.headers)
 
     @app.exception_handler(Exception)

@@ -13,9 +13,11 @@ from typing import Final
 import uvicorn
 from fastapi import FastAPI
 
+from api.bodies import Bodies
 from api.connections import PatientProtocol
 from api.context import Context
 from api.guards import Guards
+from api.methods import Methods
 from api.problems import RESPONSES, add_handlers
 from api.routes import emotions, health, jobs, metrics, models, results, trainings
 from models.errors import DatabaseError
@@ -24,7 +26,6 @@ from models.settings import Settings
 from models.store import hints, releases
 from models.store.database import Database
 
-MAX_BODY_BYTES: Final = 65_536
 ANSWER_S: Final = 5
 """How long requests in progress may take to end after SIGTERM; then they are cut off."""
 END_S: Final = 10.0
@@ -46,13 +47,16 @@ def make_api(context: Context) -> FastAPI:
         "this API: workers read them from folders within CUEMILL_IMAGE_ROOTS.",
         version="1",
         responses=RESPONSES,
-        max_body_size=MAX_BODY_BYTES,
+        redirect_slashes=False,
         # FastAPI's pages load their scripts from a CDN. Cuemill makes no request to the outside.
         docs_url=None,
         redoc_url=None,
     )
     api.state.context = context
     add_handlers(api)
+    api.add_middleware(Bodies)
+    api.add_middleware(Methods, api=api)
+    # The last one stands before the others.
     api.add_middleware(Guards, allowed_hosts=context.settings.allowed_hosts)
 
     for module in (jobs, results, trainings, models, emotions, health, metrics):

@@ -42,7 +42,7 @@ async def submit_job(
     background: BackgroundTasks,
     response: Response,
     idempotency_key: Annotated[
-        str | None,
+        Text | None,
         Header(
             min_length=1,
             max_length=255,
@@ -130,6 +130,7 @@ def retry_job(
 @router.delete(
     "/{job_id}",
     status_code=HTTPStatus.NO_CONTENT,
+    response_class=Response,  # Without a media type.
     summary="Delete a job",
     response_description="The job and its results are deleted.",
 )

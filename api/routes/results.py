@@ -8,10 +8,11 @@ from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import StreamingResponse
 
 from api.context import Context, InjectedContext
-from api.schemas.common import After, Limit, Text
+from api.schemas.common import DIGITS, AfterResult, Limit, Text
 from api.schemas.jobs import JobId
 from api.schemas.results import Result, ResultPage
 from models.formats import as_csv, as_jsonl
+from models.labels import EMOTIONS
 from models.store import jobs, results
 from models.store.database import Database
 from models.store.results import Filter, Record
@@ -22,7 +23,11 @@ router = APIRouter(prefix="/v1", tags=["results"])
 
 async def _parse_filter(
     emotion: Annotated[
-        str | None, Query(description="Only faces whose highest score is for this emotion.")
+        str | None,
+        Query(
+            description="Only faces whose highest score is for this emotion.",
+            json_schema_extra={"enum": [*EMOTIONS, None]},
+        ),
     ] = None,
     min_score: Annotated[
         float | None,
@@ -40,6 +45,7 @@ async def _parse_filter(
             description="Only faces whose box has a shorter side of this many pixels or more. "
             "Images taken whole have no box.",
         ),
+        DIGITS,
     ] = None,
     min_confidence: Annotated[
         float | None,
@@ -53,6 +59,7 @@ async def _parse_filter(
     min_faces: Annotated[
         int | None,
         Query(ge=0, le=65_535, description="Only images with this many faces or more."),
+        DIGITS,
     ] = None,
     max_faces: Annotated[
         int | None,
@@ -62,6 +69,7 @@ async def _parse_filter(
             description="Only images with this many faces or fewer. Images without a result have "
             "0 faces.",
         ),
+        DIGITS,
     ] = None,
 ) -> Filter:
     return Filter(
@@ -86,7 +94,10 @@ FilterParameters = Annotated[Filter, Depends(_parse_filter)]
     response_description="A page of results.",
 )
 async def list_results(
-    context: InjectedContext, conditions: FilterParameters, limit: Limit = 100, after: After = None
+    context: InjectedContext,
+    conditions: FilterParameters,
+    limit: Limit = 100,
+    after: AfterResult = None,
 ) -> Response:
     """List results of all jobs, in order of job and scan. All filters must match."""
     return await context.costly.run(partial(_page, context.db, conditions, limit, after))
@@ -103,7 +114,7 @@ async def list_job_results(
     context: InjectedContext,
     conditions: FilterParameters,
     limit: Limit = 100,
-    after: After = None,
+    after: AfterResult = None,
 ) -> Response:
     """List the results that a job has so far, in scan order. All filters must match."""
 
@@ -116,6 +127,7 @@ async def list_job_results(
 @router.get(
     "/jobs/{job_id}/results.csv",
     response_class=StreamingResponse,
+    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
     summary="Download a job's results as CSV",
     response_description="A header line, then one line per result.",
 )
@@ -131,6 +143,7 @@ async def download_csv(
 @router.get(
     "/jobs/{job_id}/results.jsonl",
     response_class=StreamingResponse,
+    responses={200: {"content": {"application/jsonl": {"schema": {"type": "string"}}}}},
     summary="Download a job's results as JSON Lines",
     response_description="One JSON object per line and result.",
 )

@@ -1,10 +1,11 @@
 """Types that several schemas share: text, ids, pages and errors."""
 
 import json
+import re
 from typing import Annotated, Any, Final
 
 from fastapi import Query
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from models.errors import UsageError
 
@@ -52,7 +53,9 @@ def _check_depth(value: Any) -> None:
     raise ValueError(f"must not nest deeper than {JSON_MAX_DEPTH} levels")
 
 
-Text = Annotated[str, AfterValidator(_check_text)]
+Text = Annotated[
+    str, AfterValidator(_check_text), Field(json_schema_extra={"pattern": r"^[^\u0000]*$"})
+]
 """Text that UTF-8, JSON and both databases can hold, and so give back."""
 
 JsonObject = Annotated[
@@ -62,12 +65,41 @@ JsonObject = Annotated[
 ]
 """A JSON object that JSON and both databases can hold, and so give back."""
 
-Limit = Annotated[int, Query(ge=1, le=1000, description="Maximum number of items in the page.")]
 
-After = Annotated[
-    str | None,
-    Query(description="`next` from the previous page, unchanged. Omit for the first page."),
+def _check_digits(value: Any) -> Any:
+    # Pydantic also takes " 1" and "1_0". That 1.0 is whole, JSON Schema says.
+    if isinstance(value, str) and not re.fullmatch(r"-?[0-9]+(\.0+)?", value):
+        raise ValueError("expected a whole number in digits")
+    return value
+
+
+DIGITS: Final = BeforeValidator(_check_digits)
+"""Of whole numbers in paths and queries. It stands last, so that OpenAPI shows their limits."""
+
+
+def _take_whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE: Final = BeforeValidator(_take_whole)
+"""Of whole numbers in bodies: in JSON, 1.0 is one."""
+
+Limit = Annotated[
+    int, Query(ge=1, le=1000, description="Maximum number of items in the page."), DIGITS
 ]
+
+
+def _after(pattern: str) -> Any:
+    description = "`next` from the previous page, unchanged. Omit for the first page."
+    # The code checks it, with a better message.
+    return Query(description=description, json_schema_extra={"pattern": pattern})
+
+
+After = Annotated[str | None, _after("^[0-9]{1,18}$")]
+"""The id after which a page of ids starts."""
+
+AfterResult = Annotated[str | None, _after(r"^[0-9]{1,18}\.[0-9]{1,18}\.[0-9]{1,9}$")]
+"""The result after which a page of results starts."""
 
 Next = Annotated[
     str | None,

@@ -7,18 +7,19 @@ from typing import Annotated, Any, Self
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.schemas.common import MAX_ID, ErrorInfo, JsonObject, Next, Text
+from api.schemas.common import DIGITS, MAX_ID, WHOLE, ErrorInfo, JsonObject, Next, Text
 from models.pictures.detection import MIN_FACE, THRESHOLD, FaceMode
 from models.store.jobs import JobView
 from models.store.states import JobStatus
 
-JobId = Annotated[int, Path(ge=1, le=MAX_ID, description="Id of the job.")]
+JobId = Annotated[int, Path(ge=1, le=MAX_ID, description="Id of the job."), DIGITS]
 
 
 class JobRequest(BaseModel):
     """A folder to classify."""
 
-    model_config = ConfigDict(extra="forbid")
+    # Strict: no "1" for 1, nor "yes" for true.
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     folder: Annotated[
         Text,
@@ -39,8 +40,9 @@ class JobRequest(BaseModel):
     faces: Annotated[
         FaceMode,
         Field(
+            strict=False,
             description="whole: each picture is a cropped face. detect: find the faces in each "
-            "picture. auto: decide for each picture."
+            "picture. auto: decide for each picture.",
         ),
     ] = FaceMode.AUTO
     min_face: Annotated[
@@ -50,6 +52,7 @@ class JobRequest(BaseModel):
             le=65_535,
             description="Ignore faces whose box has a shorter side than this, in pixels.",
         ),
+        WHOLE,
     ] = MIN_FACE
     face_threshold: Annotated[
         float, Field(ge=0.05, le=1, description="Ignore faces that the detector is less sure of.")
@@ -74,6 +77,7 @@ class JobRequest(BaseModel):
             description="Delete the job this many days after it ends; 0 = never, null = "
             "CUEMILL_RETENTION_DAYS.",
         ),
+        WHOLE,
     ] = None
 
 

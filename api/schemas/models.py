@@ -6,9 +6,9 @@ from typing import Annotated
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.schemas.common import MAX_ID
+from api.schemas.common import DIGITS, MAX_ID
 
-ReleaseId = Annotated[int, Path(ge=1, le=MAX_ID, description="Id of the model release.")]
+ReleaseId = Annotated[int, Path(ge=1, le=MAX_ID, description="Id of the model release."), DIGITS]
 
 
 class Release(BaseModel):

@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 from fastapi import Path
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from api.schemas.common import MAX_ID, ErrorInfo, Next, Text
+from api.schemas.common import DIGITS, MAX_ID, WHOLE, ErrorInfo, Next, Text
 from models.store.states import JobStatus
 from models.store.trainings import CANDIDATES
 
-TrainingId = Annotated[int, Path(ge=1, le=MAX_ID, description="Id of the training.")]
+TrainingId = Annotated[int, Path(ge=1, le=MAX_ID, description="Id of the training."), DIGITS]
 
 
 def _check_candidate(name: str) -> str:
@@ -20,13 +20,15 @@ def _check_candidate(name: str) -> str:
 
 
 SourceText = Annotated[Text, Field(min_length=1, max_length=4096)]
-CandidateName = Annotated[str, AfterValidator(_check_candidate)]
+CandidateName = Annotated[
+    str, AfterValidator(_check_candidate), Field(json_schema_extra={"enum": list(CANDIDATES)})
+]
 
 
 class TrainingRequest(BaseModel):
     """Candidate networks to train on labelled images within CUEMILL_IMAGE_ROOTS."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     data: Annotated[
         list[SourceText],
@@ -55,7 +57,9 @@ class TrainingRequest(BaseModel):
         Literal["imagenet", "none"],
         Field(description="Initial weights of pretrained layers."),
     ] = "imagenet"
-    seed: Annotated[int, Field(ge=0, le=2**31 - 1, description="Seed for all randomness.")] = 0
+    seed: Annotated[
+        int, Field(ge=0, le=2**31 - 1, description="Seed for all randomness."), WHOLE
+    ] = 0
 
 
 class Epoch(BaseModel):

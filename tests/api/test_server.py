@@ -1,6 +1,5 @@
 """The application as a whole: its limits and its description."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,17 +8,6 @@ from fastapi.testclient import TestClient
 from api import server
 from models.settings import Settings
 from models.store.database import Database
-
-
-def test_a_body_beyond_the_limit_is_refused_unread(client: TestClient) -> None:
-    def endless() -> Iterator[bytes]:
-        for _ in range(10_000):
-            yield b" " * 1000
-
-    response = client.post(
-        "/v1/jobs", content=endless(), headers={"Content-Type": "application/json"}
-    )
-    assert response.status_code == 413
 
 
 def test_the_api_describes_itself_and_has_no_pages_that_load_scripts_from_elsewhere(

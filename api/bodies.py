@@ -1,0 +1,59 @@
+"""Bodies of requests: JSON, and of a bounded size."""
+
+from http import HTTPStatus
+from typing import Final
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.problems import make_response
+
+MAX_BYTES: Final = 65_536
+
+_TOO_LARGE: Final = f"The body has more than {MAX_BYTES:,} bytes."
+
+
+class Bodies:
+    """ASGI middleware that refuses other bodies, as problems and before they are read."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        headers = Headers(scope=scope)
+        length = headers.get("content-length", "0")
+        has_body = length != "0" or "transfer-encoding" in headers
+        media_type = headers.get("content-type", "").split(";")[0].strip().lower()
+
+        if length.isascii() and length.isdigit() and int(length) > MAX_BYTES:
+            response = make_response(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "content_too_large", _TOO_LARGE
+            )
+            await response(scope, receive, send)
+        elif has_body and media_type != "application/json":
+            detail = "The body must be JSON, with the header Content-Type: application/json."
+            response = make_response(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail
+            )
+            await response(scope, receive, send)
+        else:
+            await self._app(scope, _limit(receive), send)
+
+
+def _limit(receive: Receive) -> Receive:
+    size = 0
+
+    async def receive_some() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > MAX_BYTES:
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_LARGE)
+        return message
+
+    return receive_some
