@@ -5,6 +5,7 @@ Either way a message is only a hint and the lease decides. However a training is
 next worker resumes it after its last epoch.
 """
 
+import hashlib
 import json
 import logging
 import signal
@@ -34,6 +35,8 @@ from worker.sweep import sweep, sweep_in_background
 POLL_S: Final = 0.5
 RENEW_S: Final = 1.0
 """A training renews its lease at least this often, to notice a cancellation within a second."""
+
+DIGEST_LENGTH: Final = 12
 
 _log = logging.getLogger(__name__)
 
@@ -80,7 +83,7 @@ class TrainingWorker:
     def _train(self, claim: TrainingClaim) -> None:
         lease_s = self._settings.lease_s
         make_private(self._settings.data_folder)
-        folder = self._settings.data_folder / "trainings" / str(claim.training_id)
+        folder = choose_folder(self._settings.data_folder, claim)
         renew = partial(trainings.renew, self._db, claim, lease_s)
 
         with renew_in_background(renew, lease_s, at_least_every_s=RENEW_S) as lost:
@@ -89,6 +92,16 @@ class TrainingWorker:
 
             release_id = releases.register(self._db, result.path)
             trainings.complete(self._db, claim, release_id, result.comparison)
+
+
+def choose_folder(data_folder: Path, claim: TrainingClaim) -> Path:
+    """Where a training keeps its epochs, to resume after the last one.
+
+    The plan is part of the name: in a restored backup, the id may be that of another training.
+    """
+    plan = json.dumps(claim.plan, sort_keys=True).encode()
+    digest = hashlib.sha256(plan).hexdigest()[:DIGEST_LENGTH]
+    return data_folder / "trainings" / f"{claim.training_id}-{digest}"
 
 
 class _Reporter(Silent):
