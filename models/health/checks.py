@@ -107,13 +107,11 @@ def check_progress(snapshot: Snapshot, settings: Settings) -> Check:
         return Check("progress", State.OK, "No work is in progress.")
 
     waiting = [f"Job {job_id} waits: {reason}" for job_id, reason in snapshot.waiting.items()]
-    if waiting:
-        return Check("progress", State.WARNING, " ".join(waiting))
-
+    all_wait = len(waiting) >= snapshot.served.jobs
     served = _describe(snapshot.served)
     # A batch that loses both its worker and its message is taken up again within half of this.
     patience_s = 2 * (settings.lease_s + settings.rehint_s + 2 * settings.sweep_s)
-    if snapshot.standstill_s > patience_s:
+    if snapshot.standstill_s > patience_s and not all_wait:
         return Check(
             "progress",
             State.PROBLEM,
@@ -122,6 +120,8 @@ def check_progress(snapshot: Snapshot, settings: Settings) -> Check:
             "receive nothing from the queue. Look into their logs and restart them; no work is "
             "lost.",
         )
+    if waiting:
+        return Check("progress", State.WARNING, " ".join(waiting))
     return Check("progress", State.OK, f"Work is progressing. Left: {served}.")
 
 

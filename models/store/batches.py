@@ -16,7 +16,7 @@ from models.errors import FolderError, PlaceError, RefusedError
 from models.pictures.detection import WHOLE, Detection
 from models.store import backoff, jobs, records
 from models.store.database import Database
-from models.store.leases import Leases, has_rows
+from models.store.leases import Leases
 from models.store.records import ImageRecord
 from models.store.states import LIVE, BatchState
 from models.store.tables import Batch, Job, ModelRelease, Trouble
@@ -145,8 +145,6 @@ def claim(
             )
             chosen.append(Batch.job_id.in_(of_release))
         target = LEASES.oldest_due(*chosen)
-        if not has_rows(db, target):
-            return None
 
     with db.write(synced=False) as connection:
         batch = LEASES.claim(

@@ -65,7 +65,8 @@ def fail_troubled(db: Database, give_up_s: float) -> None:
             )
         ).all()
     for job in hopeless:
-        fail_job(db, job.id, FolderError.code, job.trouble)
+        message = f"{job.trouble} No try within {give_up_s:.0f} s succeeded."
+        fail_job(db, job.id, FolderError.code, message)
 
 
 def _fail(connection: Connection, job_id: int, code: str, message: str) -> bool:

@@ -64,7 +64,7 @@ def fail(db: Database, program: str, sha256: str, error: Exception) -> None:
     known = isinstance(error, CuemillError)
     values = {
         "code": error.code if isinstance(error, CuemillError) else EngineError.code,
-        "reason": str(error) if known else f"{type(error).__name__}: {error}",
+        "reason": str(error) if known else f"{type(error).__name__}: {error}.",
     }
     with db.write() as connection:
         row = _find(connection, program, sha256)
@@ -121,7 +121,8 @@ def give_up(db: Database, give_up_s: float) -> None:
             and row.since < now - give_up_s
         ]
         if serving and serving == {row.program for row in hopeless}:
-            cancellation.fail_job(db, job.id, hopeless[0].code, hopeless[0].reason)
+            message = f"{hopeless[0].reason} No worker's host succeeded within {give_up_s:.0f} s."
+            cancellation.fail_job(db, job.id, hopeless[0].code, message)
 
 
 def _is(program: str, sha256: str) -> tuple[sa.ColumnElement[bool], ...]:

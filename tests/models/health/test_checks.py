@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from models.errors import FolderError
 from models.health.checks import (
     Check,
     State,
@@ -118,6 +119,27 @@ def test_work_that_arrives_after_a_long_idle_time_is_no_standstill(
     submit_job(db, release_id)
     heartbeats.beat(db, "h:1", 2, None, progress)
     assert check_progress(take_snapshot(db), SETTINGS).state is State.OK
+
+
+def test_a_job_that_waits_for_its_folder_says_why_and_hides_no_standstill(
+    db: Database, release_id: int
+) -> None:
+    submit_job(db, release_id, images=2)
+    progress = heartbeats.beat(db, "h:1", 2, None, None)
+    claim = batches.claim(db, None, "h:3", lease_s=30)
+    assert claim is not None
+    assert batches.complete(db, claim, [], FolderError("/faces does not answer."))
+    check = check_progress(take_snapshot(db), SETTINGS)
+    assert (check.state, check.message) == (
+        State.WARNING,
+        f"Job {claim.job_id} waits: /faces does not answer.",
+    )
+
+    submit_job(db, release_id, images=2)
+    progress = heartbeats.beat(db, "h:1", 2, None, progress)
+    age_rows(db, HOUR_S)
+    heartbeats.beat(db, "h:1", 2, None, progress)
+    assert check_progress(take_snapshot(db), SETTINGS).state is State.PROBLEM
 
 
 def test_every_step_of_a_batch_is_progress(db: Database, release_id: int) -> None:

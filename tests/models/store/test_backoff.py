@@ -127,7 +127,7 @@ def test_a_job_whose_folder_is_gone_waits_is_tried_by_one_worker_and_fails_in_th
     failed = jobs.get(db, job.id)
     assert (failed.status, failed.error) == (
         JobStatus.FAILED,
-        {"code": "folder", "message": str(GONE)},
+        {"code": "folder", "message": f"{GONE} No try within 600 s succeeded."},
     )
 
 
