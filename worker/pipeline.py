@@ -74,9 +74,7 @@ class Pipeline:
             return False
 
         lease_s = self._settings.lease_s
-        claim = batches.claim(
-            self._db, batch_id, self._worker, lease_s, job_id, due.model_release_id
-        )
+        claim = batches.claim(self._db, batch_id, self._worker, lease_s, job_id, due)
         if claim is None:
             return False
 
@@ -161,8 +159,10 @@ class Pipeline:
 
         number = numbers[path]
         trouble = PlaceError("The file did not answer when it was read.", ImageCode.READ_TIMEOUT)
-        records = [_give_up((number, path), trouble)] if self._is_last_try(claim) else []
-        batches.complete(self._db, claim, records, None if records else trouble, culprit=number)
+        if self._is_last_try(claim):
+            batches.complete(self._db, claim, [_give_up((number, path), trouble)])
+        else:
+            batches.complete(self._db, claim, [], trouble, culprit=number)
 
 
 def _give_up(item: Item, error: PlaceError) -> ImageRecord:

@@ -127,23 +127,26 @@ def claim(
     worker: str,
     lease_s: float,
     job_id: int | None = None,
-    release_id: int | None = None,
+    needs: Due | None = None,
 ) -> Claim | None:
     """Claims this batch, or the oldest queued one; None if there is none.
 
     Args:
-        job_id, release_id: the only job, or the only release, to take a batch of; None = any.
+        job_id: the only job to take a batch of; None = any.
+        needs: what the batch may need, and no other network or detector; None = anything.
     """
     target: int | sa.Select[int]
     if batch_id is not None:
         target = batch_id
     else:
         chosen = [] if job_id is None else [Batch.job_id == job_id]
-        if release_id is not None:
-            of_release = sa.select(Job.id).where(
-                Job.status.in_(LIVE), Job.model_release_id == release_id
+        if needs is not None:
+            suited = sa.select(Job.id).where(
+                Job.status.in_(LIVE),
+                Job.model_release_id == needs.model_release_id,
+                Job.detector_sha256 == needs.detection.detector_sha256,
             )
-            chosen.append(Batch.job_id.in_(of_release))
+            chosen.append(Batch.job_id.in_(suited))
         target = LEASES.oldest_due(*chosen)
 
     with db.write(synced=False) as connection:

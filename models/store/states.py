@@ -28,7 +28,8 @@ A batch::
 
     move       function                     by                          only while
     add        scans.record, retries.retry  a worker, a user            the scan's claim is valid
-    claim      batches.claim                a worker                    queued
+    claim      batches.claim                a worker                    queued, and no pause
+                                                                        (`backoff.py`)
     complete   batches.complete             the worker that claimed it  running, same claim,
                                                                         the job's release
     requeue    recovery                     any worker program          running, lease expired or

@@ -1,21 +1,26 @@
 """What a process loads before it claims: a host that cannot load it stays away."""
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from PIL import Image
 
 from models.health.checks import State, check_workers
 from models.health.snapshot import take_snapshot
-from models.pictures.detection import WHOLE
+from models.pictures.detection import THRESHOLD, WHOLE, FaceMode
+from models.release.detectors import choose_detection
 from models.settings import Settings
-from models.store import heartbeats, releases, troubles
+from models.store import heartbeats, jobs, releases, troubles
 from models.store.database import Database, now_s
+from models.store.jobs import Submission
 from models.store.tables import Batch, ModelRelease, Trouble
 from tests.builders import count_rows, submit_job
 from worker.load import Loader
 from worker.pipeline import Pipeline
+from worker.scan import scan
 
 
 @pytest.fixture
@@ -107,3 +112,36 @@ def test_a_program_that_ends_leaves_no_trouble_behind(db: Database, sha256: str)
     assert troubles.begin(db, "h:1:t", sha256, "the network")
     heartbeats.leave(db, "h:1:t")
     assert count_rows(db, Trouble) == 0
+
+
+def test_a_detector_that_cannot_be_loaded_keeps_no_other_job_waiting(
+    db: Database, release_id: int, settings: Settings, tmp_path: Path
+) -> None:
+    """The pictures of the older job need it."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    Image.new("RGB", (800, 600)).save(folder / "a.png")
+    detection = choose_detection(FaceMode.AUTO, 20, THRESHOLD)
+    for found in (replace(detection, detector_sha256="0" * 64), WHOLE):
+        job, _ = jobs.submit(db, Submission(str(folder), release_id, detection=found))
+        scan(db, settings, "h:2:t", job.id, lambda: None, lambda: None)
+
+    pipeline = Pipeline(db, settings, "h:2:t", "h:1:t")
+    # The first batch goes back, uncounted, as its detector is not loaded; nor can it be.
+    assert [pipeline.run() for _ in range(3)] == [True, True, False]
+    assert [job.status for job in jobs.list_newest(db)] == ["completed", "running"]
+
+
+def test_a_detector_is_loaded_once_a_picture_needs_it(
+    db: Database, release_id: int, settings: Settings, tmp_path: Path
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    Image.new("RGB", (800, 600)).save(folder / "a.png")
+    detection = choose_detection(FaceMode.AUTO, 20, THRESHOLD)
+    job, _ = jobs.submit(db, Submission(str(folder), release_id, detection=detection))
+    scan(db, settings, "h:2:t", job.id, lambda: None, lambda: None)
+
+    pipeline = Pipeline(db, settings, "h:2:t", "h:1:t")
+    assert [pipeline.run() for _ in range(3)] == [True, True, False]
+    assert jobs.get(db, job.id).counts.no_face == 1
