@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from cli.output import err
 from models.errors import EngineError, QueueError, UsageError
@@ -36,6 +37,8 @@ def make_submission(
     trust_mtime: bool,
     retention_days: int | None,
     detection: Detection,
+    metadata: dict[str, Any] | None = None,
+    idempotency_key: str | None = None,
 ) -> Submission:
     """A checked request. Unlike the API, the command line may read any folder that its user can.
 
@@ -55,6 +58,9 @@ def make_submission(
         trust_mtime=trust_mtime,
         retention_days=retention_days,
         detection=detection,
+        metadata=metadata,
+        idempotency_key=idempotency_key,
+        model=model,
     )
 
 

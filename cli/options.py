@@ -24,6 +24,12 @@ Folder = Annotated[
     Path,
     typer.Argument(metavar="FOLDER", help="Folder of images.", show_default=False, readable=False),
 ]
+Folders = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="FOLDER...", help="Folders of images.", show_default=False, readable=False
+    ),
+]
 JobId = Annotated[
     int,
     typer.Argument(metavar="JOB", callback=_check_id, help="Id of the job.", show_default=False),

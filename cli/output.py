@@ -84,7 +84,7 @@ def print_json(value: Any) -> None:
 
 def _encode(value: object) -> str:
     if isinstance(value, datetime):
-        return value.isoformat()
+        return value.isoformat().replace("+00:00", "Z")  # As the API writes it.
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 

@@ -23,6 +23,8 @@ from models.store.jobs import JobView
 from models.store.states import JobStatus
 
 POLL_S: Final = 0.1
+LINE_S: Final = 30.0
+"""Without a terminal, a line of progress is printed this often."""
 
 _READING: Final = "reading images"
 
@@ -37,8 +39,9 @@ def watch_job(db: Database, job_id: int) -> JobView:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=err, transient=True) as progress:
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task("looking for images", total=None, rate="")
+        last_line = time.monotonic()
 
         while True:
             job = jobs.get(db, job_id)
@@ -53,12 +56,21 @@ def watch_job(db: Database, job_id: int) -> JobView:
             )
             if job.status.ended:
                 return job
+            if not err.is_terminal and time.monotonic() > last_line + LINE_S:
+                err.print(counts_line(job))
+                last_line = time.monotonic()
 
             time.sleep(POLL_S)
 
 
-def report_end(db: Database, job: JobView) -> None:
-    """Prints how a job ended; exits with 1 unless it completed and every file could be read."""
+def report_end(db: Database, *ended: JobView) -> None:
+    """Prints how jobs ended; exits with 1 unless all completed and every file could be read."""
+    are_good = [_report(db, job) for job in ended]
+    if not all(are_good):
+        raise typer.Exit(1)
+
+
+def _report(db: Database, job: JobView) -> bool:
     if job.error is not None:
         complain(job.error["message"])
 
@@ -79,8 +91,7 @@ def report_end(db: Database, job: JobView) -> None:
         )
     err.print(counts_line(job))
 
-    if job.status is not JobStatus.COMPLETED or troubled:
-        raise typer.Exit(1)
+    return job.status is JobStatus.COMPLETED and not troubled
 
 
 class TrainingBars(Progress):

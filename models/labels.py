@@ -51,3 +51,9 @@ FER2013: Final[dict[str, str]] = {
 def title(emotion: str) -> str:
     """The emotion for display: "Doubt/Confusion" for `doubt_confusion`."""
     return "/".join(word.capitalize() for word in emotion.split("_"))
+
+
+def find(text: str) -> str | None:
+    """The emotion that a text names as results do or as tables print it; None if it names none."""
+    name = text.strip().lower().replace("/", "_").replace(" ", "_")
+    return name if name in EMOTIONS else None

@@ -1,6 +1,5 @@
 """Types that several schemas share: text, ids, pages and errors."""
 
-import json
 import re
 from typing import Annotated, Any, Final
 
@@ -8,59 +7,19 @@ from fastapi import Query
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from models.errors import UsageError
+from models.free_text import JSON_MAX_BYTES, JSON_MAX_DEPTH, check_json, check_text
 
 MAX_ID: Final = 2**63 - 1
-JSON_MAX_BYTES: Final = 16_384
-JSON_MAX_DEPTH: Final = 32
-
-
-def _check_text(value: str) -> str:
-    if "\0" in value:
-        raise ValueError("contains a NUL character")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ValueError("contains a surrogate, which UTF-8 cannot encode") from None
-    return value
-
-
-def _check_json(value: dict[str, Any]) -> dict[str, Any]:
-    _check_depth(value)
-    try:
-        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
-    except ValueError:
-        raise ValueError("contains NaN or an infinity, which JSON does not have") from None
-
-    _check_text(text)
-    if "\\u0000" in text:
-        raise ValueError("contains a NUL character")
-    if len(text.encode()) > JSON_MAX_BYTES:
-        raise ValueError(f"must be at most {JSON_MAX_BYTES:,} bytes of JSON")
-    return value
-
-
-def _check_depth(value: Any) -> None:
-    level = [value]
-    for _ in range(JSON_MAX_DEPTH + 1):
-        containers = [item for item in level if isinstance(item, dict | list)]
-        level = [
-            inner
-            for item in containers
-            for inner in (item.values() if isinstance(item, dict) else item)
-        ]
-        if not level:
-            return
-    raise ValueError(f"must not nest deeper than {JSON_MAX_DEPTH} levels")
 
 
 Text = Annotated[
-    str, AfterValidator(_check_text), Field(json_schema_extra={"pattern": r"^[^\u0000]*$"})
+    str, AfterValidator(check_text), Field(json_schema_extra={"pattern": r"^[^\u0000]*$"})
 ]
 """Text that UTF-8, JSON and both databases can hold, and so give back."""
 
 JsonObject = Annotated[
     dict[str, Any],
-    AfterValidator(_check_json),
+    AfterValidator(check_json),
     Field(description=f"At most {JSON_MAX_BYTES:,} bytes of JSON and {JSON_MAX_DEPTH} levels."),
 ]
 """A JSON object that JSON and both databases can hold, and so give back."""

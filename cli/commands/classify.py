@@ -1,5 +1,7 @@
 """`cuemill classify`."""
 
+from collections.abc import Iterator
+
 import typer
 
 from cli.annotate import annotate, check_copies
@@ -9,7 +11,7 @@ from cli.options import (
     Detector,
     Faces,
     FaceThreshold,
-    Folder,
+    Folders,
     Fresh,
     MinFace,
     Model,
@@ -22,9 +24,13 @@ from cli.options import (
 )
 from cli.output import choose_format, err, write_results
 from cli.progress import report_end, watch_job
+from models.errors import UsageError
 from models.pictures.detection import MIN_FACE, THRESHOLD, FaceMode
 from models.release.detectors import choose_detection
 from models.store import jobs, results
+from models.store.database import Database
+from models.store.jobs import JobView, Submission
+from models.store.results import Record
 from models.store.states import JobStatus
 
 app = typer.Typer()
@@ -32,7 +38,7 @@ app = typer.Typer()
 
 @app.command()
 def classify(
-    folder: Folder,
+    folders: Folders,
     model: Model = None,
     result_format: ResultFormat = None,
     output: ResultFile = None,
@@ -47,49 +53,67 @@ def classify(
     retention_days: RetentionDays = None,
     workers: Workers = None,
 ) -> None:
-    """Classify a folder on this machine and print the results.
+    """Classify folders on this machine, one after the other, and print the results.
 
     If interrupted, run the same command again to resume. Images that have not changed since an
     earlier job with the same model keep its predictions.
     """
     from worker.embedded import Supervisor
-    from worker.outdated import stop_when_outdated
 
     chosen_format = choose_format(result_format, output)
     settings, db = connect(workers=workers)
 
-    submission = make_submission(
-        settings,
-        db,
-        folder,
-        model=model,
-        recursive=recursive,
-        fresh=fresh,
-        trust_mtime=trust_mtime,
-        retention_days=retention_days,
-        detection=choose_detection(faces, min_face, face_threshold, detector),
-    )
+    # All are checked before the first is classified.
+    submissions = [
+        make_submission(
+            settings,
+            db,
+            folder,
+            model=model,
+            recursive=recursive,
+            fresh=fresh,
+            trust_mtime=trust_mtime,
+            retention_days=retention_days,
+            detection=choose_detection(faces, min_face, face_threshold, detector),
+        )
+        for folder in folders
+    ]
     if copies is not None:
-        check_copies(copies, submission.folder)
+        if len(folders) > 1:
+            raise UsageError("--annotate copies one folder. Name one FOLDER.")
+        check_copies(copies, submissions[0].folder)
 
+    done: list[JobView] = []
+    for submission in submissions:
+        done.append(_find_or_submit(db, submission))
+        try:
+            with Supervisor(settings, done[-1].id):
+                done[-1] = watch_job(db, done[-1].id)
+
+                # Print before the workers stop, which takes a moment.
+                completed = [job.id for job in done if job.status is JobStatus.COMPLETED]
+                if completed and len(done) == len(submissions):
+                    write_results(_results_of(db, completed), chosen_format, output)
+        except KeyboardInterrupt:
+            err.print(f"Interrupted. Run the same command again to resume job {done[-1].id}.")
+            raise typer.Exit(130) from None
+
+    if copies is not None and done[0].status is JobStatus.COMPLETED:
+        records = results.stream(db, results.Filter(job_id=done[0].id))
+        annotate(records, done[0].folder, copies, done[0].counts.classified)
+    report_end(db, *done)
+
+
+def _find_or_submit(db: Database, submission: Submission) -> JobView:
     job = jobs.find_live(db, submission)
     if job is not None:
         err.print(f"Resuming job {job.id}.")
-    else:
-        job, _ = jobs.submit(db, submission)
+        return job
 
-    conditions = results.Filter(job_id=job.id)
-    try:
-        with stop_when_outdated(db, settings.sweep_s), Supervisor(settings, job.id):
-            job = watch_job(db, job.id)
+    job, _ = jobs.submit(db, submission)
+    return job
 
-            # Print before the workers stop, which takes a moment.
-            if job.status is JobStatus.COMPLETED:
-                write_results(results.stream(db, conditions), chosen_format, output)
-    except KeyboardInterrupt:
-        err.print(f"Interrupted. Run the same command again to resume job {job.id}.")
-        raise typer.Exit(130) from None
 
-    if copies is not None and job.status is JobStatus.COMPLETED:
-        annotate(results.stream(db, conditions), job.folder, copies, job.counts.classified)
-    report_end(db, job)
+def _results_of(db: Database, job_ids: list[int]) -> Iterator[Record]:
+    for job_id in job_ids:
+        yield from results.stream(db, results.Filter(job_id=job_id))

@@ -1,5 +1,8 @@
 """`cuemill enqueue`."""
 
+import json
+from typing import Annotated, Any
+
 import typer
 
 from cli.context import announce, check_queue, connect, make_submission
@@ -17,11 +20,32 @@ from cli.options import (
     TrustMtime,
 )
 from cli.output import err, job_fields, print_json
+from cli.progress import report_end, watch_job
+from models.free_text import check_json, check_key
 from models.pictures.detection import MIN_FACE, THRESHOLD, FaceMode
 from models.release.detectors import choose_detection
 from models.store import jobs
 
 app = typer.Typer()
+
+
+def _parse_metadata(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+        if isinstance(value, dict):
+            return check_json(value)
+        problem = "it is no object"
+    except (ValueError, RecursionError) as error:
+        problem = str(error)
+
+    raise typer.BadParameter(f'Expected a JSON object, such as {{"study": 7}}: {problem}.')
+
+
+def _check_key(text: str) -> str:
+    try:
+        return check_key(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"The key {error}.") from None
 
 
 @app.command()
@@ -36,6 +60,26 @@ def enqueue(
     fresh: Fresh = False,
     trust_mtime: TrustMtime = False,
     retention_days: RetentionDays = None,
+    metadata: Annotated[
+        dict[str, Any] | None,
+        typer.Option(
+            metavar="JSON",
+            parser=_parse_metadata,
+            help="A JSON object of up to 16 kB, stored with the job.",
+        ),
+    ] = None,
+    idempotency_key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            parser=_check_key,
+            help="Repeating the command with the same key returns the same job.",
+        ),
+    ] = None,
+    wait: Annotated[
+        bool,
+        typer.Option("--wait", help="Show progress until the job ends; exit with 1 if it failed."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Queue a folder for running workers and print the job's id."""
@@ -51,16 +95,22 @@ def enqueue(
         trust_mtime=trust_mtime,
         retention_days=retention_days,
         detection=choose_detection(faces, min_face, face_threshold, detector),
+        metadata=metadata,
+        idempotency_key=idempotency_key,
     )
     queue_answers = check_queue(settings)
     job, _ = jobs.submit(db, submission)
     if queue_answers:
         announce(settings, db)
 
-    if as_json:
-        print_json(job_fields(job, settings.retention_days))
-    else:
+    if not as_json:
         typer.echo(job.id)
-
     if not settings.broker_url:
         err.print("Queued for workers on this database: run `cuemill worker` or `cuemill up`.")
+
+    if wait:
+        job = watch_job(db, job.id)
+    if as_json:
+        print_json(job_fields(job, settings.retention_days))
+    if wait:
+        report_end(db, job)

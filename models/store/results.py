@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from models.errors import PLACE_CODES, DeletedError, UsageError
-from models.labels import EMOTIONS
+from models.labels import EMOTIONS, find
 from models.store.database import Database
 from models.store.releases import UNCERTAIN_BELOW
 from models.store.states import Outcome
@@ -51,10 +51,15 @@ class Filter:
         return any(condition is not None for condition in of_faces)
 
     def __post_init__(self) -> None:
-        if self.emotion is not None and self.emotion not in EMOTIONS:
+        if self.emotion is None:
+            return
+
+        emotion = find(self.emotion)
+        if emotion is None:
             raise UsageError(
                 f"Unknown emotion {self.emotion!r}. Expected one of: {', '.join(EMOTIONS)}."
             )
+        object.__setattr__(self, "emotion", emotion)  # The class is frozen.
 
     def of_job(self, job_id: int) -> Self:
         """The same conditions within one job."""
@@ -178,7 +183,9 @@ def _where(conditions: Filter, leading: Table) -> Iterator[sa.ColumnElement[bool
     if conditions.outcome is not None:
         yield Image.outcome == conditions.outcome
     if conditions.path_prefix:
-        yield Image.path.startswith(conditions.path_prefix, autoescape=True)
+        # Not LIKE, which ignores case in SQLite.
+        prefix = conditions.path_prefix
+        yield sa.func.substr(Image.path, 1, len(prefix)) == prefix
     if conditions.min_face is not None:
         yield Prediction.box_width >= conditions.min_face
         yield Prediction.box_height >= conditions.min_face

@@ -113,3 +113,16 @@ def test_images_that_a_drive_refused_end_with_exit_code_1_and_say_what_to_do(
         report_end(db, replace(jobs.get(db, job_id), status=JobStatus.COMPLETED))
     assert ended.value.exit_code == 1
     assert "failed for 1 image in all tries" in capsys.readouterr().err
+
+
+def test_without_a_terminal_a_line_says_now_and_then_how_far_a_job_is(
+    db: Database,
+    release_id: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("cli.progress.LINE_S", 0.0)
+    job, _ = jobs.submit(db, Submission("/photos", release_id))
+    monkeypatch.setattr("time.sleep", lambda _: cancellation.cancel(db, job.id))
+    watch_job(db, job.id)
+    assert capsys.readouterr().err == "Job 1 queued: 0 images, 0 classified.\n"

@@ -1,8 +1,9 @@
 """`cuemill classify`. tests/integration interrupts and resumes it."""
 
+import json
 from pathlib import Path
 
-from tests.integration.deployment import Deployment
+from tests.integration.deployment import Deployment, make_faces
 
 PHOTOGRAPHS = Path(__file__).parents[3] / "samples" / "photographs"
 
@@ -32,3 +33,17 @@ def test_a_folder_for_copies_that_cannot_be_used_starts_no_job(
     refused = cuemill.run("classify", faces, "--annotate", faces / "copies", exit_code=2)
     assert "Name a folder elsewhere." in refused.stderr
     assert cuemill.json("jobs") == []
+
+
+def test_several_folders_are_classified_one_after_the_other(
+    cuemill: Deployment, faces: Path, tmp_path: Path
+) -> None:
+    others = make_faces(tmp_path / "others", 1)
+    missing = tmp_path / "missing"
+    cuemill.run("classify", faces, missing, exit_code=2)
+    assert cuemill.json("jobs") == []
+
+    done = cuemill.run("classify", faces, others, "--format", "jsonl")
+    assert [json.loads(line)["job_id"] for line in done.stdout.splitlines()] == [1, 1, 2]
+    assert "Job 1 completed: 2 images" in done.stderr
+    assert "Job 2 completed: 1 image" in done.stderr

@@ -40,3 +40,28 @@ def test_a_broker_that_is_away_does_not_keep_a_job_from_being_queued(
     queued = cuemill.run("enqueue", faces)
     assert queued.stdout == "1\n"
     assert "cannot be reached" in queued.stderr
+
+
+def test_a_key_makes_repeating_safe_and_metadata_stays_with_the_job(
+    cuemill: Deployment, faces: Path
+) -> None:
+    options = ("--metadata", '{"study": 7}', "--idempotency-key", "monday")
+    jobs = [cuemill.json("enqueue", faces, *options) for _ in range(2)]
+    assert [(job["id"], job["metadata"]) for job in jobs] == 2 * [(1, {"study": 7})]
+    refused = cuemill.run("enqueue", faces, "--idempotency-key", "monday", exit_code=2)
+    assert "was used for another request" in refused.stderr
+
+
+@pytest.mark.parametrize("metadata", ["[1]", "{", '{"a": NaN}', '{"a": "\\u0000"}', 9_000 * "["])
+def test_metadata_that_could_not_be_given_back_is_bad_usage(
+    cuemill: Deployment, faces: Path, metadata: str
+) -> None:
+    refused = cuemill.run("enqueue", faces, "--metadata", metadata, exit_code=2)
+    assert "Expected a JSON object" in refused.stderr
+
+
+def test_waiting_ends_with_the_job_and_says_how_it_ended(cuemill: Deployment, faces: Path) -> None:
+    cuemill.start("worker")
+    done = cuemill.run("enqueue", faces, "--wait")
+    assert done.stdout == "1\n"
+    assert "Job 1 completed: 2 images" in done.stderr

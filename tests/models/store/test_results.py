@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from models.errors import DeletedError
 from models.store import (
     batches,
     deletion,
+    releases,
     results,
 )
 from models.store.database import Database
@@ -26,6 +28,7 @@ from tests.builders import (
     queue_job,
     records_of,
 )
+from tests.services import Postgres
 
 
 def test_pages_follow_the_scan_order_without_gaps_or_overlaps(
@@ -170,3 +173,38 @@ def test_results_are_filtered_by_size_confidence_and_number_of_faces(
         kept(min_faces=2, min_face=60, emotion=results.page(db, Filter())[0].emotion) == group[:1]
     )
     assert kept(max_faces=0, min_score=0.0) == []
+
+
+def test_a_prefix_distinguishes_capitals_and_takes_wildcards_for_themselves(
+    db: Database, release_id: int
+) -> None:
+    job = queue_job(db, release_id)
+    list_folder(db, job, 4)
+    claim = claim_batch(db)
+    names = ("A/1.jpg", "a/1.jpg", "a%.jpg", "a_.jpg")
+    records = zip(records_of(claim), names, strict=True)
+    batches.complete(db, claim, [replace(record, path=name) for record, name in records])
+
+    def names_with(prefix: str) -> list[str]:
+        return [record.path for record in results.page(db, Filter(job.id, path_prefix=prefix))]
+
+    assert names_with("A") == ["A/1.jpg"]
+    assert names_with("a/") == ["a/1.jpg"]
+    assert names_with("a%") == ["a%.jpg"]
+    assert names_with("a_") == ["a_.jpg"]
+
+
+@pytest.mark.parametrize("text", ["doubt_confusion", "Doubt/Confusion", "doubt confusion"])
+def test_an_emotion_may_be_named_as_tables_print_it(text: str) -> None:
+    assert Filter(emotion=text).emotion == "doubt_confusion"
+
+
+def test_times_are_in_utc_whatever_the_zone_of_the_database(
+    postgres_server: Postgres, tiny_model: Path
+) -> None:
+    url = f"{postgres_server.create_database()}?options=-cTimeZone%3DAsia%2FTokyo"
+    database = Database(url)
+    database.upgrade()
+    job = queue_job(database, releases.resolve(database, None, tiny_model))
+    assert job.queued_at.utcoffset() == timedelta(0)
+    database.close()
