@@ -84,6 +84,27 @@ def compress(quality: int) -> Change:
     return change
 
 
+def cut(share: float) -> Change:
+    """The last rows are missing, this share of all, and are grey, as in a JPEG that was cut."""
+
+    def change(picture: Image.Image, _number: int) -> Image.Image:
+        kept = round((1 - share) * picture.height)
+        rest = (0, kept, picture.width, picture.height)
+        grey = picture.copy()
+        grey.paste((128, 128, 128), rest)
+        return grey
+
+    return change
+
+
+def cut_progressive(picture: Image.Image, _number: int) -> Image.Image:
+    """A progressive JPEG without its last scan."""
+    buffer = BytesIO()
+    picture.save(buffer, "JPEG", quality=90, progressive=True)
+    data = buffer.getvalue()
+    return Image.open(BytesIO(data[: data.rindex(b"\xff\xda")] + b"\xff\xd9")).convert("RGB")
+
+
 def blur(radius: float) -> Change:
     """A Gaussian blur of this standard deviation, in pixels."""
     return lambda picture, _number: picture.filter(ImageFilter.GaussianBlur(radius))
@@ -120,6 +141,10 @@ CHANGES: Final[Mapping[str, Change]] = MappingProxyType(
         "box 10 % smaller": scale(0.9),
         "rolled by 15 degrees": roll(15),
         "JPEG quality 40": compress(40),
+        "JPEG cut, 5 % of the rows missing": cut(0.05),
+        "JPEG cut, 10 % of the rows missing": cut(0.1),
+        "JPEG cut, 20 % of the rows missing": cut(0.2),
+        "progressive JPEG without its last scan": cut_progressive,
         "blurred, sigma 1 pixel": blur(1),
         "half the resolution": reduce(2),
         "a quarter of the resolution": reduce(4),

@@ -1,7 +1,7 @@
 """What commands share: settings, an up-to-date database, and access to the queue."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from models.errors import EngineError, QueueError, UsageError
 from models.pictures.detection import Detection
 from models.queue import Ping
 from models.settings import Settings, load_settings
+from models.sources.exclusions import patterns_for
 from models.sources.names import to_text
 from models.sources.roots import check_folder
 from models.store import hints, releases
@@ -33,6 +34,8 @@ def make_submission(
     *,
     model: str | None,
     recursive: bool,
+    exclude: Sequence[str],
+    system_folders: bool,
     fresh: bool,
     trust_mtime: bool,
     retention_days: int | None,
@@ -53,6 +56,9 @@ def make_submission(
         folder=to_text(checked_folder),
         model_release_id=releases.resolve(db, model, settings.model),
         recursive=recursive,
+        exclude=patterns_for(
+            [to_text(os.fsencode(pattern)) for pattern in exclude], system_folders=system_folders
+        ),
         batch_size=settings.batch_size,
         fresh=fresh,
         trust_mtime=trust_mtime,

@@ -42,6 +42,22 @@ ModelName = Annotated[str, typer.Argument(metavar="MODEL", help=_MODEL_HELP, sho
 
 Model = Annotated[str | None, typer.Option(help=_MODEL_HELP)]
 Recursive = Annotated[bool, typer.Option(help="Include subfolders.")]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="GLOB",
+        help="Pass over files and folders of these names, such as '*_small.jpg'; with a slash, of "
+        "these paths. Repeatable.",
+        show_default=False,
+    ),
+]
+SystemFolders = Annotated[
+    bool,
+    typer.Option(
+        "--system-folders",
+        help="Do not pass over the folders that photo systems make, such as @eaDir and #recycle.",
+    ),
+]
 Fresh = Annotated[
     bool,
     typer.Option(

@@ -17,6 +17,7 @@ from rich.progress import (
 )
 
 from cli.output import complain, count_of, counts_line, err, print_balance
+from models.sources.skipped import describe
 from models.store import jobs, results
 from models.store.database import Database
 from models.store.jobs import JobView
@@ -89,6 +90,8 @@ def _report(db: Database, job: JobView) -> bool:
             f"so no result says anything about them. Once that is mended, run "
             f"`cuemill retry {job.id}`."
         )
+    for sentence in describe(job.skipped, job.exclude):
+        err.print(sentence)
     err.print(counts_line(job))
 
     return job.status is JobStatus.COMPLETED and not troubled

@@ -3,15 +3,18 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Final
 
 from models.errors import FolderError
 from models.settings import Settings
+from models.sources.exclusions import Exclusions
 from models.sources.names import SUFFIXES, to_bytes, to_text
 from models.sources.roots import check_folder, check_identity, identify
-from models.sources.walk import walk
+from models.sources.skipped import describe
+from models.sources.walk import Passing, walk
 from models.store import cancellation, scans
 from models.store.database import Database
 from models.store.scans import ScanClaim
@@ -105,15 +108,23 @@ def _scan_folder(
         resume_after = to_bytes(claim.cursor) if claim.cursor else None
         # In the end, one folder that fails does not keep the rest from being listed.
         is_patient = claim.troubled_s < settings.give_up_s / 2
-        paths = walk(folder, claim.recursive, resume_after, state.alive, wait=is_patient)
+        passing = Passing(Exclusions(claim.exclude), Counter(claim.skipped))
+        paths = walk(
+            folder,
+            claim.recursive,
+            resume_after,
+            state.alive,
+            wait=is_patient,
+            passing=passing,
+        )
 
         number = claim.total
         started = time.monotonic()
         classifying_s = 0.0
-        for group in _group(paths, number, claim.batch_size):
+        for group, skipped in _group(paths, number, claim.batch_size, passing.counts):
             state.compute()
             items = [(number + index, to_text(path)) for index, path in enumerate(group)]
-            if not scans.record(db, claim, items, settings.lease_s):
+            if not scans.record(db, claim, items, settings.lease_s, skipped):
                 raise ClaimLostError
             number += len(items)
             announce()
@@ -129,29 +140,35 @@ def _scan_folder(
         where = "" if claim.recursive else " itself; its subfolders were not searched"
         suffixes = ", ".join(sorted(SUFFIXES))
         raise NoImageError(
-            f"{claim.folder} contains no image{where}. Expected files that end in {suffixes}."
+            f"{claim.folder} contains no image{where}. Expected files that end in {suffixes}. "
+            + " ".join(describe(passing.counts, claim.exclude))
         )
-    scans.finish(db, claim)
+    scans.finish(db, claim, passing.counts)
 
 
-def _group(paths: Iterator[bytes], number: int, largest_batch: int) -> Iterator[list[bytes]]:
+def _group(
+    paths: Iterator[bytes], number: int, largest_batch: int, counts: Mapping[str, int]
+) -> Iterator[tuple[list[bytes], dict[str, int]]]:
     """Yields paths in groups to commit: a full batch at once, then one every `COMMIT_S`.
 
     Args:
         number: of the first path.
+        counts: what the walk has passed over. Each group has what they were at its last path.
     """
     group: list[bytes] = []
+    skipped: dict[str, int] = {}
     commit_at = 0.0
 
     for path in paths:
         group.append(path)
+        skipped = dict(counts)
         fills_batch = len(group) >= scans.batch_size(number, largest_batch)
         is_due = fills_batch and time.monotonic() >= commit_at
         if is_due or len(group) == COMMIT_PATHS:
-            yield group
+            yield group, skipped
             number += len(group)
             group = []
             commit_at = time.monotonic() + COMMIT_S
 
     if group:
-        yield group
+        yield group, skipped

@@ -20,6 +20,7 @@ from api.schemas.jobs import (
     Summary,
 )
 from models.release.detectors import choose_detection
+from models.sources.exclusions import patterns_for
 from models.sources.names import to_text
 from models.sources.roots import check_folder
 from models.store import cancellation, deletion, jobs, releases, results, retries
@@ -158,6 +159,10 @@ def _submit(
         folder=to_text(folder),
         model_release_id=release_id,
         recursive=request.recursive,
+        exclude=patterns_for(
+            [to_text(pattern.encode()) for pattern in request.exclude],
+            system_folders=request.system_folders,
+        ),
         batch_size=context.settings.batch_size,
         metadata=request.metadata,
         idempotency_key=idempotency_key,

@@ -30,6 +30,18 @@ class JobRequest(BaseModel):
         ),
     ]
     recursive: Annotated[bool, Field(description="Include subfolders.")] = True
+    exclude: Annotated[
+        list[Annotated[Text, Field(min_length=1, max_length=255)]],
+        Field(
+            max_length=100,
+            description="Pass over files and folders of these names, as patterns with *, ? and "
+            "[...]; with a slash, of these paths.",
+        ),
+    ] = []
+    system_folders: Annotated[
+        bool,
+        Field(description="Do not pass over the folders that photo systems make, such as @eaDir."),
+    ] = False
     model: Annotated[
         Text | None,
         Field(
@@ -121,6 +133,11 @@ class Job(BaseModel):
         description="Classified images whose predictions were copied from an earlier job."
     )
     detection: DetectionInfo
+    exclude: list[str] = Field(description="Patterns of what is passed over.")
+    skipped: dict[str, int] = Field(
+        description="Files and folders that were passed over: by pattern, by the ending of a "
+        "picture that is not read, or as `hidden` or `other`. They are not in `counts`."
+    )
     images_per_second: float | None = Field(
         description="Average since the job started running; null before the first image."
     )

@@ -9,6 +9,7 @@ from cli.context import connect, make_submission
 from cli.options import (
     Annotate,
     Detector,
+    Exclude,
     Faces,
     FaceThreshold,
     Folders,
@@ -19,6 +20,7 @@ from cli.options import (
     ResultFile,
     ResultFormat,
     RetentionDays,
+    SystemFolders,
     TrustMtime,
     Workers,
 )
@@ -48,6 +50,8 @@ def classify(
     face_threshold: FaceThreshold = THRESHOLD,
     detector: Detector = None,
     recursive: Recursive = True,
+    exclude: Exclude = None,
+    system_folders: SystemFolders = False,
     fresh: Fresh = False,
     trust_mtime: TrustMtime = False,
     retention_days: RetentionDays = None,
@@ -71,6 +75,8 @@ def classify(
             folder,
             model=model,
             recursive=recursive,
+            exclude=exclude or [],
+            system_folders=system_folders,
             fresh=fresh,
             trust_mtime=trust_mtime,
             retention_days=retention_days,

@@ -8,6 +8,7 @@ import typer
 from cli.context import announce, check_queue, connect, make_submission
 from cli.options import (
     Detector,
+    Exclude,
     Faces,
     FaceThreshold,
     Folder,
@@ -17,6 +18,7 @@ from cli.options import (
     Model,
     Recursive,
     RetentionDays,
+    SystemFolders,
     TrustMtime,
 )
 from cli.output import err, job_fields, print_json
@@ -57,6 +59,8 @@ def enqueue(
     face_threshold: FaceThreshold = THRESHOLD,
     detector: Detector = None,
     recursive: Recursive = True,
+    exclude: Exclude = None,
+    system_folders: SystemFolders = False,
     fresh: Fresh = False,
     trust_mtime: TrustMtime = False,
     retention_days: RetentionDays = None,
@@ -91,6 +95,8 @@ def enqueue(
         folder,
         model=model,
         recursive=recursive,
+        exclude=exclude or [],
+        system_folders=system_folders,
         fresh=fresh,
         trust_mtime=trust_mtime,
         retention_days=retention_days,

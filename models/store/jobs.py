@@ -41,6 +41,9 @@ class JobView:
         counts: `total` grows while `scanned_at` is None.
         faces: how many faces have a prediction.
         reused: how many of the classified images have the predictions of an earlier job.
+        exclude: patterns of files and folders that are passed over.
+        skipped: how many of them were, by pattern, and how many other files that are no images, by
+            kind; grows while `scanned_at` is None.
         retention_days: None = as CUEMILL_RETENTION_DAYS says.
         read_at: when this was so, on the database's clock.
         trouble: why its folder cannot be used at present.
@@ -57,6 +60,8 @@ class JobView:
     faces: int
     reused: int
     detection: Detection
+    exclude: list[str]
+    skipped: dict[str, int]
     retention_days: int | None
     error: dict[str, str] | None
     queued_at: datetime
@@ -114,6 +119,7 @@ class Submission:
             CUEMILL_RETENTION_DAYS says.
         model: the release as the user named it; None = the default at the time.
         detection: how faces are found.
+        exclude: patterns of files and folders to pass over.
     """
 
     folder: str
@@ -127,6 +133,7 @@ class Submission:
     retention_days: int | None = None
     model: str | None = None
     detection: Detection = WHOLE
+    exclude: tuple[str, ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -169,6 +176,7 @@ def submit(db: Database, submission: Submission) -> tuple[JobView, bool]:
                 fresh=submission.fresh,
                 trust_mtime=submission.trust_mtime,
                 retention_days=submission.retention_days,
+                exclude=list(submission.exclude),
                 **_detection_values(submission.detection),
                 idempotency_key=key,
                 request_sha256=submission.sha256 if key is not None else None,
@@ -228,6 +236,7 @@ def find_live(db: Database, submission: Submission) -> JobView | None:
             Job.folder == submission.folder,
             Job.recursive == submission.recursive,
             Job.model_release_id == submission.model_release_id,
+            Job.exclude == list(submission.exclude),
             Job.status.in_(LIVE),
             *finds_faces_by(submission.detection),
         )
@@ -429,6 +438,8 @@ def _from_row(row: Row[Any]) -> JobView:
         faces=row.faces,
         reused=row.reused,
         detection=detection_of(row),
+        exclude=row.exclude,
+        skipped=row.skipped,
         retention_days=row.retention_days,
         error={"code": row.error_code, "message": row.error_message} if row.error_code else None,
         queued_at=row.queued_at,

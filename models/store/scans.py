@@ -1,7 +1,7 @@
 """Scans: a job's folder is listed by one worker at a time, which adds batches as it goes."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import sqlalchemy as sa
@@ -40,6 +40,8 @@ class ScanClaim:
     Args:
         cursor: the last path that was recorded, to resume after.
         total: how many images were recorded before this claim.
+        exclude: patterns of what to pass over.
+        skipped: what was passed over before this claim, by kind.
         inode: of the folder, as the first claim saw it; None if that is not known.
         troubled_s: since when the folder could not be listed, in seconds.
     """
@@ -52,6 +54,8 @@ class ScanClaim:
     batch_size: int
     cursor: str | None
     total: int
+    exclude: Sequence[str] = ()
+    skipped: Mapping[str, int] = field(default_factory=dict)
     inode: str | None = None
     troubled_s: float = 0.0
 
@@ -80,6 +84,8 @@ def claim(db: Database, job_id: int | None, worker: str, lease_s: float) -> Scan
                 Job.batch_size,
                 Job.scan_cursor,
                 Job.total,
+                Job.exclude,
+                Job.skipped,
                 Job.folder_inode,
                 Job.troubled_since,
                 Job.scan_lease_until,
@@ -117,8 +123,18 @@ def give_back(db: Database, claim: ScanClaim, trouble: FolderError) -> bool:
         return is_claimed
 
 
-def record(db: Database, claim: ScanClaim, items: Sequence[Item], lease_s: float) -> bool:
-    """Adds images in batches and renews the lease; False if the claim is lost or the job ended."""
+def record(
+    db: Database,
+    claim: ScanClaim,
+    items: Sequence[Item],
+    lease_s: float,
+    skipped: Mapping[str, int] | None = None,
+) -> bool:
+    """Adds images in batches and renews the lease; False if the claim is lost or the job ended.
+
+    Args:
+        skipped: what was passed over up to the last of them, by kind; None = nothing since.
+    """
     with db.write() as connection:
         is_claimed = LEASES.update(
             connection,
@@ -126,6 +142,7 @@ def record(db: Database, claim: ScanClaim, items: Sequence[Item], lease_s: float
             claim.nonce,
             total=Job.total + len(items),
             scan_cursor=items[-1][1],
+            skipped=Job.skipped if skipped is None else dict(skipped),
             scan_lease_until=now_s() + lease_s,
             trouble=None,
             **backoff.NONE,
@@ -160,14 +177,19 @@ def renew(db: Database, claim: ScanClaim, lease_s: float) -> bool:
         return LEASES.renew(connection, claim.job_id, claim.nonce, lease_s=lease_s)
 
 
-def finish(db: Database, claim: ScanClaim) -> bool:
-    """Marks the folder as fully listed; False if the claim is lost or the job has ended."""
+def finish(db: Database, claim: ScanClaim, skipped: Mapping[str, int] | None = None) -> bool:
+    """Marks the folder as fully listed; False if the claim is lost or the job has ended.
+
+    Args:
+        skipped: as of `record`.
+    """
     with db.write() as connection:
         is_claimed = LEASES.update(
             connection,
             claim.job_id,
             claim.nonce,
             scanned_at=now(),
+            skipped=Job.skipped if skipped is None else dict(skipped),
             scan_lease_until=None,
         )
         jobs.complete_if_ended(connection, claim.job_id)

@@ -29,7 +29,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from models.labels import EMOTIONS
 
-REVISION: Final = "0009"
+REVISION: Final = "0010"
 """The migration that these tables correspond to."""
 
 BigId = BigInteger().with_variant(Integer, "sqlite")
@@ -102,11 +102,10 @@ class Job(Base):
     """A folder to classify. Its counts are exact at every commit.
 
     All counts are of images, but for `faces`, the number of the job's predictions. `reused` counts
-    the classified images whose predictions are an earlier job's. A job with `deleted_at` is
-    invisible while its rows are being deleted.
-
-    `trouble` says why its folder cannot be used at present. Since `troubled_since` that has been
-    so in all `tries`, and until `not_before` nobody tries again.
+    the classified images whose predictions are an earlier job's. `skipped` counts what the scan
+    passed over, up to its cursor: by the pattern in `exclude`, or by kind
+    (models/sources/names.py). A job with `deleted_at` is invisible while its rows are being
+    deleted.
     """
 
     __tablename__ = "jobs"
@@ -125,6 +124,7 @@ class Job(Base):
     detector_sha256: Mapped[str] = mapped_column(String(64), server_default="")
     min_face: Mapped[int] = mapped_column(server_default=text("0"))
     face_threshold: Mapped[float] = mapped_column(Double, server_default=text("0"))
+    exclude: Mapped[list[str]] = mapped_column(Json, server_default="[]")
     idempotency_key: Mapped[str | None] = mapped_column(String(255), unique=True)
     request_sha256: Mapped[str | None] = mapped_column(String(64))
 
@@ -159,6 +159,7 @@ class Job(Base):
     cancelled: Mapped[int] = mapped_column(BigInteger, default=0)
     reused: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     faces: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    skipped: Mapped[dict[str, int]] = mapped_column(Json, server_default="{}")
 
     @hybrid_property
     def recorded(self) -> int:

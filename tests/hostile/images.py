@@ -87,6 +87,12 @@ def sources() -> dict[str, bytes]:
         "plain.ppm": f"P3 {SIDE} {SIDE} 255\n{digits}\n".encode(),
         "grey.pgm": _encode(rgb.convert("L"), "PPM"),
         "wide.pgm": _encode(wide, "PPM"),
+        "bits.pbm": _encode(rgb.convert("1"), "PPM"),
+        "rgb.dib": _encode(rgb, "DIB"),
+        "rgb.avif": _encode(rgb, "AVIF"),
+        "animated.avif": _encode(rgb, "AVIF", **several),
+        "rgb.jp2": _encode(rgb, "JPEG2000"),
+        "rgb.heic": _encode(rgb, "HEIF"),
     }
 
 

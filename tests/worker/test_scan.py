@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from models.store.database import Database
 from models.store.jobs import JobView, Submission
 from models.store.states import BatchState, JobStatus, Outcome
 from models.store.tables import Batch, Job
-from tests.builders import records_of
+from tests.builders import records_of, touch
 from tests.services import wait_until
 from worker.lease import ClaimLostError
 from worker.scan import scan
@@ -177,3 +178,50 @@ def test_a_scan_keeps_its_lease_while_it_lists_and_stops_when_it_is_cancelled(
         wait_until(lambda: state.lost, "the loss of the claim")
         with pytest.raises(ClaimLostError):
             list(walk(folder, True, alive=state.alive))
+
+
+def test_what_a_scan_passes_over_is_counted_once_though_it_is_interrupted(
+    db: Database, release_id: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.scan.COMMIT_PATHS", 2)
+    touch(tmp_path / "faces", "1.jpg", "2.jpg", "a.txt", "b/3.jpg", "b/b.jxl", "c/c.txt")
+    touch(tmp_path / "faces", "@eaDir/1.jpg")
+    submission = Submission(str(tmp_path / "faces"), release_id, batch_size=2, exclude=("@eaDir",))
+    job, _ = jobs.submit(db, submission)
+
+    def fail() -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        run(db, job, fail)
+    assert jobs.get(db, job.id).skipped == {"@eaDir": 1, "other": 1}
+
+    with db.write() as connection:
+        connection.execute(sa.update(Job).values(scan_lease_until=None))
+    run(db, job)
+    done = jobs.get(db, job.id)
+    assert done.skipped == {"@eaDir": 1, "other": 2, ".jxl": 1}
+    assert done.exclude == ["@eaDir"]
+    assert done.counts.total == 3
+
+
+def test_a_folder_without_a_readable_picture_says_which_it_has(
+    db: Database, release_id: int, tmp_path: Path
+) -> None:
+    touch(tmp_path / "faces", "1.jxl", "2.jxl")
+    job, _ = jobs.submit(db, Submission(str(tmp_path / "faces"), release_id))
+    run(db, job)
+    error = jobs.get(db, job.id).error
+    assert error is not None
+    assert error["message"].endswith("2 files skipped: 2 .jxl.")
+
+
+def test_a_job_is_resumed_only_by_one_that_passes_over_the_same(
+    db: Database, release_id: int, tmp_path: Path
+) -> None:
+    submission = Submission(str(tmp_path / "faces"), release_id, exclude=("@eaDir", "*.gif"))
+    job, _ = jobs.submit(db, submission)
+    found = jobs.find_live(db, submission)
+    assert found is not None
+    assert found.id == job.id
+    assert jobs.find_live(db, replace(submission, exclude=())) is None

@@ -37,9 +37,12 @@ def test_a_job_has_exactly_these_fields(client: TestClient, faces: str) -> None:
         "faces",
         "reused",
         "detection",
+        "exclude",
+        "skipped",
         "images_per_second",
         "eta_seconds",
         "error",
+        "trouble",
         "queued_at",
         "running_at",
         "scanned_at",
@@ -51,6 +54,18 @@ def test_a_job_has_exactly_these_fields(client: TestClient, faces: str) -> None:
     ]
     assert job["metadata"] == {"study": 7}
     assert datetime.fromisoformat(job["queued_at"]).utcoffset() == timedelta(0)
+
+
+def test_a_job_passes_over_what_it_names_and_system_folders_unless_they_are_asked_for(
+    client: TestClient, faces: str
+) -> None:
+    def excluded(**request: Any) -> list[str]:
+        job = client.post("/v1/jobs", json={"folder": faces, **request}).json()
+        return job["exclude"]  # type: ignore[no-any-return]
+
+    assert {"@eaDir", "#recycle", "$RECYCLE.BIN"} < set(excluded())
+    assert excluded(exclude=["*_small.jpg"], system_folders=True) == ["*_small.jpg"]
+    assert client.post("/v1/jobs", json={"folder": faces, "exclude": [""]}).status_code == 422
 
 
 def test_the_same_key_and_body_give_the_same_job_and_another_body_a_problem(

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.errors import ImageError, PlaceError
-from models.pictures import decode as decode_module
-from models.pictures.decode import MAX_PIXELS, MAX_SCANS, decode, decode_fitting
+from models.pictures import jpeg
+from models.pictures.decode import MAX_PIXELS, decode, decode_fitting
+from models.pictures.jpeg import MAX_SCANS
 
 TARGET = (48, 48)
 RED = (200, 30, 30)
@@ -116,7 +117,7 @@ def test_simple_jpegs_have_the_pixels_that_pillow_gives(
         **options,
     )
     short, fitting = decode(data, TARGET, grey=grey), decode_fitting(data, size, grey=grey)
-    monkeypatch.setattr(decode_module, "_simple_jpeg_size", lambda _: None)
+    monkeypatch.setattr(jpeg, "simple_size", lambda *_: None)
     long = decode(data, TARGET, grey=grey)
     assert (short.mode, long.mode) == (("L", "L") if grey else ("RGB", "RGB"))
     np.testing.assert_array_equal(np.asarray(short), np.asarray(long))

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from models.errors import FolderError
 from models.sources import walk as walk_module
-from models.sources.walk import walk
+from models.sources.exclusions import Exclusions
+from models.sources.walk import Passing, walk
 from tests.builders import touch
 
 
@@ -140,3 +141,38 @@ def test_a_walk_that_waits_ends_where_a_drive_fails(
     assert next(waiting) == b"a/1.jpg"
     with pytest.raises(FolderError, match="/b cannot be listed: Input/output error"):
         next(waiting)
+
+
+def test_what_a_walk_passes_over_is_counted_by_kind_and_pattern(tmp_path: Path) -> None:
+    root = touch(
+        tmp_path, "a.jpg", "b.JXL", "b.cr2", "notes.txt", ".hidden.jpg", "c/._d.jpg", "c/d.jpg"
+    )
+    touch(tmp_path, "@eaDir/a.jpg", "c/@eaDir/d.jpg", "c/d_small.jpg", "e/f.txt", "README")
+    passing = Passing(Exclusions(["@eaDir", "*_small.jpg"]))
+    assert list(walk(root, True, passing=passing)) == [b"a.jpg", b"c/d.jpg"]
+    expected = {".jxl": 1, ".cr2": 1, "other": 3, "hidden": 2, "@eaDir": 2, "*_small.jpg": 1}
+    assert passing.counts == expected
+
+    alone = Passing()
+    assert list(walk(root, False, passing=alone)) == [b"a.jpg"]
+    assert alone.counts == {".jxl": 1, ".cr2": 1, "other": 2, "hidden": 1}
+
+
+@pytest.mark.parametrize("names_per_pass", [1, 2, 100])
+def test_an_interrupted_walk_counts_each_file_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names_per_pass: int
+) -> None:
+    monkeypatch.setattr(walk_module, "PASS", names_per_pass)
+    monkeypatch.setattr(walk_module, "CHUNK", 1)
+    root = touch(tmp_path, "a/1.txt", "a/b/2.txt", "a/b/3.jpg", "a/c.jpg", "a/d/4.txt", "e/5.jxl")
+    touch(tmp_path, "a/b.jpg", "f.jpg", "g.txt", "h/i.jpg", "h/j.txt", "k/l.txt")
+
+    whole = Passing()
+    paths = list(walk(root, True, passing=whole))
+    for last in range(len(paths)):
+        first = Passing()
+        begun = walk(root, True, passing=first)
+        assert [next(begun) for _ in range(last + 1)] == paths[: last + 1]
+        rest = Passing(counts=first.counts.copy())
+        assert list(walk(root, True, paths[last], passing=rest)) == paths[last + 1 :]
+        assert rest.counts == whole.counts == {"other": 6, ".jxl": 1}
