@@ -20,7 +20,10 @@ Cuemill reads its settings from environment variables and from one file of `NAME
 file that `CUEMILL_ENV_FILE` names, else `~/.config/cuemill/.env` (below `XDG_CONFIG_HOME`, if that
 is set). It never reads a `.env` in the current folder. `cuemill status` says which file it read.
 
-A variable overrides the file, and an option of a command overrides both. An empty variable counts
+Passwords may lie in files: in the folder that `CUEMILL_SECRETS_DIR` names, such as `/run/secrets`,
+a file `cuemill_database_url` holds the value of that setting, and so for the others.
+
+A variable overrides the files, and an option of a command overrides both. An empty variable counts
 as unset. A wrong value stops the program, which then names the setting and says what it expected.
 
 `CUEMILL_DATABASE_URL` and `CUEMILL_BROKER_URL` decide how Cuemill runs, and all programs of one

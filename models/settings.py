@@ -68,6 +68,22 @@ def find_settings_file() -> Path | None:
     return folder / ".env"
 
 
+def find_secrets() -> Path | None:
+    """The folder that `CUEMILL_SECRETS_DIR` names: of files with a setting each.
+
+    A file is named as the variable in lower case, such as `cuemill_database_url`.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
+    named = os.environ.get("CUEMILL_SECRETS_DIR")
+    if not named:
+        return None
+    if not os.path.isdir(named):
+        raise UsageError(f"{named}, named by CUEMILL_SECRETS_DIR, is not a folder. Correct it.")
+    return Path(named)
+
+
 class Settings(BaseSettings):
     """The settings of every program.
 
@@ -288,7 +304,7 @@ def load_settings(**overrides: object) -> Settings:
     file = find_settings_file()
 
     try:
-        return Settings(_env_file=file, **given)  # type: ignore[arg-type]
+        return Settings(_env_file=file, _secrets_dir=find_secrets(), **given)  # type: ignore[arg-type]
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"The settings file {file} cannot be read: {error}.") from error
     except ValidationError as error:
@@ -300,4 +316,6 @@ def load_settings(**overrides: object) -> Settings:
         place = "the environment variable"
         if file is not None:
             place += f" or the line in {file}"
+        if find_secrets() is not None:
+            place += " or the file in CUEMILL_SECRETS_DIR"
         raise UsageError(f"Invalid settings. {'; '.join(problems)}. Correct {place}.") from error

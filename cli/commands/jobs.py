@@ -1,5 +1,6 @@
 """Commands for existing jobs: jobs, status, cancel, retry, delete."""
 
+import socket
 from contextlib import suppress
 from typing import Annotated, Final
 
@@ -21,6 +22,7 @@ from cli.output import (
 from cli.progress import report_end, watch_job
 from models.errors import DatabaseError, UsageError
 from models.health.checks import State, worst
+from models.health.snapshot import take_snapshot
 from models.health.watch import Watch
 from models.settings import Settings, find_settings_file, load_settings
 from models.store import cancellation, deletion, jobs, releases, retries
@@ -40,12 +42,22 @@ def status(
     watch: Annotated[
         bool, typer.Option("--watch", help="Show progress until the job ends.")
     ] = False,
+    worker: Annotated[
+        bool,
+        typer.Option(
+            "--worker",
+            help="Only check that a worker of this host is alive: a health check of its container.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show a job or, without JOB, the health of the system.
 
     Without JOB, the exit code is 1 if a check finds a problem; each says what to do.
     """
+    if worker:
+        _check_own_worker()
+        return
     if job_id is None:
         if watch:
             raise UsageError("--watch requires JOB. Run `cuemill jobs` to list jobs.")
@@ -145,6 +157,17 @@ def delete(
 
     deletion.delete(db, job_id)
     err.print(f"Deleted job {job_id}.")
+
+
+def _check_own_worker() -> None:
+    snapshot = take_snapshot(open_database(load_settings()))
+    host = socket.gethostname()
+    own = [program for program in snapshot.alive if program.name.split(":")[0] == host]
+    processes = sum(program.processes for program in own)
+
+    say(f"Worker processes alive on {host}: {processes}.")
+    if not processes:
+        raise typer.Exit(1)
 
 
 def _show_system(as_json: bool) -> None:

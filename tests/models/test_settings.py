@@ -237,3 +237,17 @@ def test_a_container_gets_as_many_workers_as_it_may_use_cores(
     monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(64)))
     assert load_settings().worker_count == expected
     assert load_settings(workers=5).worker_count == 5
+
+
+def test_a_setting_may_lie_in_a_file_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cuemill_database_url").write_text("postgresql://u:secret@host/name\n")
+    monkeypatch.setenv("CUEMILL_SECRETS_DIR", str(tmp_path))
+    assert load_settings().database_url == "postgresql://u:secret@host/name"
+    monkeypatch.setenv("CUEMILL_DATABASE_URL", "postgresql://other/name")
+    assert load_settings().database_url == "postgresql://other/name"
+
+    monkeypatch.setenv("CUEMILL_SECRETS_DIR", str(tmp_path / "absent"))
+    with pytest.raises(UsageError, match=r"absent, named by CUEMILL_SECRETS_DIR, is not a folder"):
+        load_settings()
