@@ -126,7 +126,7 @@ def _weights(model: keras.Model) -> dict[str, NDArray[np.float32]]:
 
 def _versions() -> dict[str, str]:
     backend = import_module(keras.backend.backend())
-    libraries = {module.__name__: module.__version__ for module in (keras, backend, np)}
+    libraries = {module.__name__: str(module.__version__) for module in (keras, backend, np)}
     return {"python": platform.python_version(), **libraries}
 
 

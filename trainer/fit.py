@@ -139,7 +139,6 @@ def _fit_epoch(
     if validated is not model:
         average = WeightAverage(validated.get_weights(), run.candidate.averaging)
 
-    _seed_dropout(model, (run.seed, epoch))
     callback = _EpochCallback(run, epoch, len(batches), average, progress)
     # `Batches` shuffles already. With shuffle=True, Keras would warn that it cannot.
     fitted = model.fit(batches, shuffle=False, verbose=0, callbacks=[callback]).history
@@ -159,7 +158,7 @@ def _fit_epoch(
 
 
 class _EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
-    """After each batch: checks the loss, updates the average and reports progress."""
+    """Seeds dropout; after each batch, checks the loss and updates the average and progress."""
 
     def __init__(
         self,
@@ -175,6 +174,10 @@ class _EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._batches = batches
         self._average = average
         self._progress = progress
+
+    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        # Not earlier: before it begins, Keras runs a network that is new to it once, with dropout.
+        _seed_dropout(self.model, (self._run.seed, self._epoch))
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float]) -> None:
         _check_loss(logs["loss"], self._run, self._epoch)
@@ -212,6 +215,9 @@ def _seed_dropout(model: keras.Model, seed: tuple[int, int]) -> None:
     for variable in model.variables:
         if variable.name == "seed_generator_state":
             variable.assign(random.integers(0, 2**31, variable.shape).astype(variable.dtype))
+
+    # On PyTorch, Keras' dropout draws from PyTorch's global generator instead.
+    keras.utils.set_random_seed(int(random.integers(0, 2**31)))
 
 
 def _check_loss(loss: float, run: Run, epoch: int) -> None:

@@ -184,10 +184,32 @@ def choose_policy(candidate: Candidate) -> str:
 
 def _gpu_has_bf16() -> bool:
     """NVIDIA GPUs have bfloat16 since compute capability 8.0 (Ampere)."""
-    if keras.backend.backend() != "tensorflow":
-        return False
+    capabilities = {
+        "tensorflow": _tensorflow_gpus,
+        "jax": _jax_gpus,
+        "torch": _torch_gpus,
+    }[keras.backend.backend()]()
+    return any(capability >= (8, 0) for capability in capabilities)
+
+
+def _tensorflow_gpus() -> list[tuple[int, int]]:
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
-    return any(detail.get("compute_capability", (0, 0)) >= (8, 0) for detail in details)
+    return [detail.get("compute_capability", (0, 0)) for detail in details]
+
+
+def _jax_gpus() -> list[tuple[int, int]]:
+    import jax
+
+    gpus = [device for device in jax.devices() if device.platform == "gpu"]
+    versions = [gpu.compute_capability.split(".") for gpu in gpus]  # "9.0"
+    return [(int(major), int(minor)) for major, minor in versions]
+
+
+def _torch_gpus() -> list[tuple[int, int]]:
+    import torch
+
+    gpus = range(torch.cuda.device_count())
+    return [torch.cuda.get_device_capability(gpu) for gpu in gpus]
