@@ -25,6 +25,7 @@ from models.health.checks import State, worst
 from models.health.snapshot import take_snapshot
 from models.health.watch import Watch
 from models.settings import Settings, find_settings_file, load_settings
+from models.sources.skipped import describe
 from models.store import cancellation, deletion, jobs, releases, retries
 from models.store.database import open_database
 from models.store.jobs import JobView
@@ -218,6 +219,8 @@ def _show_job(job: JobView, settings: Settings, as_json: bool) -> None:
         return
 
     say(counts_line(job))
+    for sentence in describe(job.skipped, job.exclude):
+        say(sentence)
 
     if job.trouble is not None and not job.status.ended:
         typer.echo(f"Waiting: {printable(job.trouble)} It is tried again.")

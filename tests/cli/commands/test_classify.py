@@ -47,3 +47,21 @@ def test_several_folders_are_classified_one_after_the_other(
     assert [json.loads(line)["job_id"] for line in done.stdout.splitlines()] == [1, 1, 2]
     assert "Job 1 completed: 2 images" in done.stderr
     assert "Job 2 completed: 1 image" in done.stderr
+
+
+def test_what_is_passed_over_is_said(cuemill: Deployment, faces: Path) -> None:
+    kept = next(faces.iterdir())
+    for name in ("@eaDir/a.jpg", "1.jxl", "2.JXL", "notes.txt", "a_small.jpg", "copy.jfif"):
+        (faces / name).parent.mkdir(exist_ok=True)
+        (faces / name).write_bytes(kept.read_bytes())
+    done = cuemill.run("classify", faces, "--exclude", "*_small.jpg")
+    sentences = (
+        "2 files skipped: 2 .jxl.\nExcluded by name: 1 *_small.jpg, 1 @eaDir.\n"
+        "Passed over as no pictures: 1 other file.\n"
+    )
+    assert sentences in done.stderr
+    assert "3 images, 3 classified" in done.stderr
+    assert sentences in cuemill.run("status", "1").stdout
+
+    everything = cuemill.run("classify", faces, "--system-folders")
+    assert "5 images, 5 classified" in everything.stderr
