@@ -39,7 +39,8 @@ _FULL: Final = Cause("is on a full disk", "Free some space; recorded results are
 _BUSY: Final = Cause("is locked by another program", "That program may be stopped: look into it.")
 _UNREACHABLE: Final = Cause(
     "cannot be reached",
-    "Check that it runs, that it exists, and the user and the password that Cuemill is given.",
+    "Check that it runs, that it exists, and the user and the password that Cuemill is given. "
+    "docs/deployment.md says how to set PgBouncer.",
 )
 _CROWDED: Final = Cause("has no connection left: this program uses all that it may open")
 _NO_FILES: Final = Cause(
@@ -65,11 +66,11 @@ _BY_SQLSTATE: Final = {
     ),
     "26000": Cause(
         "lost a prepared statement",
-        "Behind PgBouncer, set max_prepared_statements (1.21 or newer), or pool_mode = session.",
+        "Behind PgBouncer, set pool_mode = session.",
     ),
     "42P05": Cause(
         "has a prepared statement of another program",
-        "Behind PgBouncer, set max_prepared_statements (1.21 or newer), or pool_mode = session.",
+        "Behind PgBouncer, set pool_mode = session.",
     ),
     "3F000": _NOT_SET_UP,
     INSUFFICIENT_PRIVILEGE: _NO_RIGHT,
