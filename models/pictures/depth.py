@@ -21,7 +21,7 @@ def to_8_bits(image: Image.Image) -> Image.Image:
     """Converts values of 16 or 32 bits to 8 bits, transparency to white.
 
     The white of 16 bits is that of the format. No format says what is white in floats, or in
-    integers of 32 bits: it is the least of 1, 255 and 65,535 that is above all values.
+    integers of 32 bits: it is the least of 1, 255 and 65,535 that no value is far above.
 
     It works in place, because each copy of 40 million pixels takes 160 MB.
 
@@ -51,7 +51,7 @@ def _guess_white(pixels: NDArray[np.float32]) -> float:
         highest = float(np.nanmax(pixels, initial=0.0))
         lowest = float(np.nanmin(pixels, initial=0.0))
 
-    white = next((white for white in _WHITES if highest <= white), _WHITE)
+    white = next((white for white in _WHITES if highest <= white * _SLACK), _WHITE)
     if highest > white * _SLACK or lowest < -white * (_SLACK - 1):
         raise ImageError(
             ImageCode.UNDECODABLE,

@@ -165,6 +165,28 @@ def test_when_simplejpeg_fails_pillow_decides(monkeypatch: pytest.MonkeyPatch) -
     assert pixels(encode(Image.new("RGB", (60, 50), RED), "JPEG")).shape == (50, 60, 3)
 
 
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0.5, 127),
+        (1.05, 255),
+        (200.0, 200),
+        (260.0, 255),
+        (40_000.0, 155),
+        (1e6, None),
+        (-5.0, None),
+    ],
+)
+def test_floats_are_read_by_the_range_that_they_fit_or_refused(
+    value: float, expected: int | None
+) -> None:
+    data = encode(Image.new("F", (9, 9), value), "TIFF")
+    if expected is None:
+        assert refusal(data) == "undecodable"
+    else:
+        assert pixels(data)[0, 0].tolist() == [expected] * 3
+
+
 def test_one_pixel_is_an_image() -> None:
     assert pixels(encode(Image.new("RGB", (1, 1), RED), "PNG")).shape == (1, 1, 3)
 
