@@ -9,6 +9,8 @@ one that was wrong before.
 """
 
 import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 import sqlalchemy as sa
@@ -23,9 +25,25 @@ _STEADY: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _STEADY_ZERO_S: Final = time.time() - time.clock_gettime(_STEADY)
 
 
-def ahead_s(db: Database) -> float:
-    """How far the host's clock is ahead of the database's, in seconds; negative if it is behind.
+@dataclass(frozen=True)
+class Reading:
+    """Both clocks at one moment.
 
+    Args:
+        now: on the database's clock.
+        ahead_s: how far the host's is ahead of it; negative if it is behind.
+    """
+
+    now: datetime
+    ahead_s: float
+
+    @property
+    def is_trusted(self) -> bool:
+        return not are_apart(self.ahead_s)
+
+
+def read(db: Database) -> Reading:
+    """
     Raises:
         DatabaseError: the database cannot be used.
     """
@@ -36,7 +54,8 @@ def ahead_s(db: Database) -> float:
     latest = read_clock()
 
     # However long the answer took, the database's clock was read in between.
-    return min(latest - database_now, 0.0) or max(earliest - database_now, 0.0)
+    ahead_s = min(latest - database_now, 0.0) or max(earliest - database_now, 0.0)
+    return Reading(datetime.fromtimestamp(database_now, UTC), ahead_s)
 
 
 def are_apart(ahead_s: float) -> bool:

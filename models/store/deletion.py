@@ -125,25 +125,25 @@ def _delete_batches(connection: Connection, job_id: int) -> int:
 def _hide_expired(db: Database, default_days: int) -> None:
     ended = [Job.status.not_in(LIVE), Job.deleted_at.is_(None)]
     days = sa.func.coalesce(Job.retention_days, default_days)
+    # Decided by this very reading: the clock may be set right the moment after.
+    clock = clocks.read(db)
     with db.read() as connection:
-        present = connection.execute(sa.select(now())).scalar_one()
         candidates = connection.execute(
             sa.select(Job.id, _ENDED_AT.label("ended_at"), days.label("days")).where(
-                *ended, days > 0, present - timedelta(days=1) > _ENDED_AT
+                *ended, days > 0, clock.now - timedelta(days=1) > _ENDED_AT
             )
         ).all()
 
-    limits = {job.id: present - timedelta(days=job.days) for job in candidates}
+    limits = {job.id: clock.now - timedelta(days=job.days) for job in candidates}
     expired = [job.id for job in candidates if job.ended_at < limits[job.id]]
     if not expired:
         return
 
-    ahead_s = clocks.ahead_s(db)
-    if clocks.are_apart(ahead_s):
+    if not clock.is_trusted:
         _log.warning(
             "The clocks of this host and of the database are %.0f s apart. Nothing is deleted by "
             "its retention until they agree; `cuemill status` says more.",
-            abs(ahead_s),
+            abs(clock.ahead_s),
         )
         return
 

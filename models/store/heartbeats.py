@@ -42,7 +42,7 @@ def beat(
         "processes": processes,
         "job_id": job_id,
         "seen": now,
-        "clock_ahead_s": clocks.ahead_s(db),
+        "clock_ahead_s": clocks.read(db).ahead_s,
     }
     if progress != previous:
         changes["progressed"] = now

@@ -798,6 +798,8 @@ def set_clock(ground: Ground, dose: int) -> Record:
             with flow.database.write() as connection:
                 connection.exec_driver_sql(_SHIFT_CLOCK.format(shift=by))
 
+        # Made before the programs start: statements that they have prepared would not find it.
+        shift("0 days")
         with flow.database.write() as connection:
             # The function is found before PostgreSQL's own of this name.
             name = flow.database.url.database

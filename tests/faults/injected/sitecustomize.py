@@ -69,7 +69,9 @@ def _read(real: Callable[..., Any], descriptor: int, size: int) -> Any:
 
 
 def _scandir(real: Callable[..., Any], path: Any) -> Any:
-    while "-hang" in os.fsdecode(path) and (FOLDER / "hang").exists():
+    # Some callers give a descriptor.
+    name = "" if isinstance(path, int) else os.fsdecode(path)
+    while "-hang" in name and (FOLDER / "hang").exists():
         time.sleep(0.02)
     return real(path)
 

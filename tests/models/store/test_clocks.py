@@ -3,11 +3,13 @@
 import re
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from models.health.checks import State, check_clocks
 from models.health.snapshot import take_snapshot
@@ -112,6 +114,26 @@ def test_nothing_is_deleted_while_the_clocks_are_apart(
     assert {job.id for job in jobs.list_newest(db)} == {young}
 
 
+def test_a_clock_that_is_set_right_amid_the_decision_deletes_nothing(
+    db: Database, release_id: int, set_apart: SetClocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = finished(db, release_id)
+    read = db.read
+    reads: list[bool] = []
+
+    def read_before_correction() -> AbstractContextManager[Connection]:
+        if reads:
+            set_apart(0.0)
+        reads.append(True)
+        return read()
+
+    set_apart(MONTH.total_seconds())
+    monkeypatch.setattr(db, "read", read_before_correction)
+    assert deletion.delete_due(db, 30) == 0
+    assert len(reads) > 1
+    assert [job.id for job in jobs.list_newest(db)] == [job_id]
+
+
 def test_a_slow_answer_does_not_set_clocks_apart(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,7 +141,7 @@ def test_a_slow_answer_does_not_set_clocks_apart(
     zero_s = time.time() - 5 * clocks.APART_S
     for name in ("_host_now_s", "_steady_now_s"):
         monkeypatch.setattr(clocks, name, lambda: zero_s + next(readings))
-    assert clocks.ahead_s(db) == 0.0
+    assert clocks.read(db).ahead_s == 0.0
 
 
 def test_clocks_that_are_apart_are_a_warning_that_names_both_and_the_remedy(
