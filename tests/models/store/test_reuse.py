@@ -85,19 +85,6 @@ def test_an_unchanged_folder_is_not_classified_again(db: Database, run: Run) -> 
     assert marked == 10 * [second.id]
 
 
-def test_a_fully_reused_batch_needs_no_network(
-    db: Database, run: Run, folder: Path, tiny_model: Path
-) -> None:
-    first = run()
-    with db.write() as connection:
-        connection.execute(sa.text("UPDATE model_releases SET path = '/gone'"))
-    job, _ = jobs.submit(db, Submission(str(folder), first.model_release_id))
-    settings = Settings(_env_file=None, model=Path("/gone"))
-    scan(db, settings, "worker", job.id, lambda: None, lambda: None)
-    assert Pipeline(db, settings, "worker").run(job_id=job.id)
-    assert jobs.get(db, job.id).reused == 10
-
-
 def test_only_changed_and_new_files_are_classified(db: Database, run: Run, folder: Path) -> None:
     first = run()
     shutil.copy(folder / "face-00001.jpg", folder / "face-00002.jpg")
