@@ -23,7 +23,7 @@ MARKER: Final = ".cuemill-annotated"
 SHOWN: Final = 5
 """How many of the pictures that cannot be copied are named."""
 
-_JPEG: Final = (b".jpg", b".jpeg")
+_JPEG: Final = (b".jpg", b".jpeg", b".jpe", b".jfif")
 _NAME_ERRORS: Final = (errno.ENAMETOOLONG, errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
 
 

@@ -133,7 +133,7 @@ def required(*extras: str) -> list[Requirement]:
     [
         ("serving", ("build",)),
         ("trainer", ("build", "trainer")),
-        ("development", ("build", "trainer", "dev")),
+        ("development", ("build", "trainer", "heic", "dev")),
     ],
 )
 def test_a_lock_satisfies_pyproject(lock: str, extras: tuple[str, ...]) -> None:

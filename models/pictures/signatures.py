@@ -20,7 +20,10 @@ def describe(data: bytes) -> str:
     if data.startswith(_JXL):
         return "The file is a JPEG XL picture, which is not read."
     if data.startswith(_TIFF):
-        return "The file is a TIFF with a layout that is not read."
+        return "The file begins as a TIFF, but is broken or has a layout that is not read."
     if data.startswith(_JPEG):
-        return "The file is a JPEG of a kind that is not read, such as 12 bits a sample."
+        return (
+            "The file begins as a JPEG, but is broken or of a kind that is not read, such as 12 "
+            "bits a sample."
+        )
     return "The file's content is not an image in an accepted format."

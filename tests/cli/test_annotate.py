@@ -97,7 +97,7 @@ def test_a_picture_that_cannot_be_copied_stops_no_other(
 
     assert names(copies) == {"good.png"}
     message = capsys.readouterr().err
-    assert "No copy of broken.jpg: The file's content is not an image" in message
+    assert "No copy of broken.jpg: The file begins as a JPEG, but is broken" in message
     assert f"No copy of {too_long}: File name too long." in message
     assert message.count("No copy of") == SHOWN
     assert "Annotated 1 picture in" in message
