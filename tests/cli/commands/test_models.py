@@ -33,7 +33,7 @@ def test_a_listed_model_has_exactly_these_fields_in_json(cuemill: Deployment) ->
         "is_default",
         "created_at",
     ]
-    assert model["created_at"].endswith("+00:00")
+    assert model["created_at"].endswith("Z")
 
 
 def test_a_pickle_and_its_release_are_described_alike(
