@@ -126,8 +126,8 @@ def check_rest(image: Image.Image) -> None:
     if rows > MAX_MISSING * image.height:
         raise ImageError(
             ImageCode.TRUNCATED,
-            f"The image file is truncated: {rows / image.height:.0%} of the picture is missing; "
-            f"the limit is {MAX_MISSING:.0%}.",
+            f"The image file is truncated: {100 * rows / image.height:.0f} % is missing; at most "
+            f"{100 * MAX_MISSING:.0f} % may be.",
         )
 
 

@@ -64,7 +64,7 @@ def test_how_much_is_missing_decides_and_is_said() -> None:
         try:
             decode(data[: len(data) * kept // 100], TARGET)
         except ImageError as error:
-            share = float(str(error).split("truncated: ")[1].split("%")[0]) / 100
+            share = float(str(error).split("truncated: ")[1].split(" %")[0]) / 100
             missing.append(share)
         else:
             break
