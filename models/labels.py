@@ -48,6 +48,29 @@ FER2013: Final[dict[str, str]] = {
 """FER-2013's seven classes by folder name, in the order of the class numbers in its CSV."""
 
 
+_SPELLINGS: Final[dict[str, str]] = {
+    **FER2013,
+    "angered": "anger",
+    "disgusted": "disgust",
+    "fearful": "fear",
+    "afraid": "fear",
+    "scared": "fear",
+    "surprised": "surprise",
+    "peaceful": "peace",
+    "annoyed": "annoyance",
+    "confident": "confidence",
+    "confused": "doubt_confusion",
+    "confusion": "doubt_confusion",
+    "doubt": "doubt_confusion",
+    "embarrassed": "embarrassment",
+    "engaged": "engagement",
+    "excited": "excitement",
+    "tired": "fatigue",
+    "pleased": "pleasure",
+}
+"""Other names of emotions that data sets and models use."""
+
+
 def title(emotion: str) -> str:
     """The emotion for display: "Doubt/Confusion" for `doubt_confusion`."""
     return "/".join(word.capitalize() for word in emotion.split("_"))
@@ -57,3 +80,8 @@ def find(text: str) -> str | None:
     """The emotion that a text names as results do or as tables print it; None if it names none."""
     name = text.strip().lower().replace("/", "_").replace(" ", "_")
     return name if name in EMOTIONS else None
+
+
+def recognise(text: str) -> str | None:
+    """The emotion that a data set or a model calls by this name, such as `angry` or `Fearful`."""
+    return find(text) or _SPELLINGS.get(text.strip().lower())

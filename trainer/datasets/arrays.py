@@ -1,7 +1,7 @@
 """Pairs of NumPy files, `x_data.npy` and `x_labels.npy`: the reference's format."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from models.pictures.resize import resize
 from models.training_data import DataSource
 from trainer.datasets.dataset import Dataset
 from trainer.datasets.files import OnRead
+
+TOLERANCE: Final = 1e-3
+"""How far the scores of an image may sum to another value than 1. float16 rounds each to 5e-4."""
 
 
 def load_arrays(source: DataSource, preprocessing: Preprocessing, on_read: OnRead) -> Dataset:
@@ -40,11 +43,13 @@ def load_arrays(source: DataSource, preprocessing: Preprocessing, on_read: OnRea
             f"{len(labels)} labels."
         )
 
-    return Dataset(
-        _convert(images, preprocessing, on_read),
-        np.asarray(labels, np.int64).ravel(),
-        data_file.name,
-    )
+    pixels = _convert(images, preprocessing, on_read)
+    if labels.ndim == 2 and labels.shape[1] == len(EMOTIONS):
+        scores = np.asarray(labels, np.float32)
+        is_one_hot = bool((scores.max(axis=1) == 1).all())
+        soft = None if is_one_hot else scores
+        return Dataset(pixels, scores.argmax(axis=1), data_file.name, soft)
+    return Dataset(pixels, np.asarray(labels, np.int64).ravel(), data_file.name)
 
 
 def _open_array(path: Path) -> NDArray[Any]:
@@ -72,16 +77,32 @@ def _check_labels(labels: NDArray[Any], path: Path) -> None:
     if labels.dtype.kind == "f" and np.isnan(labels).any():
         raise DataError(f"{path} contains NaN; expected labels from 0 to {highest}.")
 
-    if labels.dtype.kind not in "iu" or labels.shape not in ((labels.size,), (labels.size, 1)):
+    if labels.ndim == 2 and labels.shape[1] == len(EMOTIONS) and labels.dtype.kind in "biuf":
+        _check_scores(labels, path)
+        return
+
+    if labels.dtype.kind not in "iuf" or labels.shape not in ((labels.size,), (labels.size, 1)):
         raise DataError(
-            f"{path} is {labels.dtype} of shape {labels.shape}; expected integers of shape (n,)."
+            f"{path} is {labels.dtype} of shape {labels.shape}; expected integers of shape (n,), "
+            f"or scores of shape (n, {len(EMOTIONS)})."
         )
 
-    invalid = np.flatnonzero((labels < 0) | (labels > highest))
+    invalid = np.flatnonzero((labels < 0) | (labels > highest) | (labels != np.trunc(labels)))
     if len(invalid):
         index = invalid[0]
         raise DataError(
-            f"{path}: image {index} has label {labels.ravel()[index]}; expected 0 to {highest}."
+            f"{path}: image {index} has label {labels.ravel()[index]}; expected a whole number "
+            f"from 0 to {highest}."
+        )
+
+
+def _check_scores(scores: NDArray[Any], path: Path) -> None:
+    sums = scores.sum(axis=1, dtype=np.float64)
+    invalid = np.flatnonzero((scores < 0).any(axis=1) | (abs(sums - 1) > TOLERANCE))
+    if len(invalid):
+        raise DataError(
+            f"{path}: the scores of image {invalid[0]} are not a share of 1 for each label, such "
+            "as 1 for one label and 0 for all others."
         )
 
 

@@ -1,4 +1,8 @@
-"""FER-2013 as Kaggle published it: one CSV file with a row of pixels per face."""
+"""FER-2013's CSV: a row of pixels per face, as Kaggle published it or as others have saved it.
+
+The columns may be in any order, a byte-order mark may come first, labels may be FER-2013's numbers
+or names, and the column Usage may be missing: then all rows are read.
+"""
 
 import csv
 from typing import Final
@@ -8,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.errors import DataError
-from models.labels import EMOTIONS, FER2013
+from models.labels import EMOTIONS, FER2013, recognise
 from models.pictures.preprocessing import Preprocessing
 from models.pictures.resize import resize
 from models.training_data import OPTIONS, DataSource
@@ -23,7 +27,8 @@ def load_fer2013(source: DataSource, preprocessing: Preprocessing, on_read: OnRe
     """Reads the rows of one usage: training, publictest or privatetest.
 
     Raises:
-        DataError: a row is malformed (named by its line), or none has the usage.
+        DataError: a row is malformed (named by its line), or none has the usage, or one was asked
+            for and the file has no column for it.
     """
     path = source.path
     usage = source.one_of(*OPTIONS[".csv"])
@@ -32,17 +37,21 @@ def load_fer2013(source: DataSource, preprocessing: Preprocessing, on_read: OnRe
 
     images: list[NDArray[np.uint8]] = []
     labels: list[int] = []
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:
         rows = csv.reader(file)
         try:
             columns = [name.strip().lower() for name in next(rows, [])]
-            if not {"emotion", "pixels", "usage"}.issubset(columns):
-                raise ValueError("the first line must name the columns emotion, pixels and Usage")
+            if not {"emotion", "pixels"}.issubset(columns):
+                raise ValueError("the first line must name the columns emotion and pixels")
+            if "usage" not in columns:
+                if source.options:
+                    raise ValueError(f"it has no column Usage to find {usage} in")
+                usage = ""
 
             for row in rows:
                 values = dict(zip(columns, row, strict=True))
                 on_read(rows.line_num - 1, total)
-                if values["usage"].strip().lower() == usage:
+                if values.get("usage", "").strip().lower() == usage:
                     images.append(_parse_pixels(values["pixels"], preprocessing))
                     labels.append(_parse_emotion(values["emotion"]))
         except (ValueError, OverflowError, csv.Error) as error:
@@ -51,8 +60,9 @@ def load_fer2013(source: DataSource, preprocessing: Preprocessing, on_read: OnRe
             ) from error
 
     if not images:
-        raise DataError(f"{path} has no rows whose Usage is {usage}.")
-    return Dataset(np.stack(images), np.array(labels, np.int64), f"{path.name} ({usage})")
+        raise DataError(f"{path} has no rows" + (f" whose Usage is {usage}." if usage else "."))
+    name = f"{path.name} ({usage})" if usage else path.name
+    return Dataset(np.stack(images), np.array(labels, np.int64), name)
 
 
 def _parse_pixels(text: str, preprocessing: Preprocessing) -> NDArray[np.uint8]:
@@ -61,8 +71,14 @@ def _parse_pixels(text: str, preprocessing: Preprocessing) -> NDArray[np.uint8]:
 
 
 def _parse_emotion(text: str) -> int:
-    """The index into `EMOTIONS` of one of FER-2013's numbers."""
+    """The index into `EMOTIONS` of one of FER-2013's numbers, or of a label by name."""
+    if not text.strip().isdecimal():
+        emotion = recognise(text)
+        if emotion is None:
+            raise ValueError(f"emotion {text[:80]!r} is neither a number nor a label")
+        return EMOTIONS.index(emotion)
+
     number = int(text)
-    if not 0 <= number < len(FER2013):
+    if number >= len(FER2013):
         raise ValueError(f"emotion {number} is not in 0 to {len(FER2013) - 1}")
     return EMOTIONS.index(list(FER2013.values())[number])

@@ -1,11 +1,11 @@
 """Labelled images from every source that `cuemill train --data` accepts.
 
 * `FOLDER`: one subfolder per label, named after one of the 28 emotions or a class of FER-2013
-  (`angry`, `happy`, ...).
-* `x_data.npy`: uint8 (n, height, width, 3) in B, G, R order, with `x_labels.npy` (n,) beside it;
-  opened as a memory map.
-* `fer2013.csv`: the columns emotion (0 to 6), pixels and Usage. Options: `training` (default),
-  `publictest`, `privatetest`.
+  (`angry`, `happy`, ...), or spelled otherwise (`fearful`). Images may lie in folders below it.
+* `x_data.npy`: uint8 (n, height, width, 3) in B, G, R order, with `x_labels.npy` (n,) beside it,
+  or scores (n, 28) whose rows sum to 1, one-hot or not; opened as a memory map.
+* `fer2013.csv`: the columns emotion (0 to 6, or a name), pixels and Usage, in any order. Options:
+  `training` (default), `publictest`, `privatetest`. Without Usage, all rows are read.
 * `Annotations.mat`: EMOTIC's annotations, with its image folders nearby. Options: `train`
   (default), `val`, `test`; `body` (default), `face` (for files whose people have a `face_bbox`);
   `soft` (default), `rarest`.

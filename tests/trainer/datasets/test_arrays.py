@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from models.errors import DataError
 from models.pictures.preprocessing import Preprocessing
@@ -81,11 +82,11 @@ def save(path: Path, array: Any) -> None:
         ),
         (
             lambda d, ls: save(ls, np.array([0, 1, 28, 2])),
-            "image 2 has label 28; expected 0 to 27",
+            "image 2 has label 28; expected a whole number from 0 to 27",
         ),
         (
             lambda d, ls: save(ls, np.array([0, -1, 2, 2])),
-            "image 1 has label -1; expected 0 to 27",
+            "image 1 has label -1; expected a whole number from 0 to 27",
         ),
         (
             lambda d, ls: save(ls, np.array([0, np.nan, 2, 2])),
@@ -93,7 +94,23 @@ def save(path: Path, array: Any) -> None:
         ),
         (
             lambda d, ls: save(ls, np.zeros((4, 28))),
-            r"train_labels.npy is float64 of shape \(4, 28\); expected integers",
+            r"train_labels.npy: the scores of image 0 are not a share of 1 for each label",
+        ),
+        (
+            lambda d, ls: save(ls, np.eye(28)[:4] * 2 - np.eye(28)[1:5]),
+            r"the scores of image 0 are not a share of 1",
+        ),
+        (
+            lambda d, ls: save(ls, np.eye(7)[:4]),
+            r"train_labels.npy is float64 of shape \(4, 7\); expected .*scores of shape \(n, 28\)",
+        ),
+        (
+            lambda d, ls: save(ls, np.array([0, 1.5, 2, 2])),
+            "image 1 has label 1.5; expected a whole number from 0 to 27",
+        ),
+        (
+            lambda d, ls: save(ls, np.array([0, np.inf, 2, 2])),
+            "image 1 has label inf; expected a whole number",
         ),
         (lambda d, ls: save(ls, np.array(3)), r"int64 of shape \(\); expected integers"),
     ],
@@ -110,3 +127,32 @@ def test_an_array_without_a_pairs_name_is_refused(pair: Path) -> None:
     pair.rename(pair.with_name("faces.npy"))
     with pytest.raises(DataError, match=r"is not named x_data\.npy"):
         load([str(pair.with_name("faces.npy"))], SIZE)
+
+
+LABELS = [0, 27, 16, 1]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array(LABELS, np.float32),
+        np.array(LABELS, np.float64)[:, None],
+        np.eye(28)[LABELS],
+        np.eye(28, dtype=np.uint8)[LABELS],
+        np.eye(28, dtype=bool)[LABELS],
+    ],
+)
+def test_labels_may_be_floats_or_one_hot(pair: Path, labels: NDArray[Any]) -> None:
+    np.save(pair.with_name("train_labels.npy"), labels)
+    data = load([str(pair)], SIZE)
+    assert data.labels.tolist() == LABELS
+    assert data.labels.dtype == np.int64
+    assert data.soft is None
+
+
+def test_scores_of_several_labels_become_soft_targets(pair: Path) -> None:
+    scores = 0.75 * np.eye(28)[LABELS] + 0.25 * np.eye(28)[[3, 3, 3, 3]]
+    np.save(pair.with_name("train_labels.npy"), scores.astype(np.float16))
+    data = load([str(pair)], SIZE)
+    assert data.labels.tolist() == LABELS
+    assert np.allclose(data.targets(), scores)

@@ -74,3 +74,40 @@ def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     (tmp_path / "happy").mkdir()
     with pytest.raises(DataError, match="has no images in subfolders named after labels"):
         load([str(tmp_path)], SIZE)
+
+
+@pytest.mark.parametrize(
+    ("name", "emotion"),
+    [
+        ("disgusted", "disgust"),
+        ("Fearful", "fear"),
+        ("surprised", "surprise"),
+        ("ANGRY", "anger"),
+        ("Doubt Confusion", "doubt_confusion"),
+    ],
+)
+def test_a_label_may_be_spelled_as_other_data_sets_do(
+    tmp_path: Path, name: str, emotion: str
+) -> None:
+    save_grey(tmp_path / name / "a.png", 1)
+    assert list(load([str(tmp_path)], SIZE).balance()) == [emotion]
+
+
+def test_images_in_deeper_folders_are_read(folder: Path) -> None:
+    save_grey(folder / "happy" / "person 1" / "cam" / "d.png", 40)
+    data = load([str(folder)], SIZE)
+    assert data.images[:, 0, 0, 0].tolist() == [30, 10, 20, 40]
+
+
+def test_copies_in_hidden_and_system_folders_are_passed_over(folder: Path) -> None:
+    save_grey(folder / "happy" / ".ipynb_checkpoints" / "a-checkpoint.png", 10)
+    save_grey(folder / "happy" / "@eaDir" / "a.png" / "thumb.png", 10)
+    save_grey(folder / "@eaDir" / "happy" / "thumb.png", 10)
+    assert len(load([str(folder)], SIZE)) == 3
+
+
+def test_a_link_to_a_deeper_folder_is_named(folder: Path, tmp_path: Path) -> None:
+    save_grey(tmp_path / "elsewhere" / "d.png", 40)
+    (folder / "happy" / "more").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match=r"Cannot train on .*happy/more: "):
+        load([str(folder)], SIZE)
