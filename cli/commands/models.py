@@ -63,7 +63,10 @@ def promote(model: ModelName) -> None:
 @app.command("import")
 def import_model(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Pickled Keras model.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="FILE", help="Keras model: pickle, .keras or .h5.", show_default=False
+        ),
     ],
     output: Annotated[
         Path | None,
@@ -71,7 +74,7 @@ def import_model(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Convert a pickled Keras model (2.11, 2.12 or 3) without executing any of it.
+    """Convert a Keras model (a pickle, .keras or .h5) without executing any of it.
 
     Cuemill assumes that the model's 28 outputs are its emotions, in the order of
     `GET /v1/emotions`, and feeds it images in B, G, R order. Requires `cuemill[trainer]`.

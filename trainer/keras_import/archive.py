@@ -1,4 +1,7 @@
-"""The zip archive inside the pickle: the network's config, its weights and Keras' version."""
+"""What a file of Keras' holds: the network's config, its weights and Keras' version.
+
+It is a zip archive, in a pickle or as a `.keras` file, or one HDF5 file (`.h5`).
+"""
 
 import io
 import json
@@ -48,6 +51,31 @@ def open_archive(content: bytes) -> Archive:
     if not isinstance(config, dict) or not isinstance(metadata, dict):
         raise RefusedError("its config or metadata is not a JSON object")
     return Archive(config, weights, str(metadata.get("keras_version", ""))[:20])
+
+
+def open_hdf5(content: bytes) -> Archive:
+    """Reads a `.h5` file in memory: a whole model, not its weights alone.
+
+    Raises:
+        RefusedError: it holds no model, or is broken or too large.
+    """
+    try:
+        weights = h5py.File(io.BytesIO(content), "r")
+        config = weights.attrs.get("model_config")
+        version = weights.attrs.get("keras_version", "")
+        if config is None:
+            raise RefusedError("it holds weights alone, without the network that they belong to")
+        if len(config) > MAX_JSON_BYTES:
+            raise RefusedError(f"its model_config is larger than {MAX_JSON_BYTES:,} bytes")
+        config = json.loads(config)
+    except RefusedError:
+        raise
+    except Exception as error:  # HDF5 and JSON raise almost any exception on broken data.
+        raise RefusedError(f"it is broken: {type(error).__name__}: {error}") from error
+
+    if not isinstance(config, dict):
+        raise RefusedError("its config is not a JSON object")
+    return Archive(config, weights, str(version)[:20])
 
 
 def _read_entries(content: bytes) -> dict[str, bytes]:

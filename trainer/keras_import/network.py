@@ -124,7 +124,7 @@ class _Builder:
         if self._weight_bytes > MAX_BYTES:
             raise RefusedError(f"its weights are more than {MAX_BYTES:,} bytes")
 
-        values = read_weights(self._weights, config.kind, index, shapes)
+        values = read_weights(self._weights, config.kind, index, config.name, shapes)
         self.outputs[config.name] = layer(inputs if config.kind == "Add" else inputs[0])
         layer.set_weights(values)
 

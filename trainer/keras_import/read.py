@@ -1,14 +1,16 @@
-"""Importing pickled Keras models as data. Nothing in the file is executed or even looked up.
+"""Importing Keras models as data. Nothing in the file is executed or even looked up.
 
-A Keras model's pickle calls one of two Keras functions on one bytes object: a zip archive of
-`config.json`, which describes the layers, and an HDF5 file with their weights. The import
+A `.keras` file is a zip archive of `config.json`, which describes the layers, and an HDF5 file with
+their weights; a `.h5` file has both in one. A Keras model's pickle calls one of two Keras functions
+on the bytes of such an archive. The import
 
 * walks the pickle's opcodes, which must be exactly that call (`stream`);
 * reads the archive (`archive`) and the weights, whose shapes must match the layers (`weights`);
 * builds a new network, only from known layers with known options (`network`).
 
-Supported are Keras 2.11 (including archives written on Windows, whose names contain backslashes),
-2.12 and 3, dumped by pickle or by joblib, uncompressed or compressed with zlib or gzip.
+Supported are pickles of Keras 2.11 (including archives written on Windows, whose names contain
+backslashes), 2.12 and 3, dumped by pickle or by joblib, uncompressed or compressed (`compression`),
+and `.keras` and `.h5` files of Keras 3.
 """
 
 import hashlib
@@ -20,16 +22,17 @@ from models.pictures.preprocessing import Preprocessing
 from models.release.files import MAX_BYTES
 from models.release.release import Release
 from trainer.export import export
-from trainer.keras_import.archive import open_archive
+from trainer.keras_import.archive import Archive, open_archive, open_hdf5
+from trainer.keras_import.compression import inflate
 from trainer.keras_import.errors import RefusedError
 from trainer.keras_import.network import build_network
-from trainer.keras_import.stream import extract_archive, inflate
+from trainer.keras_import.stream import extract_archive
 
 
 def import_keras(path: Path) -> Release:
-    """Rebuilds a pickled Keras model as a release.
+    """Rebuilds a Keras model as a release.
 
-    The pickle does not say which labels its 28 scores stand for; they are taken as `EMOTIONS`, in
+    The file does not say which labels its 28 scores stand for; they are taken as `EMOTIONS`, in
     order. Images are taken as B, G, R, as in the reference. Metrics and trained labels are unknown
     and stay empty; `data` records where the release came from.
 
@@ -46,7 +49,7 @@ def import_keras(path: Path) -> Release:
 
     raw = path.read_bytes()
     try:
-        archive = open_archive(extract_archive(inflate(raw)))
+        archive = _open(raw)
         model = build_network(archive.config, archive.weights)
     except RefusedError as error:
         raise PickleCorruptError(f"{path} is refused: {error!s:.500}.") from error
@@ -74,3 +77,12 @@ def import_keras(path: Path) -> Release:
         data={"imported": origin},
         training={},
     )
+
+
+def _open(raw: bytes) -> Archive:
+    """The model in a `.keras` file, a `.h5` file or a pickle; the content says which it is."""
+    if raw.startswith(b"PK"):
+        return open_archive(raw)
+    if raw.startswith(b"\x89HDF"):
+        return open_hdf5(raw)
+    return open_archive(extract_archive(inflate(raw)))

@@ -2,12 +2,10 @@
 
 import pickletools
 import warnings
-import zlib
 from itertools import islice
 from typing import Final
 
 from models.errors import PickleHostileError
-from models.release.files import MAX_BYTES
 from trainer.keras_import.errors import RefusedError
 
 MAX_OPCODES: Final = 100
@@ -18,6 +16,9 @@ _KERAS_2_CALL: Final = [
     "TUPLE1",
     "REDUCE",
 ]
+_BYTES_AS_TEXT: Final = ["global _codecs.encode", "TEXT", "text latin1", "TUPLE2", "REDUCE"]
+"""Protocols below 3 have no bytes: they write them as text, with the call that encodes it."""
+
 _KERAS_3_CALL: Final = [
     "global builtins.getattr",
     "MODEL",
@@ -41,28 +42,6 @@ _MODEL_CLASSES: Final = [
 ]
 _NO_EFFECT: Final = {"PROTO", "FRAME", "MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT", "STOP"}
 """Opcodes that frame the stream or fill its memo, but put nothing on the stack."""
-
-
-def inflate(raw: bytes) -> bytes:
-    """Decompresses zlib or gzip, as joblib writes them; returns anything else unchanged.
-
-    Raises:
-        RefusedError: the data is broken, or decompresses to more than `MAX_BYTES`.
-    """
-    is_gzip = raw[:2] == b"\x1f\x8b"
-    is_zlib = raw[:1] == b"\x78"
-    if not is_gzip and not is_zlib:
-        return raw
-
-    try:
-        decompressor = zlib.decompressobj(wbits=47)  # 32 + 15: detects either header.
-        plain = decompressor.decompress(raw, MAX_BYTES)
-    except (zlib.error, MemoryError) as error:
-        raise RefusedError(f"it looks compressed, but cannot be decompressed: {error}") from error
-
-    if decompressor.unconsumed_tail or not decompressor.eof:
-        raise RefusedError(f"it is truncated, or decompresses to more than {MAX_BYTES:,} bytes")
-    return plain
 
 
 def extract_archive(raw: bytes) -> bytes:
@@ -94,6 +73,7 @@ def _list_steps(raw: bytes) -> tuple[list[str], bytes]:
     steps: list[str] = []
     texts: list[str] = []
     archive = b""
+    is_encoded = False
     try:
         for name, argument in _read_opcodes(raw):
             if name in _NO_EFFECT:
@@ -104,7 +84,13 @@ def _list_steps(raw: bytes) -> tuple[list[str], bytes]:
                 del steps[-2:], texts[-2:]
                 steps.append(f"global {module}.{attribute}")
             elif name in {"GLOBAL", "INST"}:  # Module and name are one argument.
-                steps.append(f"global {str(argument).replace(' ', '.')}")
+                # Protocols below 3 call `builtins` as Python 2 did.
+                path = str(argument).replace(" ", ".").replace("__builtin__.", "builtins.")
+                steps.append(f"global {path}")
+                is_encoded = steps[-1] == "global _codecs.encode"
+            elif isinstance(argument, str) and is_encoded:
+                archive, is_encoded = argument.encode("latin-1"), False
+                steps.append("TEXT")
             elif isinstance(argument, str):
                 texts.append(argument)
                 steps.append(f"text {argument}")
@@ -115,6 +101,9 @@ def _list_steps(raw: bytes) -> tuple[list[str], bytes]:
                 steps.append("NUMBER")
             else:
                 steps.append(name)
+
+            if steps[-len(_BYTES_AS_TEXT) :] == _BYTES_AS_TEXT:
+                steps[-len(_BYTES_AS_TEXT) :] = ["BYTES"]
     except (ValueError, IndexError, OverflowError, UnicodeError) as error:
         raise RefusedError(f"it is not a pickle, or is broken: {error}") from error
     return steps, archive

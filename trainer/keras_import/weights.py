@@ -21,9 +21,12 @@ GROUPS: Final = {
 
 
 def read_weights(
-    file: h5py.File, kind: str, index: int, shapes: Sequence[tuple[int, ...]]
+    file: h5py.File, kind: str, index: int, name: str, shapes: Sequence[tuple[int, ...]]
 ) -> list[NDArray[np.float32]]:
     """The weights of the n-th layer of a kind, counted from 0, in Keras' order.
+
+    Args:
+        name: the layer's, by which a `.h5` file has it.
 
     Raises:
         RefusedError: a weight is missing, is not a plain float32 array of the given shape, or has
@@ -31,8 +34,36 @@ def read_weights(
     """
     if not shapes:
         return []
+    if "model_weights" in file:
+        return _read_named(_get_member(file, "model_weights"), name, shapes)
     group = _find_group(file, GROUPS[kind], index)
     return [_read_array(group, str(number), shape) for number, shape in enumerate(shapes)]
+
+
+def _read_named(
+    parent: h5py.Group, name: str, shapes: Sequence[tuple[int, ...]]
+) -> list[NDArray[np.float32]]:
+    """A layer's weights in a `.h5` file, whose attribute lists their paths in Keras' order."""
+    layer = _get_member(parent, name)
+    if not isinstance(layer, h5py.Group):
+        raise RefusedError(f"its weights have no layer {name!r}")
+
+    paths = [_to_text(path) for path in layer.attrs["weight_names"]]
+    if len(paths) != len(shapes):
+        raise RefusedError(f"its layer {name!r} has {len(paths)} weights, expected {len(shapes)}")
+
+    arrays: list[NDArray[np.float32]] = []
+    for path, shape in zip(paths, shapes, strict=True):
+        *groups, last = path.split("/")
+        group = layer
+        for part in groups:
+            group = _get_member(group, part) if isinstance(group, h5py.Group) else None
+        arrays.append(_read_array(group, last, shape))
+    return arrays
+
+
+def _to_text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _find_group(file: h5py.File, stem: str, index: int) -> h5py.Group:

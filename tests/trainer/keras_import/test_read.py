@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ def test_an_imported_release_records_its_origin_and_the_references_preprocessing
     assert load_release(tmp_path / "imported.pkl").sha256 == sha256
 
 
-def test_a_functional_keras_3_pickle_is_rebuilt(tmp_path: Path) -> None:
+def functional() -> keras.Model:
     images = keras.Input((16, 16, 3))
     x = layers.ReLU(6.0)(
         layers.BatchNormalization()(layers.Conv2D(8, 3, padding="same", use_bias=False)(images))
@@ -56,16 +57,66 @@ def test_a_functional_keras_3_pickle_is_rebuilt(tmp_path: Path) -> None:
     y = layers.DepthwiseConv2D(3, strides=2)(layers.ZeroPadding2D(((0, 1), (0, 1)))(x))
     z = layers.BatchNormalization()(layers.Conv2D(8, 1)(y))
     x = layers.GlobalAveragePooling2D()(layers.Add()([y, z]))
-    model = randomise(keras.Model(images, layers.Dense(28, activation="softmax")(x)))
-    (tmp_path / "model.pkl").write_bytes(pickle.dumps(model))
+    return randomise(keras.Model(images, layers.Dense(28, activation="softmax")(x)))
+
+
+def write_pickle(model: keras.Model, folder: Path, protocol: int = 4) -> Path:
+    (folder / "model.pkl").write_bytes(pickle.dumps(model, protocol))
+    return folder / "model.pkl"
+
+
+def write_protocol_2(model: keras.Model, folder: Path) -> Path:
+    return write_pickle(model, folder, protocol=2)
+
+
+def write_keras(model: keras.Model, folder: Path) -> Path:
+    model.save(folder / "model.keras")
+    return folder / "model.keras"
+
+
+def write_hdf5(model: keras.Model, folder: Path) -> Path:
+    model.save(folder / "model.h5")
+    return folder / "model.h5"
+
+
+FORMS = [write_pickle, write_protocol_2, write_keras, write_hdf5]
+
+
+@pytest.mark.parametrize("write", FORMS)
+def test_each_form_of_a_keras_3_model_gives_the_originals_scores(
+    tmp_path: Path, write: Callable[[keras.Model, Path], Path]
+) -> None:
+    model = functional()
     inputs = np.random.default_rng(0).uniform(-1, 1, (6, 16, 16, 3)).astype(np.float32)
     expected = model.predict_on_batch(inputs)
-    assert (
-        np.abs(
-            OpenVinoEngine(import_keras(tmp_path / "model.pkl"), "f32").predict(inputs) - expected
-        ).max()
-        < 1e-5
-    )
+    release = import_keras(write(model, tmp_path))
+    assert release.data["imported"]["keras"] == keras.__version__
+    assert np.abs(OpenVinoEngine(release, "f32").predict(inputs) - expected).max() < 1e-5
+
+
+def test_weights_alone_are_refused(tmp_path: Path) -> None:
+    functional().save_weights(tmp_path / "model.weights.h5")
+    with pytest.raises(PickleCorruptError, match="it holds weights alone"):
+        import_keras(tmp_path / "model.weights.h5")
+
+
+@pytest.mark.parametrize("cut", [8, 3000, -100])
+def test_a_damaged_hdf5_file_is_refused(tmp_path: Path, cut: int) -> None:
+    path = write_hdf5(functional(), tmp_path)
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(PickleCorruptError, match=r"model\.h5 is refused: it is broken"):
+        import_keras(path)
+
+
+def test_a_link_in_an_hdf5_file_is_refused(tmp_path: Path) -> None:
+    model = functional()
+    path = write_hdf5(model, tmp_path)
+    last = f"model_weights/{model.layers[-1].name}"
+    with h5py.File(path, "a") as file:
+        del file[last]
+        file[last] = h5py.ExternalLink("/etc/passwd", "/")
+    with pytest.raises(PickleCorruptError, match="its weights hold a link"):
+        import_keras(path)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
