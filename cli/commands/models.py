@@ -72,18 +72,29 @@ def import_model(
         Path | None,
         typer.Option("--output", "-o", help="Pickle to write.", show_default="NAME_imported.pkl"),
     ] = None,
+    labels: Annotated[
+        str,
+        typer.Option(
+            "--labels",
+            metavar="NAMES",
+            help="The model's labels in its order, such as angry,disgust,fear. "
+            "Default: the 28 emotions.",
+            show_default=False,
+        ),
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Convert a Keras model (a pickle, .keras or .h5) without executing any of it.
 
-    Cuemill assumes that the model's 28 outputs are its emotions, in the order of
-    `GET /v1/emotions`, and feeds it images in B, G, R order. Requires `cuemill[trainer]`.
+    Without `--labels`, Cuemill assumes that the model's 28 outputs are its emotions, in the order
+    of `GET /v1/emotions`. It feeds it images in B, G, R order, or grey ones if the model has one
+    channel. Requires `cuemill[trainer]`.
     """
     with trainer_extra():
         from trainer.keras_import.read import import_keras
 
     _, db = connect()
-    release = import_keras(file)
+    release = import_keras(file, [name for name in labels.split(",") if name.strip()])
     target = _check_new(output or file.with_name(f"{release.name}_imported.pkl"))
 
     save_release(release, target)
@@ -99,8 +110,9 @@ def import_model(
         f"registered as {row.name}."
     )
     err.print(
-        "The file does not say which labels the model was trained on, nor how accurate it is. "
-        "Measure it with `cuemill evaluate`."
+        "The file does not say how accurate the model is"
+        + ("" if release.trained_labels else ", nor which labels it was trained on")
+        + ". Measure it with `cuemill evaluate`."
     )
 
 

@@ -4,19 +4,25 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import h5py
 import keras
+import numpy as np
 from keras import layers
 
+from models.labels import EMOTIONS
 from models.release.files import MAX_BYTES
 from trainer.keras_import.errors import RefusedError
+from trainer.keras_import.labels import check_count, widen
 from trainer.keras_import.weights import read_weights
 
 MAX_LAYERS: Final = 1000
 MAX_SIDE: Final = 1024
+MAX_SCALE: Final = 1 / 32
+"""A layer that scales the input by more does not get pixels from 0 to 255."""
+
 ACTIVATIONS: Final = ("linear", "relu", "relu6", "softmax")
 
 _CONVOLUTION: Final = (
@@ -56,19 +62,41 @@ class _LayerConfig:
     parents: tuple[str, ...]
 
 
-def build_network(config: Mapping[str, Any], weights: h5py.File) -> keras.Model:
+@dataclass(frozen=True)
+class Network:
+    """The rebuilt network, of three channels, and what it expects of its input.
+
+    Attributes:
+        is_grey: whether the original has one channel.
+        scale, offset: how the original's first layer scales pixels from 0 to 255; None = it has no
+            such layer.
+    """
+
+    model: keras.Model
+    is_grey: bool
+    scaling: tuple[float, float] | None
+
+
+def build_network(
+    config: Mapping[str, Any], weights: h5py.File, labels: Sequence[int] = ()
+) -> Network:
     """Builds a new network from a config of plain values, and gives it the weights.
+
+    Args:
+        labels: indices into `EMOTIONS` of the original's scores, in order; empty = it has all 28.
 
     Raises:
         RefusedError: the config is broken, a layer or option is unknown, or a weight does not fit.
     """
     try:
-        layer_configs = _parse_config(config)
+        layer_configs, output = _parse_config(config)
+        layer_configs, scaling = _take_rescaling(layer_configs)
+        head = _find_head(layer_configs, output) if labels else ""
     except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
         raise RefusedError(f"its config is broken: {type(error).__name__}: {error}") from error
 
     keras.utils.clear_session()
-    builder = _Builder(weights)
+    builder = _Builder(weights, head, labels)
     for layer in layer_configs:
         try:
             builder.add(layer)
@@ -81,20 +109,29 @@ def build_network(config: Mapping[str, Any], weights: h5py.File) -> keras.Model:
 
     if builder.input is None or len(layer_configs) < 2:
         raise RefusedError("it has no input layer, or no layer after it")
-    return keras.Model(builder.input, builder.outputs[layer_configs[-1].name])
+    model = keras.Model(builder.input, builder.outputs[output])
+    if not labels and len(model.output_shape) == 2:
+        check_count(model.output_shape[-1], 0)
+    return Network(model, builder.is_grey, scaling)
 
 
 class _Builder:
     """Builds layer after layer.
 
+    Args:
+        head: the name of the layer that gives the scores of `labels`, which gets 28; "" = none.
+
     Attributes:
+        is_grey: whether the original's input has one channel.
         input: the network's input; None before its input layer was added.
         outputs: each layer's output, by the layer's name.
     """
 
-    def __init__(self, weights: h5py.File) -> None:
+    def __init__(self, weights: h5py.File, head: str, labels: Sequence[int]) -> None:
         self.input: Any = None
+        self.is_grey = False
         self.outputs: dict[str, Any] = {}
+        self._head, self._labels = head, labels
         self._weights = weights
         self._counts: Counter[str] = Counter()
         self._weight_bytes = 0
@@ -108,8 +145,16 @@ class _Builder:
     def _add_input(self, config: _LayerConfig) -> None:
         if self.input is not None:
             raise RefusedError("it has several inputs")
-        self.input = keras.Input(_parse_input_shape(config.options), name=config.name)
+        height, width, channels = _parse_input_shape(config.options)
+        self.input = keras.Input((height, width, 3), name=config.name)
         self.outputs[config.name] = self.input
+
+        # Cuemill gives grey three times. The first of these is what the original takes.
+        if channels == 1:
+            self.is_grey = True
+            first = layers.Conv2D(1, 1, use_bias=False, name=f"{config.name}.first")
+            self.outputs[config.name] = first(self.input)
+            first.set_weights([np.array([1, 0, 0], np.float32).reshape(1, 1, 3, 1)])
 
     def _add_layer(self, config: _LayerConfig) -> None:
         layer = _make_layer(config)
@@ -125,6 +170,10 @@ class _Builder:
             raise RefusedError(f"its weights are more than {MAX_BYTES:,} bytes")
 
         values = read_weights(self._weights, config.kind, index, config.name, shapes)
+        if config.name == self._head:
+            check_count(layer.units, len(self._labels))
+            layer = layers.Dense(len(EMOTIONS), layer.activation, name=config.name)
+            values = widen(values, self._labels)
         self.outputs[config.name] = layer(inputs if config.kind == "Add" else inputs[0])
         layer.set_weights(values)
 
@@ -132,8 +181,8 @@ class _Builder:
 # --- From the config to layer descriptions ---
 
 
-def _parse_config(config: Mapping[str, Any]) -> list[_LayerConfig]:
-    """The layers of a sequential or functional network, each after its parents."""
+def _parse_config(config: Mapping[str, Any]) -> tuple[list[_LayerConfig], str]:
+    """The layers of a sequential or functional network, each after its parents, and the last's."""
     network_class = config["class_name"]
     if network_class not in ("Sequential", "Functional"):
         raise RefusedError(
@@ -157,11 +206,72 @@ def _parse_config(config: Mapping[str, Any]) -> list[_LayerConfig]:
             parents = tuple(previous.name for previous in parsed[-1:])
         parsed.append(_LayerConfig(kind, name, entry["config"], parents))
         names.add(name)
-    return parsed
+
+    if network_class == "Sequential":
+        return parsed, parsed[-1].name
+    return parsed, _parse_output(config["config"]["output_layers"])
+
+
+def _parse_output(outputs: Sequence[Any]) -> str:
+    """The layer whose output is the network's: Keras 2 lists [[name, 0, 0]], Keras 3 the inner."""
+    if isinstance(outputs[0], list):
+        if len(outputs) != 1:
+            raise RefusedError(f"it has {len(outputs)} outputs, expected 1")
+        outputs = outputs[0]
+    return str(outputs[0])
+
+
+def _take_rescaling(
+    configs: list[_LayerConfig],
+) -> tuple[list[_LayerConfig], tuple[float, float] | None]:
+    """Takes a Rescaling layer at the input out; Cuemill scales pixels before the network."""
+    found = [config for config in configs if config.kind == "Rescaling"]
+    if not found:
+        return configs, None
+
+    rescaling, inputs = found[0], [c.name for c in configs if c.kind == "InputLayer"]
+    users = [config for config in configs if set(config.parents) & set(inputs)]
+    if len(found) > 1 or users != [rescaling]:
+        raise RefusedError(
+            f"its layer {rescaling.name!r} is a Rescaling that is not alone at the input"
+        )
+
+    scale, offset = rescaling.options["scale"], rescaling.options["offset"]
+    if not (_is_number(scale) and _is_number(offset) and 0 < scale <= MAX_SCALE):
+        raise RefusedError(
+            f"its layer {rescaling.name!r} has scale {str(scale)[:80]} and offset "
+            f"{str(offset)[:80]}; expected numbers for pixels from 0 to 255, such as 1/255 and 0"
+        )
+
+    renamed = {rescaling.name: inputs[0]}
+    kept = [
+        replace(config, parents=tuple(renamed.get(name, name) for name in config.parents))
+        for config in configs
+        if config is not rescaling
+    ]
+    return kept, (float(scale), float(offset))
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _find_head(configs: list[_LayerConfig], output: str) -> str:
+    """The dense layer behind the network's softmax."""
+    by_name = {config.name: config for config in configs}
+    layer = by_name[output]
+    while layer.kind in ("Activation", "Softmax", "Dropout") and len(layer.parents) == 1:
+        layer = by_name[layer.parents[0]]
+    if layer.kind != "Dense":
+        raise RefusedError(
+            f"its scores come from the layer {layer.name!r}, a {layer.kind}; other labels than "
+            "the 28 need a Dense"
+        )
+    return layer.name
 
 
 def _check_layer(kind: Any, name: str) -> None:
-    if kind != "InputLayer" and kind not in OPTIONS:
+    if kind not in ("InputLayer", "Rescaling") and kind not in OPTIONS:
         known = ", ".join(OPTIONS)
         raise RefusedError(f"its layer {name!r} is a {str(kind)[:80]!r}; known: {known}")
     if not re.fullmatch(r"[\w.-]{1,80}", name):
@@ -198,9 +308,9 @@ def _parse_input_shape(options: Mapping[str, Any]) -> tuple[int, int, int]:
         )
 
     height, width, channels = image
-    if channels != 3:
-        raise RefusedError(f"its input has {channels} channels, expected 3")
-    return height, width, 3
+    if channels not in (1, 3):
+        raise RefusedError(f"its input has {channels} channels, expected 1 or 3")
+    return height, width, channels
 
 
 def _is_side(value: Any) -> bool:

@@ -14,6 +14,8 @@ and `.keras` and `.h5` files of Keras 3.
 """
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from models.errors import PickleCorruptError, PickleHostileError, PickleMissingError
@@ -25,16 +27,21 @@ from trainer.export import export
 from trainer.keras_import.archive import Archive, open_archive, open_hdf5
 from trainer.keras_import.compression import inflate
 from trainer.keras_import.errors import RefusedError
+from trainer.keras_import.labels import parse_labels
 from trainer.keras_import.network import build_network
 from trainer.keras_import.stream import extract_archive
 
 
-def import_keras(path: Path) -> Release:
+def import_keras(path: Path, labels: Sequence[str] = ()) -> Release:
     """Rebuilds a Keras model as a release.
 
-    The file does not say which labels its 28 scores stand for; they are taken as `EMOTIONS`, in
-    order. Images are taken as B, G, R, as in the reference. Metrics and trained labels are unknown
+    Images are taken as B, G, R, as in the reference, or as grey if the network has one channel.
+    They are scaled as a Rescaling layer at the input says, or else to [-1, 1]. Metrics are unknown
     and stay empty; `data` records where the release came from.
+
+    Args:
+        labels: the network's, in its order, such as `angry`; the file does not say. Empty = its 28
+            scores are those of `EMOTIONS`, in order, and which it was trained on is unknown.
 
     Raises:
         PickleMissingError: there is no such file.
@@ -50,12 +57,14 @@ def import_keras(path: Path) -> Release:
     raw = path.read_bytes()
     try:
         archive = _open(raw)
-        model = build_network(archive.config, archive.weights)
+        indices = parse_labels(labels)
+        network = build_network(archive.config, archive.weights, indices)
     except RefusedError as error:
         raise PickleCorruptError(f"{path} is refused: {error!s:.500}.") from error
     except PickleHostileError as error:
         raise PickleHostileError(f"{path} is refused: {error!s:.500}.") from error
 
+    model = network.model
     if model.output_shape != (None, len(EMOTIONS)):
         raise PickleCorruptError(
             f"{path} has outputs of shape {model.output_shape}; expected {len(EMOTIONS)} scores "
@@ -63,6 +72,16 @@ def import_keras(path: Path) -> Release:
         )
 
     _, height, width, _ = model.input_shape
+    preprocessing = Preprocessing(
+        height=height,
+        width=width,
+        channel_order="grey" if network.is_grey else "bgr",
+        antialias=False,
+    )
+    if network.scaling is not None:
+        scale, offset = network.scaling
+        preprocessing = replace(preprocessing, scale=scale, offset=offset)
+
     origin = {
         "file": path.name,
         "sha256": hashlib.sha256(raw).hexdigest(),
@@ -71,8 +90,8 @@ def import_keras(path: Path) -> Release:
     return export(
         model,
         path.stem.split(".")[0].removesuffix("_trained"),
-        Preprocessing(height=height, width=width, channel_order="bgr", antialias=False),
-        trained_labels=(),
+        preprocessing,
+        trained_labels=tuple(EMOTIONS[index] for index in sorted(indices)),
         metrics={},
         data={"imported": origin},
         training={},

@@ -50,7 +50,10 @@ from trainer.keras_import.read import import_keras
         (option(1, name="../up"), "has the invalid name '../up'"),
         (option(2, name="conv2d"), "two of its layers have the same name, 'conv2d'"),
         (option(0, batch_input_shape=[None, 10**6, 10**6, 3]), "its input is .*sides of 8 to 1024"),
-        (option(0, batch_input_shape=[None, 48, 48, 1]), "its input has 1 channels, expected 3"),
+        (
+            option(0, batch_input_shape=[None, 48, 48, 4]),
+            "its input has 4 channels, expected 1 or 3",
+        ),
         (config(lambda c: c["config"]["layers"].pop(0)), "cannot be rebuilt"),
     ],
 )

@@ -129,7 +129,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     [
         (
             config(lambda c: c["config"]["layers"].pop()),
-            r"has outputs of shape \(None, 12\); expected 28",
+            "it gives 12 scores, not 28, .* such as --labels angry,disgust,fear,happy,sad,",
         ),
         (option(-1, activation="relu"), "does not end in a softmax"),
     ],
