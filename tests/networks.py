@@ -30,7 +30,7 @@ def randomise(model: keras.Model, seed: int = 0) -> keras.Model:
     random = np.random.default_rng(seed)
     spreads = {"bias": 0.1, "beta": 0.3, "moving_mean": 0.3}
     for variable in model.variables:
-        if variable.name == "kernel":
+        if variable.name.endswith("kernel"):
             value = random.normal(0, np.sqrt(2 / np.prod(variable.shape[:-1])), variable.shape)
         elif variable.name in ("gamma", "moving_variance"):
             value = random.uniform(0.5, 1.5, variable.shape)
@@ -81,3 +81,16 @@ def branching(input_shape: tuple[int, int, int]) -> keras.Model:
 
     scores = layers.Dense(28, activation="softmax", name="last")(x)
     return keras.Model(images, scores, name="branching")
+
+
+def varied(input_shape: tuple[int, int, int]) -> keras.Model:
+    """What networks from elsewhere have: separable convolutions, averages, other activations."""
+    images = keras.Input(input_shape)
+    x = layers.SeparableConv2D(6, 3, padding="same", activation="relu")(images)
+    x = layers.AveragePooling2D((3, 2), strides=2, padding="same")(x)
+    x = layers.SeparableConv2D(6, (2, 3), use_bias=False, strides=(2, 1))(x)
+    x = layers.LeakyReLU(0.3)(x)
+    x = layers.Add()([x, layers.Conv2D(6, 1, activation="sigmoid")(x)])
+    x = layers.Dense(9)(layers.Flatten()(layers.AveragePooling2D(2)(x)))
+    x = layers.Activation("sigmoid")(x)
+    return keras.Model(images, layers.Dense(28, activation="softmax")(x))

@@ -21,7 +21,7 @@ from models.pictures.preprocessing import Preprocessing
 from models.release.release import Node, Release
 
 INPUT: Final = "input"
-ACTIVATIONS: Final = ("relu", "relu6", "softmax")
+ACTIVATIONS: Final = ("relu", "relu6", "sigmoid", "softmax")
 
 
 @dataclass(frozen=True)
@@ -179,6 +179,17 @@ def _depthwise_conv2d(layer: keras.Layer) -> list[_Step]:
     return [_Step("depthwise_conv2d", _kernel_and_bias(layer), attributes), *_activation(layer)]
 
 
+def _separable_conv2d(layer: keras.Layer) -> list[_Step]:
+    _require(layer, data_format="channels_last", dilation_rate=(1, 1), depth_multiplier=1)
+    spatial = {"strides": list(layer.strides), "padding": layer.padding}
+    pointwise = {**_kernel_and_bias(layer), "kernel": "pointwise_kernel"}
+    return [
+        _Step("depthwise_conv2d", {"kernel": "depthwise_kernel"}, spatial),
+        _Step("conv2d", pointwise, {"strides": [1, 1], "padding": "valid"}),
+        *_activation(layer),
+    ]
+
+
 def _zero_padding2d(layer: keras.Layer) -> list[_Step]:
     _require(layer, data_format="channels_last")
     (top, bottom), (left, right) = layer.padding
@@ -197,13 +208,20 @@ def _batch_norm(layer: keras.Layer) -> list[_Step]:
 
 
 def _max_pool2d(layer: keras.Layer) -> list[_Step]:
+    return [_Step("max_pool2d", {}, _window(layer))]
+
+
+def _avg_pool2d(layer: keras.Layer) -> list[_Step]:
+    return [_Step("avg_pool2d", {}, _window(layer))]
+
+
+def _window(layer: keras.Layer) -> dict[str, Any]:
     _require(layer, data_format="channels_last")
-    attributes = {
+    return {
         "size": list(layer.pool_size),
         "strides": list(layer.strides),
         "padding": layer.padding,
     }
-    return [_Step("max_pool2d", {}, attributes)]
 
 
 def _flatten(layer: keras.Layer) -> list[_Step]:
@@ -222,6 +240,10 @@ def _relu(layer: keras.Layer) -> list[_Step]:
             f"Layer {layer.name} has max_value {layer.max_value}; only None and 6 can be exported."
         )
     return [_Step("relu" if layer.max_value is None else "relu6")]
+
+
+def _leaky_relu(layer: keras.Layer) -> list[_Step]:
+    return [_Step("leaky_relu", {}, {"slope": float(layer.negative_slope)})]
 
 
 def _global_average_pool2d(layer: keras.Layer) -> list[_Step]:
@@ -250,9 +272,11 @@ _CONVERTERS: Final[dict[type[Any], Callable[[Any], list[_Step]]]] = {
     keras.layers.InputLayer: _no_steps,
     keras.layers.Conv2D: _conv2d,
     keras.layers.DepthwiseConv2D: _depthwise_conv2d,
+    keras.layers.SeparableConv2D: _separable_conv2d,
     keras.layers.ZeroPadding2D: _zero_padding2d,
     keras.layers.BatchNormalization: _batch_norm,
     keras.layers.MaxPooling2D: _max_pool2d,
+    keras.layers.AveragePooling2D: _avg_pool2d,
     keras.layers.GlobalAveragePooling2D: _global_average_pool2d,
     keras.layers.GlobalMaxPooling2D: _global_max_pool2d,
     keras.layers.Flatten: _flatten,
@@ -260,5 +284,6 @@ _CONVERTERS: Final[dict[type[Any], Callable[[Any], list[_Step]]]] = {
     keras.layers.Add: _add,
     keras.layers.Activation: _activation,
     keras.layers.ReLU: _relu,
+    keras.layers.LeakyReLU: _leaky_relu,
     keras.layers.Dropout: _no_steps,
 }

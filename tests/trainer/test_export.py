@@ -156,7 +156,7 @@ def test_a_layer_without_bias_names_none() -> None:
         ),
         (
             lambda: layers.Dense(2, activation="gelu", name="odd"),
-            "Layer odd has activation 'gelu'.*: relu, relu6, softmax",
+            "Layer odd has activation 'gelu'.*: relu, relu6, sigmoid, softmax",
         ),
         (
             lambda: layers.Conv2D(2, 3, dilation_rate=2, name="odd"),

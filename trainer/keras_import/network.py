@@ -23,7 +23,7 @@ MAX_SIDE: Final = 1024
 MAX_SCALE: Final = 1 / 32
 """A layer that scales the input by more does not get pixels from 0 to 255."""
 
-ACTIVATIONS: Final = ("linear", "relu", "relu6", "softmax")
+ACTIVATIONS: Final = ("linear", "relu", "relu6", "sigmoid", "softmax")
 
 _CONVOLUTION: Final = (
     "kernel_size",
@@ -37,9 +37,11 @@ _CONVOLUTION: Final = (
 OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "Conv2D": (*_CONVOLUTION, "filters", "groups"),
     "DepthwiseConv2D": (*_CONVOLUTION, "depth_multiplier"),
+    "SeparableConv2D": (*_CONVOLUTION, "filters", "depth_multiplier"),
     "ZeroPadding2D": ("padding", "data_format"),
     "BatchNormalization": ("epsilon", "center", "scale"),
     "MaxPooling2D": ("pool_size", "strides", "padding", "data_format"),
+    "AveragePooling2D": ("pool_size", "strides", "padding", "data_format"),
     "GlobalAveragePooling2D": ("data_format", "keepdims"),
     "GlobalMaxPooling2D": ("data_format", "keepdims"),
     "Flatten": ("data_format",),
@@ -47,6 +49,7 @@ OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "Add": (),
     "Activation": ("activation",),
     "ReLU": ("max_value", "negative_slope", "threshold"),
+    "LeakyReLU": ("negative_slope",),
     "Dropout": ("rate",),
 }
 """The known kinds of layer, and their options that matter beyond training."""
@@ -159,6 +162,7 @@ class _Builder:
     def _add_layer(self, config: _LayerConfig) -> None:
         layer = _make_layer(config)
         inputs = [self.outputs[name] for name in config.parents]
+        _check_inputs(config, inputs)
         index = self._counts[config.kind]
         self._counts[config.kind] += 1
 
@@ -292,9 +296,14 @@ def _parse_parents(nodes: Sequence[Any]) -> tuple[str, ...]:
     if isinstance(node, list):
         return tuple(str(name) for name, _, _, _ in node)
 
-    tensors = node["args"][0]
-    if not isinstance(tensors, list):
-        tensors = [tensors]
+    # A layer takes a list of tensors, an operation such as `a + b` one argument after another.
+    tensors: list[Any] = []
+    for argument in node["args"]:
+        tensors.extend(argument if isinstance(argument, list) else [argument])
+    if "__keras_tensor__" in str(node["kwargs"]):
+        raise RefusedError("one of its layers takes a tensor by name")
+    if not all(isinstance(tensor, dict) for tensor in tensors):
+        raise RefusedError("one of its operations takes a constant")
     return tuple(str(tensor["config"]["keras_history"][0]) for tensor in tensors)
 
 
@@ -320,6 +329,13 @@ def _is_side(value: Any) -> bool:
 # --- From layer descriptions to layers ---
 
 
+def _check_inputs(config: _LayerConfig, inputs: Sequence[Any]) -> None:
+    if config.kind != "Add" and len(inputs) != 1:
+        raise RefusedError(f"its layer {config.name!r} takes {len(inputs)} inputs, expected 1")
+    if len({tuple(tensor.shape) for tensor in inputs}) > 1:
+        raise RefusedError(f"its layer {config.name!r} adds outputs of different shapes")
+
+
 def _make_layer(config: _LayerConfig) -> keras.Layer:
     """A Keras layer, made only of options that are known and plain."""
     options: dict[str, Any] = {}
@@ -327,6 +343,10 @@ def _make_layer(config: _LayerConfig) -> keras.Layer:
         if name in config.options:
             options[name] = _unwrap(config.options[name])
             _check_option(config.name, name, options[name])
+
+    if config.kind == "LeakyReLU" and "alpha" in config.options:  # Keras 2's name.
+        options["negative_slope"] = _unwrap(config.options["alpha"])
+        _check_option(config.name, "alpha", options["negative_slope"])
 
     axis = config.options.get("axis")
     if config.kind == "BatchNormalization" and axis not in (-1, 3, [3], [-1]):
@@ -375,6 +395,12 @@ def _weight_shapes(layer: keras.Layer, inputs: Sequence[Any]) -> list[tuple[int,
     elif isinstance(layer, layers.DepthwiseConv2D):
         kernel = (*layer.kernel_size, channels, layer.depth_multiplier)
         outputs = channels * layer.depth_multiplier
+    elif isinstance(layer, layers.SeparableConv2D):
+        depth = channels * layer.depth_multiplier
+        depthwise = (*layer.kernel_size, channels, layer.depth_multiplier)
+        pointwise = (1, 1, depth, layer.filters)
+        bias = [(layer.filters,)] if layer.use_bias else []
+        return [depthwise, pointwise, *bias]
     elif isinstance(layer, layers.Conv2D):
         kernel = (*layer.kernel_size, channels // layer.groups, layer.filters)
         outputs = layer.filters

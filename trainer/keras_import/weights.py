@@ -14,6 +14,7 @@ from trainer.keras_import.errors import RefusedError
 GROUPS: Final = {
     "Conv2D": "conv2d",
     "DepthwiseConv2D": "depthwise_conv2d",
+    "SeparableConv2D": "separable_conv2d",
     "BatchNormalization": "batch_normalization",
     "Dense": "dense",
 }

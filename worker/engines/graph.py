@@ -11,14 +11,18 @@ weight's name in the release) and `attributes`. The last node's output, (n, labe
 | zero_padding2d        | -                                            | top_left, bottom_right  |
 | batch_norm            | gamma, beta, mean, variance (channels,)      | epsilon                 |
 | max_pool2d            | -                                            | size, strides, padding  |
+| avg_pool2d            | -                                            | size, strides, padding  |
 | global_average_pool2d | -                                            | -                       |
 | global_max_pool2d     | -                                            | -                       |
 | flatten               | -                                            | -                       |
 | dense                 | kernel (in, out), bias (out,)                | -                       |
 | add                   | -                                            | -                       |
 | relu, relu6           | -                                            | -                       |
+| leaky_relu            | -                                            | slope                   |
+| sigmoid               | -                                            | -                       |
 | softmax               | -                                            | -                       |
 
+The average of a window leaves out what padding added. `slope` is the factor of values below 0.
 `add` takes two inputs, all other ops one. Biases are optional. Strides, sizes and zero padding are
 [y, x]; padding is "same" or "valid". The global pools reduce each channel to one value, `flatten`
 orders by height, width, channel, and softmax runs over the last axis. Images are (n, height, width,
@@ -318,6 +322,12 @@ def _max_pool2d(step: _Step) -> Any:
     return ops.max_pool(step.input, strides, [1, 1], [0, 0], [0, 0], size, "floor", padding)
 
 
+def _avg_pool2d(step: _Step) -> Any:
+    step.image_channels()
+    strides, size, padding = step.pair("strides"), step.pair("size"), step.padding()
+    return ops.avg_pool(step.input, strides, [0, 0], [0, 0], size, True, "floor", padding)
+
+
 def _global_average_pool2d(step: _Step) -> Any:
     step.image_channels()
     return ops.reduce_mean(step.input, [2, 3], keep_dims=False)
@@ -357,6 +367,17 @@ def _relu6(step: _Step) -> Any:
     return ops.clamp(step.input, 0.0, 6.0)
 
 
+def _leaky_relu(step: _Step) -> Any:
+    slope = step.node["attributes"].get("slope")
+    if not (isinstance(slope, float) and 0 <= slope <= 1):
+        raise _NodeError(f"its slope is {slope!r}, expected a float from 0 to 1")
+    return ops.prelu(step.input, np.array([slope], np.float32))
+
+
+def _sigmoid(step: _Step) -> Any:
+    return ops.sigmoid(step.input)
+
+
 def _softmax(step: _Step) -> Any:
     step.shape(2, "flatten it first")
     return ops.softmax(step.input, 1)
@@ -368,6 +389,7 @@ _OPS: Final[dict[str, Callable[[_Step], Any]]] = {
     "zero_padding2d": _zero_padding2d,
     "batch_norm": _batch_norm,
     "max_pool2d": _max_pool2d,
+    "avg_pool2d": _avg_pool2d,
     "global_average_pool2d": _global_average_pool2d,
     "global_max_pool2d": _global_max_pool2d,
     "flatten": _flatten,
@@ -375,5 +397,7 @@ _OPS: Final[dict[str, Callable[[_Step], Any]]] = {
     "add": _add,
     "relu": _relu,
     "relu6": _relu6,
+    "leaky_relu": _leaky_relu,
+    "sigmoid": _sigmoid,
     "softmax": _softmax,
 }

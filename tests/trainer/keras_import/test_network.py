@@ -54,7 +54,7 @@ from trainer.keras_import.read import import_keras
             option(0, batch_input_shape=[None, 48, 48, 4]),
             "its input has 4 channels, expected 1 or 3",
         ),
-        (config(lambda c: c["config"]["layers"].pop(0)), "cannot be rebuilt"),
+        (config(lambda c: c["config"]["layers"].pop(0)), "'conv2d' takes 0 inputs, expected 1"),
     ],
 )
 def test_a_config_with_anything_unknown_is_refused_with_the_part(

@@ -18,7 +18,7 @@ from models.errors import (
 )
 from models.pictures.preprocessing import Preprocessing
 from models.release.files import load_release, save_release
-from tests.networks import randomise
+from tests.networks import randomise, varied
 from tests.trainer.keras_import.fixtures.make import pictures
 from tests.trainer.keras_import.pickles import FIXTURES, GENUINE, config, option, repacked
 from trainer.keras_import.read import import_keras
@@ -92,6 +92,46 @@ def test_each_form_of_a_keras_3_model_gives_the_originals_scores(
     release = import_keras(write(model, tmp_path))
     assert release.data["imported"]["keras"] == keras.__version__
     assert np.abs(OpenVinoEngine(release, "f32").predict(inputs) - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("write", FORMS)
+def test_the_layers_of_networks_from_elsewhere_are_rebuilt(
+    tmp_path: Path, write: Callable[[keras.Model, Path], Path]
+) -> None:
+    model = randomise(varied((16, 20, 3)))
+    inputs = np.random.default_rng(0).uniform(-1, 1, (6, 16, 20, 3)).astype(np.float32)
+    scores = OpenVinoEngine(import_keras(write(model, tmp_path)), "f32").predict(inputs)
+    assert np.abs(scores - model.predict_on_batch(inputs)).max() < 1e-5
+
+
+def test_a_sum_written_as_an_operation_is_rebuilt(tmp_path: Path) -> None:
+    images = keras.Input((16, 16, 3))
+    a, b = layers.Conv2D(5, 3)(images), layers.Conv2D(5, 3, activation="relu")(images)
+    x = layers.GlobalMaxPooling2D()(a + b)
+    model = randomise(keras.Model(images, layers.Dense(28, activation="softmax")(x)))
+    inputs = np.random.default_rng(0).uniform(-1, 1, (6, 16, 16, 3)).astype(np.float32)
+    scores = OpenVinoEngine(import_keras(write_keras(model, tmp_path)), "f32").predict(inputs)
+    assert np.abs(scores - model.predict_on_batch(inputs)).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("operation", "said"),
+    [
+        (lambda a, b: a + 1.0, "takes a constant"),
+        (lambda a, b: a * b, "is a 'Multiply'"),
+        (lambda a, b: layers.Concatenate()([a, b]), "is a 'Concatenate'"),
+        (lambda a, b: a + b[:, :1, :1], "is a 'GetItem'"),
+        (lambda a, b: a + layers.GlobalMaxPooling2D(keepdims=True)(b), "of different shapes"),
+    ],
+)
+def test_operations_that_cannot_be_expressed_are_refused_by_name(
+    tmp_path: Path, operation: Callable[[Any, Any], Any], said: str
+) -> None:
+    images = keras.Input((16, 16, 3))
+    x = operation(layers.Conv2D(5, 3)(images), layers.Conv2D(5, 3)(images))
+    scores = layers.Dense(28, activation="softmax")(layers.GlobalMaxPooling2D()(x))
+    with pytest.raises(PickleCorruptError, match=said):
+        import_keras(write_keras(keras.Model(images, scores), tmp_path))
 
 
 def test_weights_alone_are_refused(tmp_path: Path) -> None:

@@ -5,13 +5,18 @@ import pytest
 from models.labels import EMOTIONS
 from models.pictures.preprocessing import Preprocessing
 from models.release.release import Release
-from tests.networks import branching, exported, randomise
+from tests.networks import branching, exported, randomise, varied
 from trainer.candidates import model3
 
 
 @pytest.fixture(scope="session")
 def branches() -> Release:
     return exported(randomise(branching((20, 25, 3))), Preprocessing(height=20, width=25))
+
+
+@pytest.fixture(scope="session")
+def variety() -> Release:
+    return exported(randomise(varied((20, 25, 3))), Preprocessing(height=20, width=25))
 
 
 @pytest.fixture(scope="session")

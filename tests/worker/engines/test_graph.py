@@ -164,6 +164,14 @@ def test_a_malformed_branch_is_refused(
         OpenVinoEngine(replace(branches, network=network), "f32")
 
 
+@pytest.mark.parametrize("slope", [None, 1, -0.1, float("nan"), [0.1]])
+def test_a_slope_that_is_no_share_is_refused(variety: Release, slope: Any) -> None:
+    network = copy.deepcopy(variety.network)
+    next(n for n in network if n["op"] == "leaky_relu")["attributes"]["slope"] = slope
+    with pytest.raises(EngineError, match=r"its slope is .*, expected a float from 0 to 1"):
+        OpenVinoEngine(replace(variety, network=network), "f32")
+
+
 def test_a_variance_below_zero_is_refused() -> None:
     release = tiny_release()
     weights = {**release.weights, "batch_norm/variance": -np.ones(8, np.float32)}
@@ -211,8 +219,11 @@ def test_whatever_a_node_contains_the_network_runs_or_is_refused(
         assert "The network of tiny cannot run: " in str(error)  # noqa: PT017 - it may also run
 
 
-def test_a_node_of_every_op_is_in_the_networks_of_these_tests(branches: Release) -> None:
-    assert {step["op"] for step in [*tiny_network(), *branches.network]} == set(_ops())
+def test_a_node_of_every_op_is_in_the_networks_of_these_tests(
+    branches: Release, variety: Release
+) -> None:
+    steps = [*tiny_network(), *branches.network, *variety.network]
+    assert {step["op"] for step in steps} == set(_ops())
 
 
 def _ops() -> list[str]:

@@ -20,7 +20,7 @@ from models.labels import EMOTIONS
 from models.pictures.preprocessing import Preprocessing
 from models.release.release import Release
 from tests.builders import tiny_release
-from tests.networks import branching, crooked, exported, pictures, randomise
+from tests.networks import branching, crooked, exported, pictures, randomise, varied
 from trainer.candidates import CANDIDATES
 from worker.engines.keras import KerasEngine
 from worker.engines.openvino import OpenVinoEngine
@@ -48,7 +48,7 @@ def test_openvino_at_the_cpus_best_precision_stays_close_to_tensorflow(release: 
     assert np.abs(scores.sum(axis=1) - 1).max() < 1e-5
 
 
-@pytest.mark.parametrize("make", [crooked, branching])
+@pytest.mark.parametrize("make", [crooked, branching, varied])
 def test_odd_sizes_strides_and_paddings_give_tensorflows_scores(
     make: Callable[..., keras.Model],
 ) -> None:
