@@ -6,7 +6,8 @@ on the bytes of such an archive. The import
 
 * walks the pickle's opcodes, which must be exactly that call (`stream`);
 * reads the archive (`archive`) and the weights, whose shapes must match the layers (`weights`);
-* builds a new network, only from known layers with known options (`network`).
+* makes a flat list of known layers from the config, those of networks inside others in their place
+  (`config`), and builds a new network of it, with known options only (`network`).
 
 Supported are pickles of Keras 2.11 (including archives written on Windows, whose names contain
 backslashes), 2.12 and 3, dumped by pickle or by joblib, uncompressed or compressed (`compression`),

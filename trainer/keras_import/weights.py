@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.keras_import.config import LayerConfig
 from trainer.keras_import.errors import RefusedError
 
 GROUPS: Final = {
@@ -22,12 +23,9 @@ GROUPS: Final = {
 
 
 def read_weights(
-    file: h5py.File, kind: str, index: int, name: str, shapes: Sequence[tuple[int, ...]]
+    file: h5py.File, layer: LayerConfig, shapes: Sequence[tuple[int, ...]]
 ) -> list[NDArray[np.float32]]:
-    """The weights of the n-th layer of a kind, counted from 0, in Keras' order.
-
-    Args:
-        name: the layer's, by which a `.h5` file has it.
+    """The weights of a layer, in Keras' order.
 
     Raises:
         RefusedError: a weight is missing, is not a plain float32 array of the given shape, or has
@@ -36,8 +34,14 @@ def read_weights(
     if not shapes:
         return []
     if "model_weights" in file:
-        return _read_named(_get_member(file, "model_weights"), name, shapes)
-    group = _find_group(file, GROUPS[kind], index)
+        if layer.scope:
+            raise RefusedError("it is a .h5 file of networks inside others; save it as .keras")
+        return _read_named(_get_member(file, "model_weights"), layer.name, shapes)
+
+    parent: h5py.Group = file
+    for _, kind, index in layer.scope:
+        parent = _find_member(parent, kind.lower(), index)
+    group = _get_variables(*_find_name(parent, GROUPS[layer.kind], layer.index))
     return [_read_array(group, str(number), shape) for number, shape in enumerate(shapes)]
 
 
@@ -67,8 +71,16 @@ def _to_text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _find_group(file: h5py.File, stem: str, index: int) -> h5py.Group:
-    """The variables of the n-th layer whose group is called `stem`.
+def _find_member(file: h5py.Group, stem: str, index: int) -> h5py.Group:
+    parent, name = _find_name(file, stem, index)
+    member = _get_member(parent, name)
+    if not isinstance(member, h5py.Group):
+        raise RefusedError(f"its weights have no group {name}")
+    return member
+
+
+def _find_name(file: h5py.Group, stem: str, index: int) -> tuple[h5py.Group, str]:
+    """The group of the n-th layer whose group is called `stem`, counted from 0.
 
     Keras numbers the layers of a kind in their order (2.12 skips numbers), inside a container
     group. Windows writes container and layer into one name, joined by a backslash.
@@ -79,7 +91,7 @@ def _find_group(file: h5py.File, stem: str, index: int) -> h5py.Group:
                 continue
             names = _list_numbered(parent, prefix + stem)
             if index < len(names):
-                return _get_variables(parent, names[index])
+                return parent, names[index]
     raise RefusedError(f"its weights have no {stem} number {index}")
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,15 @@ from models.errors import (
 )
 from tests.trainer.keras_import.pickles import config, layer, option, repacked
 from trainer.keras_import.read import import_keras
+
+
+def nest(values: dict[str, Any], depth: int) -> None:
+    """Puts all layers but the input into a network inside another, and so on."""
+    first, *rest = values["config"]["layers"]
+    for level in range(depth):
+        inner = {"name": f"level{level}", "layers": [first, *rest]}
+        rest = [{"class_name": "Sequential", "config": inner}]
+    values["config"]["layers"] = [first, *rest]
 
 
 @pytest.mark.parametrize(
@@ -27,7 +37,9 @@ from trainer.keras_import.read import import_keras
         ),
         (layer(1, class_name="Lambda"), "its layer 'conv2d' is a 'Lambda'; known: Conv2D, "),
         (layer(1, class_name="mine>Conv2D"), "is a 'mine>Conv2D'"),
-        (layer(1, class_name="Sequential"), "is a 'Sequential'"),
+        (layer(1, class_name="Sequential"), "its config is broken: KeyError: 'layers'"),
+        (config(lambda c: nest(c, depth=9)), "more than 1000 layers, or 8 inside others"),
+        (config(lambda c: nest(c, depth=1)), "its weights have no sequential number 0"),
         (
             option(1, activation={"class_name": "__lambda__"}),
             "'conv2d' has activation .*; known: linear, relu",

@@ -114,6 +114,65 @@ def test_a_sum_written_as_an_operation_is_rebuilt(tmp_path: Path) -> None:
     assert np.abs(scores - model.predict_on_batch(inputs)).max() < 1e-5
 
 
+def nested() -> keras.Model:
+    """Networks inside others, two of a kind, as networks that build on a known one are saved."""
+    inner = keras.Input((8, 8, 4))
+    grown = keras.Model(inner, layers.Add()([inner, layers.Conv2D(4, 1)(inner)]), name="inner")
+    sharp = keras.Sequential(
+        [keras.Input((7, 8, 4)), layers.Conv2D(4, (2, 3), padding="same"), layers.ReLU()]
+    )
+    base_input = keras.Input((16, 16, 3))
+    base = keras.Model(
+        base_input,
+        grown(layers.AveragePooling2D(2)(layers.Conv2D(4, 3, padding="same")(base_input))),
+    )
+    return keras.Sequential(
+        [
+            keras.Input((16, 16, 3)),
+            layers.Rescaling(1 / 255),
+            base,
+            layers.Conv2D(4, (2, 1)),
+            sharp,
+            keras.Sequential([keras.Input((7, 8, 4)), layers.Conv2D(6, 3)]),
+            layers.GlobalMaxPooling2D(),
+            layers.Dense(28, activation="softmax"),
+        ]
+    )
+
+
+@pytest.mark.parametrize("write", [write_pickle, write_keras])
+def test_networks_inside_others_are_rebuilt(
+    tmp_path: Path, write: Callable[[keras.Model, Path], Path]
+) -> None:
+    model = randomise(nested())
+    release = import_keras(write(model, tmp_path))
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3)).astype(np.uint8)
+    inputs = release.preprocessing.to_input(pixels)
+    expected = model.predict_on_batch(pixels.astype(np.float32))
+    for engine in (OpenVinoEngine(release, "f32"), KerasEngine(release)):
+        assert np.abs(engine.predict(inputs) - expected).max() < 1e-5
+    assert expected.std(axis=0).max() > 0.005
+
+
+def test_a_layer_named_as_one_of_a_network_inside_is_refused(tmp_path: Path) -> None:
+    inside = keras.Sequential([keras.Input((16, 16, 3)), layers.ReLU(name="b")], name="a")
+    model = keras.Sequential(
+        [
+            keras.Input((16, 16, 3)),
+            inside,
+            layers.Flatten(name="a.b"),
+            layers.Dense(28, activation="softmax"),
+        ]
+    )
+    with pytest.raises(PickleCorruptError, match=r"two of its layers have the same name, 'a\.b'"):
+        import_keras(write_keras(model, tmp_path))
+
+
+def test_networks_inside_others_in_hdf5_are_refused_with_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(PickleCorruptError, match=r"networks inside others; save it as \.keras"):
+        import_keras(write_hdf5(nested(), tmp_path))
+
+
 @pytest.mark.parametrize(
     ("operation", "said"),
     [
