@@ -1,4 +1,4 @@
-"""Compressed files, as joblib writes them: zlib, gzip, bz2, xz and lzma."""
+"""Compressed files, as joblib writes them: zlib, gzip, bz2, xz, lzma and LZ4."""
 
 import bz2
 import lzma
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from models.release.files import MAX_BYTES
+from trainer.keras_import import lz4
 from trainer.keras_import.errors import RefusedError
 
 MAX_DICTIONARY_BYTES: Final = 200_000_000
@@ -21,20 +22,18 @@ _DECOMPRESSORS: Final[dict[bytes, Callable[[], Any]]] = {
 }
 """By a file's first bytes."""
 
-_LZ4: Final = b"\x04\x22\x4d\x18"
-
 
 def inflate(raw: bytes) -> bytes:
     """Decompresses what is compressed; returns anything else unchanged.
 
     Raises:
-        RefusedError: the data is broken, decompresses to more than `MAX_BYTES`, or is compressed
-            in a way that cannot be read here.
+        RefusedError: the data is broken, or decompresses to more than `MAX_BYTES`.
     """
-    if raw.startswith(_LZ4):
-        raise RefusedError(
-            "it is compressed with LZ4, which cannot be read here: decompress it (`lz4 -d`)"
-        )
+    if raw.startswith(lz4.MAGIC):
+        try:
+            return lz4.decompress(raw)
+        except (ValueError, IndexError) as error:
+            raise RefusedError(f"its LZ4 data cannot be decompressed: {error}") from error
 
     for start, make in _DECOMPRESSORS.items():
         if raw.startswith(start):

@@ -49,12 +49,6 @@ def test_a_file_that_only_looks_compressed_is_refused(start: bytes) -> None:
         inflate(start + b"\xee" * 100)
 
 
-def test_lz4_is_refused_by_name(tmp_path: Path) -> None:
-    (tmp_path / "model.pkl").write_bytes(b"\x04\x22\x4d\x18" + bytes(100))
-    with pytest.raises(PickleCorruptError, match="is compressed with LZ4"):
-        import_keras(tmp_path / "model.pkl")
-
-
 def test_a_file_larger_than_any_model_is_not_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
