@@ -7,12 +7,13 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import h5py
 
 from models.release.files import MAX_BYTES
+from trainer.keras_import.attributes import read_attributes
 from trainer.keras_import.errors import RefusedError
 
 MAX_JSON_BYTES: Final = 10_000_000
@@ -24,11 +25,16 @@ ENTRIES: Final = ("metadata.json", "config.json", "variables.h5", "model.weights
 
 @dataclass(frozen=True)
 class Archive:
-    """The parsed archive; `weights` is open for reading, in memory."""
+    """The parsed archive; `weights` is open for reading, in memory.
+
+    Attributes:
+        names: of a `.h5` file, the paths of each layer's weights below its group, in Keras' order.
+    """
 
     config: Mapping[str, Any]
     weights: h5py.File
     keras_version: str
+    names: Mapping[str, list[str]] = field(default_factory=dict)
 
 
 def open_archive(content: bytes) -> Archive:
@@ -60,9 +66,9 @@ def open_hdf5(content: bytes) -> Archive:
         RefusedError: it holds no model, or is broken or too large.
     """
     try:
+        attributes = read_attributes(content)
+        config = attributes["config"]
         weights = h5py.File(io.BytesIO(content), "r")
-        config = weights.attrs.get("model_config")
-        version = weights.attrs.get("keras_version", "")
         if config is None:
             raise RefusedError("it holds weights alone, without the network that they belong to")
         if len(config) > MAX_JSON_BYTES:
@@ -75,7 +81,7 @@ def open_hdf5(content: bytes) -> Archive:
 
     if not isinstance(config, dict):
         raise RefusedError("its config is not a JSON object")
-    return Archive(config, weights, str(version)[:20])
+    return Archive(config, weights, attributes["version"][:20], attributes["names"])
 
 
 def _read_entries(content: bytes) -> dict[str, bytes]:

@@ -1,17 +1,17 @@
 """Rebuilding the network: only known layers, with known options and plain values."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import h5py
 import keras
 import numpy as np
 from keras import layers
 
 from models.labels import EMOTIONS
 from models.release.files import MAX_BYTES
+from trainer.keras_import.archive import Archive
 from trainer.keras_import.config import (
     OPTIONS,
     LayerConfig,
@@ -42,9 +42,7 @@ class Network:
     scaling: tuple[float, float] | None
 
 
-def build_network(
-    config: Mapping[str, Any], weights: h5py.File, labels: Sequence[int] = ()
-) -> Network:
+def build_network(archive: Archive, labels: Sequence[int] = ()) -> Network:
     """Builds a new network from a config of plain values, and gives it the weights.
 
     Args:
@@ -54,14 +52,14 @@ def build_network(
         RefusedError: the config is broken, a layer or option is unknown, or a weight does not fit.
     """
     try:
-        layer_configs, output = parse_config(config)
+        layer_configs, output = parse_config(archive.config)
         layer_configs, scaling = take_rescaling(layer_configs)
         head = find_head(layer_configs, output) if labels else ""
     except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
         raise RefusedError(f"its config is broken: {type(error).__name__}: {error}") from error
 
     keras.utils.clear_session()
-    builder = _Builder(weights, head, labels)
+    builder = _Builder(archive, head, labels)
     for layer in layer_configs:
         try:
             builder.add(layer)
@@ -92,12 +90,12 @@ class _Builder:
         outputs: each layer's output, by the layer's name.
     """
 
-    def __init__(self, weights: h5py.File, head: str, labels: Sequence[int]) -> None:
+    def __init__(self, archive: Archive, head: str, labels: Sequence[int]) -> None:
         self.input: Any = None
         self.is_grey = False
         self.outputs: dict[str, Any] = {}
         self._head, self._labels = head, labels
-        self._weights = weights
+        self._archive = archive
         self._weight_bytes = 0
 
     def add(self, config: LayerConfig) -> None:
@@ -134,7 +132,7 @@ class _Builder:
         if self._weight_bytes > MAX_BYTES:
             raise RefusedError(f"its weights are more than {MAX_BYTES:,} bytes")
 
-        values = read_weights(self._weights, config, shapes)
+        values = read_weights(self._archive, config, shapes)
         if config.name == self._head:
             check_count(layer.units, len(self._labels))
             layer = layers.Dense(len(EMOTIONS), layer.activation, name=config.name)

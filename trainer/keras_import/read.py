@@ -59,7 +59,7 @@ def import_keras(path: Path, labels: Sequence[str] = ()) -> Release:
     try:
         archive = _open(raw)
         indices = parse_labels(labels)
-        network = build_network(archive.config, archive.weights, indices)
+        network = build_network(archive, indices)
     except RefusedError as error:
         raise PickleCorruptError(f"{path} is refused: {error!s:.500}.") from error
     except PickleHostileError as error:

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.keras_import.archive import Archive
 from trainer.keras_import.config import LayerConfig
 from trainer.keras_import.errors import RefusedError
 
@@ -23,7 +24,7 @@ GROUPS: Final = {
 
 
 def read_weights(
-    file: h5py.File, layer: LayerConfig, shapes: Sequence[tuple[int, ...]]
+    archive: Archive, layer: LayerConfig, shapes: Sequence[tuple[int, ...]]
 ) -> list[NDArray[np.float32]]:
     """The weights of a layer, in Keras' order.
 
@@ -33,10 +34,11 @@ def read_weights(
     """
     if not shapes:
         return []
+    file = archive.weights
     if "model_weights" in file:
         if layer.scope:
             raise RefusedError("it is a .h5 file of networks inside others; save it as .keras")
-        return _read_named(_get_member(file, "model_weights"), layer.name, shapes)
+        return _read_named(archive, layer.name, shapes)
 
     parent: h5py.Group = file
     for _, kind, index in layer.scope:
@@ -46,14 +48,14 @@ def read_weights(
 
 
 def _read_named(
-    parent: h5py.Group, name: str, shapes: Sequence[tuple[int, ...]]
+    archive: Archive, name: str, shapes: Sequence[tuple[int, ...]]
 ) -> list[NDArray[np.float32]]:
     """A layer's weights in a `.h5` file, whose attribute lists their paths in Keras' order."""
-    layer = _get_member(parent, name)
+    layer = _get_member(_get_member(archive.weights, "model_weights"), name)
     if not isinstance(layer, h5py.Group):
         raise RefusedError(f"its weights have no layer {name!r}")
 
-    paths = [_to_text(path) for path in layer.attrs["weight_names"]]
+    paths = archive.names.get(name, [])
     if len(paths) != len(shapes):
         raise RefusedError(f"its layer {name!r} has {len(paths)} weights, expected {len(shapes)}")
 
@@ -65,10 +67,6 @@ def _read_named(
             group = _get_member(group, part) if isinstance(group, h5py.Group) else None
         arrays.append(_read_array(group, last, shape))
     return arrays
-
-
-def _to_text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _find_member(file: h5py.Group, stem: str, index: int) -> h5py.Group:
