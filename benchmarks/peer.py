@@ -41,16 +41,20 @@ SECONDS = 4.0
 def environment(folder: Path, mtcnn: bool) -> Path:
     """The Python of an environment with `fer` in this folder; installs what is missing."""
     python = folder / "bin" / "python"
-    steps = [("--no-deps", FER), (*NEEDS, *(MTCNN_NEEDS if mtcnn else ()))]
-    if mtcnn:
-        # It asks for older releases of what it shares with `fer`, and works with these.
-        steps.append(("--no-deps", MTCNN))
-
     if not python.exists():
         venv.create(folder, with_pip=True)
-    for step in steps:
-        pip = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-        subprocess.run((python, *pip, *step), check=True)
+
+    def pip(*arguments: str) -> None:
+        options = ("--quiet", "--disable-pip-version-check")
+        subprocess.run((python, "-m", "pip", *arguments, *options), check=True)
+
+    pip("install", "--no-deps", FER)
+    pip("install", *NEEDS, *(MTCNN_NEEDS if mtcnn else ()))
+    if mtcnn:
+        # It asks for older releases of what it shares with `fer`, and works with these.
+        pip("install", "--no-deps", MTCNN)
+        # torch needs it on GPUs only, and it crashes when TensorFlow is loaded, too.
+        pip("uninstall", "--yes", "triton")
     return python
 
 
