@@ -96,7 +96,7 @@ def merge(parts: Sequence[Dataset]) -> Dataset:
 def drop_shared(train: Dataset, validation: Dataset) -> Dataset:
     """Removes from `train` the pictures that `validation` has, too, if only nearly.
 
-    Data sets that were collected from the web show one photograph several times: compressed anew,
+    Data sets collected from the web often hold one photograph several times: recompressed,
     a little lighter, cut a pixel wider. Such copies correlate above `NEAR_COPY`.
 
     Raises:
