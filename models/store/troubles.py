@@ -33,17 +33,13 @@ def begin(db: Database, program: str, sha256: str, name: str) -> bool:
         sha256: the file's digest.
         name: of the file, for people.
     """
+    died = {"code": EngineError.code, "reason": DIED.format(name)}
+    attempt = {"process": os.getpid(), "not_before": None}
     with db.write() as connection:
-        values = {
-            "process": os.getpid(),
-            "code": EngineError.code,
-            "reason": DIED.format(name),
-            "not_before": None,
-        }
         row = _find(connection, program, sha256)
         if row is None:
             first = {"program": program, "sha256": sha256, "tries": 0, "since": now_s()}
-            insert = upsert(connection, Trouble).values(values | first)
+            insert = upsert(connection, Trouble).values(attempt | died | first)
             connection.execute(insert.on_conflict_do_nothing())
             return True
 
@@ -51,11 +47,11 @@ def begin(db: Database, program: str, sha256: str, name: str) -> bool:
             return True  # Another process of the program loads it, too.
 
         if row.not_before is None:
-            _postpone(connection, row)
+            _postpone(connection, row, **died)
             return False
 
-        if row.is_due:
-            connection.execute(sa.update(Trouble).where(*_is(program, sha256)).values(values))
+        if row.is_due:  # The last attempt's reason holds until this one has ended.
+            connection.execute(sa.update(Trouble).where(*_is(program, sha256)).values(attempt))
         return bool(row.is_due)
 
 

@@ -107,6 +107,18 @@ def test_a_process_that_dies_of_loading_is_noticed_by_the_next_one(
     assert loader.load(sha256, WHOLE)
 
 
+def test_the_last_attempts_reason_holds_while_another_one_is_under_way(
+    db: Database, sha256: str, settings: Settings
+) -> None:
+    assert troubles.begin(db, "h:1:t", sha256, "the network")
+    troubles.fail(db, "h:1:t", sha256, MemoryError("too little"))
+    end_pauses(db)
+
+    assert troubles.begin(db, "h:1:t", sha256, "the network")
+    with db.read() as connection:
+        assert connection.scalar(sa.select(Trouble.reason)) == "MemoryError: too little."
+
+
 def test_a_program_that_ends_leaves_no_trouble_behind(db: Database, sha256: str) -> None:
     heartbeats.beat(db, "h:1:t", 1, None, None)
     assert troubles.begin(db, "h:1:t", sha256, "the network")
