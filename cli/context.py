@@ -42,8 +42,12 @@ def make_submission(
     detection: Detection,
     metadata: dict[str, Any] | None = None,
     idempotency_key: str | None = None,
+    only: Sequence[str] | None = None,
 ) -> Submission:
     """A checked request. Unlike the API, the command line may read any folder that its user can.
+
+    Args:
+        only: names of the folder's files to classify; None = whatever is in it.
 
     Raises:
         FolderError: the folder cannot be read.
@@ -66,6 +70,7 @@ def make_submission(
         detection=detection,
         metadata=metadata,
         idempotency_key=idempotency_key,
+        only=None if only is None else tuple(only),
         model=model,
     )
 

@@ -24,10 +24,10 @@ Folder = Annotated[
     Path,
     typer.Argument(metavar="FOLDER", help="Folder of images.", show_default=False, readable=False),
 ]
-Folders = Annotated[
+Paths = Annotated[
     list[Path],
     typer.Argument(
-        metavar="FOLDER...", help="Folders of images.", show_default=False, readable=False
+        metavar="PATH...", help="Folders of images, or images.", show_default=False, readable=False
     ),
 ]
 JobId = Annotated[

@@ -14,7 +14,7 @@ from models.sources.exclusions import Exclusions
 from models.sources.names import SUFFIXES, to_bytes, to_text
 from models.sources.roots import check_folder, check_identity, identify
 from models.sources.skipped import describe
-from models.sources.walk import Passing, walk
+from models.sources.walk import Passing, pick, walk
 from models.store import cancellation, scans
 from models.store.database import Database
 from models.store.scans import ScanClaim
@@ -109,14 +109,17 @@ def _scan_folder(
         # In the end, one folder that fails does not keep the rest from being listed.
         is_patient = claim.troubled_s < settings.give_up_s / 2
         passing = Passing(Exclusions(claim.exclude), Counter(claim.skipped))
-        paths = walk(
-            folder,
-            claim.recursive,
-            resume_after,
-            state.alive,
-            wait=is_patient,
-            passing=passing,
-        )
+        if claim.only is not None:
+            paths = pick([to_bytes(name) for name in claim.only], resume_after)
+        else:
+            paths = walk(
+                folder,
+                claim.recursive,
+                resume_after,
+                state.alive,
+                wait=is_patient,
+                passing=passing,
+            )
 
         number = claim.total
         started = time.monotonic()

@@ -134,6 +134,7 @@ class Job(BaseModel):
     )
     detection: DetectionInfo
     exclude: list[str] = Field(description="Patterns of what is passed over.")
+    is_selection: bool = Field(description="Whether it is about single files of the folder.")
     skipped: dict[str, int] = Field(
         description="Files and folders that were passed over: by pattern, by the ending of a "
         "picture that is not read, or as `hidden` or `other`. They are not in `counts`."

@@ -12,10 +12,10 @@ from cli.options import (
     Exclude,
     Faces,
     FaceThreshold,
-    Folders,
     Fresh,
     MinFace,
     Model,
+    Paths,
     Recursive,
     ResultFile,
     ResultFormat,
@@ -29,6 +29,7 @@ from cli.progress import report_end, watch_job
 from models.errors import UsageError
 from models.pictures.detection import MIN_FACE, THRESHOLD, FaceMode
 from models.release.detectors import choose_detection
+from models.sources.selection import group_by_folder
 from models.store import jobs, results
 from models.store.database import Database
 from models.store.jobs import JobView, Submission
@@ -40,7 +41,7 @@ app = typer.Typer()
 
 @app.command()
 def classify(
-    folders: Folders,
+    paths: Paths,
     model: Model = None,
     result_format: ResultFormat = None,
     output: ResultFile = None,
@@ -57,7 +58,7 @@ def classify(
     retention_days: RetentionDays = None,
     workers: Workers = None,
 ) -> None:
-    """Classify folders on this machine, one after the other, and print the results.
+    """Classify folders or images on this machine and print the results.
 
     If interrupted, run the same command again to resume. Images that have not changed since an
     earlier job with the same model keep its predictions.
@@ -81,12 +82,13 @@ def classify(
             trust_mtime=trust_mtime,
             retention_days=retention_days,
             detection=choose_detection(faces, min_face, face_threshold, detector),
+            only=only,
         )
-        for folder in folders
+        for folder, only in group_by_folder(paths)
     ]
     if copies is not None:
-        if len(folders) > 1:
-            raise UsageError("--annotate copies one folder. Name one FOLDER.")
+        if len(submissions) > 1:
+            raise UsageError("--annotate copies from one folder. Name one, or files of one.")
         check_copies(copies, submissions[0].folder)
 
     done: list[JobView] = []

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 
@@ -89,6 +89,18 @@ def walk(
         inner_resume = resume_after[1:] if resume_after[:1] == (name,) else ()
         entries = listing.sorted_entries(inner_prefix, inner_resume)
         levels.append((inner_prefix, inner_resume, entries))
+
+
+def pick(names: Sequence[bytes], after: bytes | None = None) -> Iterator[bytes]:
+    """Yields these files of a folder in the order of a walk, each once, without listing the folder.
+
+    Args:
+        names: whatever they end in; nothing says that they exist.
+        after: resume after this name, as in `walk`.
+    """
+    for name in sorted(set(names)):
+        if after is None or name > after:
+            yield name
 
 
 @dataclass(frozen=True)

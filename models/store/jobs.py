@@ -47,6 +47,7 @@ class JobView:
         retention_days: None = as CUEMILL_RETENTION_DAYS says.
         read_at: when this was so, on the database's clock.
         trouble: why its folder cannot be used at present.
+        is_selection: whether it is about single files of the folder.
     """
 
     id: int
@@ -72,6 +73,7 @@ class JobView:
     failed_at: datetime | None
     read_at: datetime = field(compare=False)
     trouble: str | None = None
+    is_selection: bool = False
 
     @property
     def ended_at(self) -> datetime | None:
@@ -120,6 +122,7 @@ class Submission:
         model: the release as the user named it; None = the default at the time.
         detection: how faces are found.
         exclude: patterns of files and folders to pass over.
+        only: classify these files of the folder and no others, whatever their endings.
     """
 
     folder: str
@@ -134,6 +137,7 @@ class Submission:
     model: str | None = None
     detection: Detection = WHOLE
     exclude: tuple[str, ...] = ()
+    only: tuple[str, ...] | None = None
 
     @property
     def sha256(self) -> str:
@@ -177,6 +181,7 @@ def submit(db: Database, submission: Submission) -> tuple[JobView, bool]:
                 trust_mtime=submission.trust_mtime,
                 retention_days=submission.retention_days,
                 exclude=list(submission.exclude),
+                only=_only(submission),
                 **_detection_values(submission.detection),
                 idempotency_key=key,
                 request_sha256=submission.sha256 if key is not None else None,
@@ -237,6 +242,7 @@ def find_live(db: Database, submission: Submission) -> JobView | None:
             Job.recursive == submission.recursive,
             Job.model_release_id == submission.model_release_id,
             Job.exclude == list(submission.exclude),
+            Job.only.is_(None) if submission.only is None else Job.only == _only(submission),
             Job.status.in_(LIVE),
             *finds_faces_by(submission.detection),
         )
@@ -251,6 +257,10 @@ def find_live(db: Database, submission: Submission) -> JobView | None:
     with db.read() as connection:
         row = connection.execute(query).one_or_none()
     return _from_row(row) if row else None
+
+
+def _only(submission: Submission) -> list[str] | None:
+    return None if submission.only is None else sorted(set(submission.only))
 
 
 def _detection_values(detection: Detection) -> dict[str, Any]:
@@ -408,6 +418,7 @@ def _select() -> sa.Select[*tuple[Any, ...]]:
         sa.select(
             Job,
             Job.pending.label("pending"),
+            Job.only.is_not(None).label("is_selection"),
             ModelRelease.name.label("model"),
             now().label("read_at"),
         )
@@ -450,4 +461,5 @@ def _from_row(row: Row[Any]) -> JobView:
         failed_at=row.failed_at,
         read_at=row.read_at,
         trouble=row.trouble,
+        is_selection=row.is_selection,
     )

@@ -40,6 +40,7 @@ class ScanClaim:
     Args:
         cursor: the last path that was recorded, to resume after.
         total: how many images were recorded before this claim.
+        only: the names of the files to classify; None = whatever the walk finds.
         exclude: patterns of what to pass over.
         skipped: what was passed over before this claim, by kind.
         inode: of the folder, as the first claim saw it; None if that is not known.
@@ -54,6 +55,7 @@ class ScanClaim:
     batch_size: int
     cursor: str | None
     total: int
+    only: Sequence[str] | None = None
     exclude: Sequence[str] = ()
     skipped: Mapping[str, int] = field(default_factory=dict)
     inode: str | None = None
@@ -84,6 +86,7 @@ def claim(db: Database, job_id: int | None, worker: str, lease_s: float) -> Scan
                 Job.batch_size,
                 Job.scan_cursor,
                 Job.total,
+                Job.only,
                 Job.exclude,
                 Job.skipped,
                 Job.folder_inode,

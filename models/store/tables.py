@@ -29,7 +29,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from models.labels import EMOTIONS
 
-REVISION: Final = "0010"
+REVISION: Final = "0011"
 """The migration that these tables correspond to."""
 
 BigId = BigInteger().with_variant(Integer, "sqlite")
@@ -104,7 +104,8 @@ class Job(Base):
     All counts are of images, but for `faces`, the number of the job's predictions. `reused` counts
     the classified images whose predictions are an earlier job's. `skipped` counts what the scan
     passed over, up to its cursor: by the pattern in `exclude`, or by kind
-    (models/sources/names.py). A job with `deleted_at` is invisible while its rows are being
+    (models/sources/names.py). `only` names the files to classify, if it is not the whole folder. A
+    job with `deleted_at` is invisible while its rows are being
     deleted.
     """
 
@@ -125,6 +126,7 @@ class Job(Base):
     min_face: Mapped[int] = mapped_column(server_default=text("0"))
     face_threshold: Mapped[float] = mapped_column(Double, server_default=text("0"))
     exclude: Mapped[list[str]] = mapped_column(Json, server_default="[]")
+    only: Mapped[list[str] | None] = mapped_column(Json)
     idempotency_key: Mapped[str | None] = mapped_column(String(255), unique=True)
     request_sha256: Mapped[str | None] = mapped_column(String(64))
 

@@ -120,6 +120,7 @@ def test_a_job_has_exactly_these_fields_in_json() -> None:
         "cancelled_at",
         "failed_at",
         "trouble",
+        "is_selection",
         "expires_at",
         "images_per_second",
         "eta_seconds",

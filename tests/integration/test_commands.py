@@ -101,6 +101,14 @@ def test_classify_works_on_its_own_job_whatever_else_is_queued(
     assert embedded.json("status", "1")["status"] == "queued"
 
 
+def test_single_files_are_classified_and_no_others(embedded: Deployment, tmp_path: Path) -> None:
+    folder = make_faces(tmp_path / "faces", 3)
+    (folder / "notes.txt").write_text("no picture")
+    done = embedded.run("classify", folder / "face-00002.jpg", folder / "notes.txt")
+    assert "2 images, 1 classified" in done.stderr
+    assert "notes.txt" in done.stdout + done.stderr
+
+
 def test_a_file_name_cannot_control_the_terminal(embedded: Deployment, tmp_path: Path) -> None:
     folder = make_faces(tmp_path / "faces [red]", 1)
     (folder / "face-00000.jpg").rename(folder / "a\x1b[31m\n[b]b.jpg")
@@ -119,7 +127,6 @@ def test_subfolders_can_be_left_out(embedded: Deployment, tmp_path: Path) -> Non
     ("make", "exit_code", "sentence"),
     [
         (lambda path: None, 2, "does not exist"),
-        (lambda path: path.touch(), 2, "is a file, not a folder"),
         (lambda path: path.mkdir(), 1, "contains no image"),
         (lambda path: path.symlink_to(path), 2, "does not exist"),
     ],

@@ -216,6 +216,29 @@ def test_a_folder_without_a_readable_picture_says_which_it_has(
     assert error["message"].endswith("2 files skipped: 2 .jxl.")
 
 
+def test_single_files_are_recorded_without_listing_their_folder_even_after_an_interruption(
+    db: Database, release_id: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.scan.COMMIT_PATHS", 2)
+    touch(tmp_path / "faces", "1.jpg", "2.jpg", "3.jpg", ".4")
+    only = ("3.jpg", "gone.jpg", ".4", "1.jpg", "3.jpg")
+    submission = Submission(str(tmp_path / "faces"), release_id, batch_size=2, only=only)
+    job, _ = jobs.submit(db, submission)
+    assert job.is_selection
+    assert jobs.find_live(db, replace(submission, only=only[1:])) == job  # The same, less often.
+    assert jobs.find_live(db, replace(submission, only=None)) is None
+
+    def fail() -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        run(db, job, fail)
+    with db.write() as connection:
+        connection.execute(sa.update(Job).values(scan_lease_until=None))
+    run(db, job)
+    assert recorded_items(db, job) == [(0, ".4"), (1, "1.jpg"), (2, "3.jpg"), (3, "gone.jpg")]
+
+
 def test_a_job_is_resumed_only_by_one_that_passes_over_the_same(
     db: Database, release_id: int, tmp_path: Path
 ) -> None:

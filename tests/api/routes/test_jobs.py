@@ -38,6 +38,7 @@ def test_a_job_has_exactly_these_fields(client: TestClient, faces: str) -> None:
         "reused",
         "detection",
         "exclude",
+        "is_selection",
         "skipped",
         "images_per_second",
         "eta_seconds",
