@@ -8,8 +8,9 @@ from threading import Thread
 
 from models.errors import DatabaseError
 from models.settings import Settings
-from models.store import cancellation, deletion, recovery, trainings, troubles
+from models.store import cancellation, deletion, heartbeats, recovery, trainings, troubles
 from models.store.database import Database
+from worker.lease import worker_name
 from worker.repeat import repeat_in_background
 
 _log = logging.getLogger(__name__)
@@ -29,13 +30,21 @@ def sweep(db: Database, settings: Settings) -> None:
         "troubled hosts": partial(troubles.give_up, db, settings.give_up_s),
         "deletion": partial(deletion.delete_due, db, settings.retention_days),
     }
-    for name, duty in duties.items():
-        try:
-            duty()
-        except DatabaseError as error:
-            _log.warning("%s postponed: %s", name, error)
-        except Exception:
-            _log.exception("%s failed", name)
+    done = [_try(name, duty) for name, duty in duties.items()]
+    if all(done):
+        _try("record of the sweep", partial(heartbeats.note_sweep, db, worker_name()))
+
+
+def _try(name: str, duty: Callable[[], object]) -> bool:
+    try:
+        duty()
+    except DatabaseError as error:
+        _log.warning("%s postponed: %s", name, error)
+    except Exception:
+        _log.exception("%s failed", name)
+    else:
+        return True
+    return False
 
 
 def sweep_in_background(db: Database, settings: Settings) -> AbstractContextManager[Thread]:

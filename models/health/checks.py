@@ -28,6 +28,9 @@ DISK_LOW_BYTES: Final = 256 * 2**20
 IMAGE_BYTES: Final = 600
 """An image's rows and index entries in SQLite: 557 bytes, measured with paths of 42 characters."""
 
+UNSWEPT_S: Final = 180.0
+"""Three sweeps, however seldom a program sweeps."""
+
 START_TRAINER: Final = "Start one with `cuemill worker --queue training`"
 
 
@@ -92,12 +95,19 @@ def check_workers(snapshot: Snapshot) -> Check:
         for program in working
         for reason in program.troubles
     ]
+    unswept = [
+        f"{program.name} has not swept without an error for {_duration(program.unswept_s)}, so "
+        "that interrupted work may wait. Its log says why."
+        for program in snapshot.alive
+        if program.unswept_s > UNSWEPT_S
+    ]
     if troubled and all(program.troubles for program in working):
         return Check("workers", State.PROBLEM, " ".join([running, *troubled]))
     if silent:
         silent.append("Look into its log, and start it again if you need it.")
-    if silent or troubled:
-        return Check("workers", State.WARNING, " ".join([running, *troubled, *silent]))
+    if silent or troubled or unswept:
+        warnings = [*troubled, *unswept, *silent]
+        return Check("workers", State.WARNING, " ".join([running, *warnings]))
     return Check("workers", State.OK, running)
 
 

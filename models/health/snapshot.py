@@ -43,6 +43,7 @@ class Program:
         job_id: the only job it works on; None = all.
         silent_s: seconds since that heartbeat.
         idle_s: seconds since it last saw work progress.
+        unswept_s: seconds between its last sweep without an error, or its start, and its heartbeat.
         clock_ahead_s: how far its host's clock is ahead of the database's.
         troubles: why it stays away from some jobs.
     """
@@ -52,6 +53,7 @@ class Program:
     job_id: int | None
     silent_s: float
     idle_s: float
+    unswept_s: float
     clock_ahead_s: float
     troubles: Sequence[str] = ()
 
@@ -132,6 +134,7 @@ def _read_programs(connection: Connection, now: float) -> list[Program]:
             # One that was last seen in the future died before the clock stepped back.
             silent_s=abs(now - row.seen),
             idle_s=max(now - row.progressed, 0.0),
+            unswept_s=row.seen - (row.started if row.swept is None else row.swept),
             clock_ahead_s=row.clock_ahead_s,
             troubles=[trouble.reason for trouble in troubles if trouble.program == row.name],
         )

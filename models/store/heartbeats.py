@@ -48,7 +48,7 @@ def beat(
         changes["progressed"] = now
     if previous is None:
         # Even if there is a row of this name, the program has only just started.
-        changes["started"] = now
+        changes |= {"started": now, "swept": None}
 
     # A beat that a power failure undoes is as good as a late one.
     with db.write(synced=False) as connection:
@@ -60,6 +60,16 @@ def beat(
         ).scalar_one()
         _delete_dead(connection, name, started)
     return progress
+
+
+def note_sweep(db: Database, name: str) -> None:
+    """Records that a worker has just swept without an error.
+
+    Raises:
+        DatabaseError: nothing was recorded.
+    """
+    with db.write(synced=False) as connection:
+        connection.execute(sa.update(Worker).where(Worker.name == name).values(swept=now_s()))
 
 
 def _delete_dead(connection: Connection, name: str, started: float) -> None:

@@ -29,7 +29,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from models.labels import EMOTIONS
 
-REVISION: Final = "0011"
+REVISION: Final = "0012"
 """The migration that these tables correspond to."""
 
 BigId = BigInteger().with_variant(Integer, "sqlite")
@@ -297,8 +297,8 @@ class Worker(Base):
     """A program that classifies batches, by `host:pid:token`. Its row stays if it dies.
 
     Times are in seconds on the database's clock. `progressed` is when the worker last saw its work
-    progress, by whichever worker. `job_id` is the only job it works on, if any. `clock_ahead_s` is
-    how far its host's own clock is ahead.
+    progress, by whichever worker; `swept` is the end of its last sweep without an error. `job_id`
+    is the only job it works on, if any. `clock_ahead_s` is how far its host's own clock is ahead.
     """
 
     __tablename__ = "workers"
@@ -309,6 +309,7 @@ class Worker(Base):
     started: Mapped[float] = mapped_column(Double)
     seen: Mapped[float] = mapped_column(Double)
     progressed: Mapped[float] = mapped_column(Double)
+    swept: Mapped[float | None] = mapped_column(Double)
     clock_ahead_s: Mapped[float] = mapped_column(Double, server_default=text("0"))
 
 

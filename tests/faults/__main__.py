@@ -113,6 +113,7 @@ def _cells(campaign: Campaign, record: Record) -> list[str]:
         "stuck": verdict.stuck,
         "partial": verdict.partial,
         "misplaced": verdict.misplaced,
+        "unswept": verdict.unswept,
     }
     remarks = [
         record.remark,

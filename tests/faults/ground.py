@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from models.errors import DatabaseError
 from models.store import jobs, releases
 from models.store.jobs import Submission
-from tests.faults.oracle import Truth, Verdict, judge, read_truth, watch
+from tests.faults.oracle import Truth, Verdict, count_unswept, judge, read_truth, watch
 from tests.integration.deployment import Deployment, deployment, make_faces, processes_of
 from tests.services import Postgres, Redis, wait_until
 
@@ -279,4 +279,6 @@ class Flow:
         """Waits for every job to end, and judges the database even if one does not."""
         with suppress(TimeoutError):
             wait_until(lambda: self.live() == 0, "every job to end", PATIENCE_S)
+            # A program that was stopped may report before it sweeps again; the dead are replaced.
+            wait_until(lambda: count_unswept(self.url) == 0, "every program to sweep", PATIENCE_S)
         return judge(self.url, self.acknowledged, truth or self.faces.truth)

@@ -20,6 +20,8 @@ Truth = Mapping[str, Record]
 
 TOLERANCE = 1e-6
 
+_UNSWEPT = "workers WHERE seen - coalesce(swept, started) > 6"  # Many sweeps of a campaign.
+
 _OUTCOMES = ("classified", "no_face", "unreadable", "failed")
 
 _BLAME = (
@@ -63,6 +65,7 @@ class Verdict:
         blamed: rows of sound images that say they cannot be read or decoded, or kill workers.
         stuck: live jobs that nothing moves: all their batches have ended, their folder is listed.
         partial: jobs that are called completed, with cancelled images.
+        unswept: programs whose heart still beat, three sweeps after the last that had no error.
         misplaced: rows of a file in another job's folder, predictions by another release than the
             job's.
     """
@@ -77,6 +80,7 @@ class Verdict:
     stuck: int = 0
     partial: int = 0
     misplaced: int = 0
+    unswept: int = 0
 
 
 def watch(url: str) -> None:
@@ -166,7 +170,14 @@ def judge(url: str, acknowledged: Mapping[int, int], truth: Truth | None = None)
                 "predictions p JOIN jobs j ON j.id = p.job_id"
                 " WHERE p.model_release_id <> j.model_release_id"
             ),
+            unswept=count(_UNSWEPT),
         )
+
+
+def count_unswept(url: str) -> int:
+    """Counts the programs whose sweeps fail, or do not end."""
+    with _connect(url) as connection:
+        return int(connection.execute(f"SELECT count(*) FROM {_UNSWEPT}").fetchone()[0])
 
 
 def _count_misplaced(folders: Mapping[int, str], images: list[tuple[int, str]]) -> int:

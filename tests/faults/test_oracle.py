@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from models.store import batches, jobs
 from models.store.database import Database
 from models.store.jobs import Submission
-from models.store.tables import Batch, Image, Job, Prediction
+from models.store.tables import Batch, Image, Job, Prediction, Worker
 from tests.builders import add_release, claim_batch, list_folder, records_of, touch
 from tests.faults.oracle import Verdict, judge, read_truth, watch
 
@@ -47,6 +47,11 @@ FAULTS: dict[str, list[sa.Executable]] = {
     "lost": [
         sa.delete(Prediction).where(Prediction.number == 0),
         sa.delete(Image).where(Image.number == 0),
+    ],
+    "unswept": [
+        sa.insert(Worker).values(
+            name="h:1:t", processes=1, started=0, progressed=0, seen=100, swept=90
+        )
     ],
     "unfinished": [sa.update(Batch).values(state="queued")],
 }

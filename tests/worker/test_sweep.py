@@ -7,12 +7,13 @@ import sqlalchemy as sa
 
 from models.errors import DatabaseError, NotFoundError
 from models.settings import Settings
-from models.store import batches, cancellation, deletion, jobs, recovery, trainings
+from models.store import batches, cancellation, deletion, heartbeats, jobs, recovery, trainings
 from models.store.database import Database
 from models.store.states import JobStatus
-from models.store.tables import Batch, Job, Training
+from models.store.tables import Batch, Job, Training, Worker
 from tests.builders import submit_job
 from tests.services import wait_until
+from worker.lease import worker_name
 from worker.sweep import sweep, sweep_in_background
 
 SETTINGS = Settings(_env_file=None, sweep_s=0.1, retention_days=1)
@@ -85,3 +86,24 @@ def test_a_duty_that_fails_stops_no_other(
         assert done == [other.__name__ for other, _ in duties if other is not module]
         assert str(error) in caplog.text
         caplog.clear()
+
+
+def test_only_a_sweep_without_an_error_is_recorded(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heartbeats.beat(db, worker_name(), 1, None, None)
+
+    def fail(*_: object) -> int:
+        raise DatabaseError("a row is refused")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(deletion, "delete_due", fail)
+        sweep(db, SETTINGS)
+    assert last_sweep(db) is None
+    sweep(db, SETTINGS)
+    assert last_sweep(db) is not None
+
+
+def last_sweep(db: Database) -> float | None:
+    with db.read() as connection:
+        return connection.scalar(sa.select(Worker.swept))

@@ -26,7 +26,7 @@ from models.store import batches, heartbeats, trainings
 from models.store.database import Database
 from models.store.records import ImageRecord
 from models.store.states import Outcome
-from models.store.tables import Training
+from models.store.tables import Training, Worker
 from tests.builders import age_rows, submit_job
 from tests.services import Postgres
 
@@ -92,6 +92,18 @@ def test_workers_of_one_job_do_not_count_for_other_jobs(db: Database, release_id
         "The only workers belong to `cuemill classify` and work on its job alone. Waiting: 1 job"
         in check_workers(snapshot).message
     )
+
+
+def test_a_program_whose_sweeps_fail_is_named(db: Database) -> None:
+    heartbeats.beat(db, "h:1", 2, None, None)
+    heartbeats.note_sweep(db, "h:1")
+    assert check_workers(take_snapshot(db)).state is State.OK
+
+    with db.write() as connection:
+        connection.execute(sa.update(Worker).values(swept=Worker.swept - 600))
+    check = check_workers(take_snapshot(db))
+    assert check.state is State.WARNING
+    assert "h:1 has not swept without an error for 10 min" in check.message
 
 
 def test_work_that_no_worker_takes_is_a_standstill_however_much_is_added_to_it(
