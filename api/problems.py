@@ -20,6 +20,7 @@ from models.errors import (
     IdempotencyError,
     NotFoundError,
     OutsideRootsError,
+    PictureError,
     UsageError,
 )
 
@@ -29,6 +30,7 @@ _STATUSES: Final[tuple[tuple[type[CuemillError], HTTPStatus], ...]] = (
     (IdempotencyError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (OutsideRootsError, HTTPStatus.FORBIDDEN),
     (UsageError, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (PictureError, HTTPStatus.CONFLICT),
     (FolderError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (DataError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (DatabaseError, HTTPStatus.SERVICE_UNAVAILABLE),

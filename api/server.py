@@ -19,7 +19,7 @@ from api.context import Context
 from api.guards import Guards
 from api.methods import Methods
 from api.problems import RESPONSES, add_handlers
-from api.routes import emotions, health, jobs, metrics, models, results, trainings
+from api.routes import emotions, health, jobs, metrics, models, pictures, results, trainings
 from models.errors import DatabaseError
 from models.queue import make_app, make_ping, make_sender
 from models.settings import Settings
@@ -43,8 +43,8 @@ def make_api(context: Context) -> FastAPI:
     api = FastAPI(
         title="Cuemill",
         summary="Classify folders of face images into 28 emotions, on your own machines.",
-        description="A predicted expression is not a felt emotion. Images never travel through "
-        "this API: workers read them from folders within CUEMILL_IMAGE_ROOTS.",
+        description="A predicted expression is not a felt emotion. Workers read images from "
+        "folders within CUEMILL_IMAGE_ROOTS.",
         version="1",
         responses=RESPONSES,
         redirect_slashes=False,
@@ -59,7 +59,7 @@ def make_api(context: Context) -> FastAPI:
     # The last one stands before the others.
     api.add_middleware(Guards, allowed_hosts=context.settings.allowed_hosts)
 
-    for module in (jobs, results, trainings, models, emotions, health, metrics):
+    for module in (jobs, results, pictures, trainings, models, emotions, health, metrics):
         api.include_router(module.router)
 
     return api
