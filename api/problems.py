@@ -18,9 +18,11 @@ from models.errors import (
     DataError,
     FolderError,
     IdempotencyError,
+    LimitError,
     NotFoundError,
     OutsideRootsError,
-    PictureError,
+    ScopeError,
+    UnauthenticatedError,
     UsageError,
 )
 
@@ -29,8 +31,10 @@ _STATUSES: Final[tuple[tuple[type[CuemillError], HTTPStatus], ...]] = (
     (NotFoundError, HTTPStatus.NOT_FOUND),
     (IdempotencyError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (OutsideRootsError, HTTPStatus.FORBIDDEN),
+    (UnauthenticatedError, HTTPStatus.UNAUTHORIZED),
+    (ScopeError, HTTPStatus.FORBIDDEN),
+    (LimitError, HTTPStatus.TOO_MANY_REQUESTS),
     (UsageError, HTTPStatus.UNPROCESSABLE_ENTITY),
-    (PictureError, HTTPStatus.CONFLICT),
     (FolderError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (DataError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (DatabaseError, HTTPStatus.SERVICE_UNAVAILABLE),
@@ -64,20 +68,29 @@ def make_response(
     return JSONResponse(body.model_dump(), status, headers, media_type=_MEDIA_TYPE)
 
 
+def explain(method: str, path: str, error: CuemillError) -> JSONResponse:
+    """The problem that an error is to the client whose request met it."""
+    status, detail = _status_of(error), str(error)
+    if isinstance(error, DatabaseError):
+        _log.error("%s %s: %s", method, path, error)
+        detail = error.public
+
+    headers = {}
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["Retry-After"] = str(_RETRY_AFTER_S)
+    if isinstance(error, LimitError):
+        headers["Retry-After"] = str(error.retry_s)
+    if isinstance(error, UnauthenticatedError):
+        headers["WWW-Authenticate"] = "Bearer"
+    return make_response(status, error.code, detail, headers)
+
+
 def add_handlers(app: FastAPI) -> None:
     """Makes the application answer every error with a problem."""
 
     @app.exception_handler(CuemillError)
     async def handle_cuemill_error(request: Request, error: CuemillError) -> JSONResponse:
-        status, detail = _status_of(error), str(error)
-        if isinstance(error, DatabaseError):
-            _log.error("%s %s: %s", request.method, request.url.path, error)
-            detail = error.public
-
-        headers = None
-        if status is HTTPStatus.SERVICE_UNAVAILABLE:
-            headers = {"Retry-After": str(_RETRY_AFTER_S)}
-        return make_response(status, error.code, detail, headers)
+        return explain(request.method, request.url.path, error)
 
     @app.exception_handler(RequestValidationError)
     async def handle_invalid_request(

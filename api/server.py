@@ -1,6 +1,5 @@
 """The API program: builds the application and serves it."""
 
-import ipaddress
 import logging
 import os
 import signal
@@ -13,17 +12,28 @@ from typing import Final
 import uvicorn
 from fastapi import FastAPI
 
+from api.auth import KEY, Auth, KeylessLog
 from api.bodies import Bodies
 from api.connections import PatientProtocol
 from api.context import Context
 from api.guards import Guards
 from api.methods import Methods
 from api.problems import RESPONSES, add_handlers
-from api.routes import emotions, health, jobs, metrics, models, pictures, results, trainings
-from models.errors import DatabaseError
+from api.routes import (
+    audit,
+    emotions,
+    health,
+    jobs,
+    limits,
+    metrics,
+    models,
+    results,
+    trainings,
+)
+from models.errors import DatabaseError, UsageError
 from models.queue import make_app, make_ping, make_sender
 from models.settings import Settings
-from models.store import hints, releases
+from models.store import hints, keys, releases
 from models.store.database import Database
 
 ANSWER_S: Final = 5
@@ -31,9 +41,9 @@ ANSWER_S: Final = 5
 END_S: Final = 10.0
 """How long after SIGTERM the program ends even if a thread hangs in a database or on a drive."""
 _NO_AUTHENTICATION: Final = (
-    "THE API HAS NO AUTHENTICATION and listens on %s, not on this machine alone. Whoever reaches "
-    "port %d can read all results, and cancel and delete jobs. Let only an authenticating proxy "
-    "reach it, or set CUEMILL_HOST to 127.0.0.1."
+    "THE API HAS NO KEY and listens on %s, not on this machine alone. Whoever reaches port %d can "
+    "read all results, and cancel and delete jobs. Let only an authenticating proxy reach it, or "
+    "make a key with `cuemill keys create`; from then on, every request needs one."
 )
 
 _log = logging.getLogger(__name__)
@@ -43,8 +53,8 @@ def make_api(context: Context) -> FastAPI:
     api = FastAPI(
         title="Cuemill",
         summary="Classify folders of face images into 28 emotions, on your own machines.",
-        description="A predicted expression is not a felt emotion. Workers read images from "
-        "folders within CUEMILL_IMAGE_ROOTS.",
+        description="A predicted expression is not a felt emotion. Images never travel through "
+        "this API: workers read them from folders within CUEMILL_IMAGE_ROOTS.",
         version="1",
         responses=RESPONSES,
         redirect_slashes=False,
@@ -56,13 +66,29 @@ def make_api(context: Context) -> FastAPI:
     add_handlers(api)
     api.add_middleware(Bodies)
     api.add_middleware(Methods, api=api)
+    api.add_middleware(Auth, api=api, context=context)
     # The last one stands before the others.
     api.add_middleware(Guards, allowed_hosts=context.settings.allowed_hosts)
 
-    for module in (jobs, results, pictures, trainings, models, emotions, health, metrics):
-        api.include_router(module.router)
+    api.include_router(health.router)
+    for module in (jobs, results, trainings, models, emotions, metrics, limits, audit):
+        api.include_router(module.router, dependencies=[KEY])
 
     return api
+
+
+def check_exposure(settings: Settings, db: Database) -> None:
+    """
+    Raises:
+        UsageError: the API would listen beyond this machine, without a key.
+    """
+    if settings.is_local or settings.no_auth or keys.exist(db):
+        return
+    raise UsageError(
+        f"The API would listen on {settings.host}, where others can reach it, and there is no key. "
+        "Make one with `cuemill keys create NAME --scope admin`, or let the API listen on "
+        "127.0.0.1. If something else keeps strangers out, say --no-auth."
+    )
 
 
 def run_server(settings: Settings, db: Database) -> None:
@@ -70,7 +96,7 @@ def run_server(settings: Settings, db: Database) -> None:
     # Register the default model now, so that GET /v1/models lists it before the first job.
     releases.resolve(db, None, settings.model)
 
-    if not _is_loopback(settings.host):
+    if not (settings.is_local or keys.exist(db)):
         _log.warning(_NO_AUTHENTICATION, settings.host, settings.port)
 
     config = uvicorn.Config(
@@ -81,6 +107,7 @@ def run_server(settings: Settings, db: Database) -> None:
         log_level="info",
         timeout_graceful_shutdown=ANSWER_S,
     )
+    logging.getLogger("uvicorn.access").addFilter(KeylessLog())
     server = _Server(config)
     try:
         server.run()
@@ -90,13 +117,6 @@ def run_server(settings: Settings, db: Database) -> None:
         server.has_ended()
     if not server.started:
         sys.exit(1)  # Uvicorn has logged why, such as an address in use.
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class _Server(uvicorn.Server):

@@ -1,6 +1,7 @@
 """Threads for what may take long, few enough that nothing else waits for them."""
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
@@ -66,9 +67,12 @@ class Threads:
         # So that a client that stops waiting does not give the thread's place away.
         answer.set_running_or_notify_cancel()
 
+        # What holds for the request, such as who acts, also holds in the thread.
+        context = contextvars.copy_context()
+
         def run() -> None:
             try:
-                answer.set_result(call())
+                answer.set_result(context.run(call))
             except BaseException as error:
                 answer.set_exception(error)
             finally:

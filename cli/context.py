@@ -1,6 +1,7 @@
 """What commands share: settings, an up-to-date database, and access to the queue."""
 
 import os
+import pwd
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from models.sources.exclusions import patterns_for
 from models.sources.names import to_text
 from models.sources.roots import check_folder
 from models.store import hints, releases
+from models.store.audit import Actor, act_as
 from models.store.database import Database, open_database
 from models.store.jobs import Submission
 
@@ -24,6 +26,7 @@ def connect(**overrides: object) -> tuple[Settings, Database]:
     settings = load_settings(**overrides)
     db = open_database(settings)
     db.upgrade()
+    act_as(Actor(f"cli:{_user_name()}"))
     return settings, db
 
 
@@ -109,6 +112,15 @@ def make_queue_ping(settings: Settings) -> Ping:
     from models.queue import make_app, make_ping
 
     return make_ping(make_app(settings.broker_url))
+
+
+def _user_name() -> str:
+    """The user's name by the system, not by a variable; in a container it may be a number."""
+    user = os.getuid()
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)
 
 
 @contextmanager

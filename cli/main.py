@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from cli.commands import (
+    audit,
     classify,
     dataset,
     db,
     enqueue,
     evaluate,
     jobs,
+    keys,
     models,
     results,
     serve,
@@ -31,7 +33,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for module in (classify, enqueue, results, jobs, serve, train, evaluate, dataset, models, db):
+for module in (
+    classify,
+    enqueue,
+    results,
+    jobs,
+    serve,
+    train,
+    evaluate,
+    dataset,
+    models,
+    keys,
+    audit,
+    db,
+):
     app.add_typer(module.app)
 
 

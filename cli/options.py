@@ -140,6 +140,15 @@ Host = Annotated[
 ]
 Port = Annotated[int | None, typer.Option(help="Port to listen on.", show_default="CUEMILL_PORT")]
 
+NoAuth = Annotated[
+    bool | None,
+    typer.Option(
+        "--no-auth",
+        help="Listen beyond this machine even though no key exists, and answer everybody.",
+        show_default="CUEMILL_NO_AUTH",
+    ),
+]
+
 LabelledImages = Annotated[
     list[str],
     typer.Option(

@@ -5,6 +5,9 @@ CuemillError
 │   ├── NotFoundError     no such job or model
 │   ├── IdempotencyError  an idempotency key that another request has used
 │   └── OutsideRootsError a folder that the API may not read
+├── UnauthenticatedError  a request without a key that is good
+├── ScopeError            a request whose key does not allow it
+├── LimitError            a key's requests or jobs are used up for now
 ├── FolderError           a job's folder is missing, not a folder, or unreadable
 ├── PlaceError            a drive, a mount or a host fails; the image is not to blame
 ├── PickleError           a model file that cannot be used
@@ -17,7 +20,6 @@ CuemillError
 ├── DatabaseError         a database that is unreachable, full, or without this program's tables
 │   ├── OutdatedError     tables that are newer than this program
 │   └── RefusedError      rows that the database does not take, however often they are tried
-├── PictureError          a picture that cannot be shown, at least not as it was classified
 ├── DeletedError          a job that was deleted while its results were read
 ├── QueueError            a queue that cannot be used
 ├── BusyError             something that does not answer in time; trying again may help
@@ -51,6 +53,27 @@ class IdempotencyError(UsageError):
 
 class OutsideRootsError(UsageError):
     code = "outside_roots"
+
+
+class UnauthenticatedError(CuemillError):
+    code = "unauthenticated"
+
+
+class ScopeError(CuemillError):
+    code = "insufficient_scope"
+
+
+class LimitError(CuemillError):
+    """
+    Args:
+        retry_s: seconds after which trying again may help.
+    """
+
+    code = "limit_exceeded"
+
+    def __init__(self, message: str, retry_s: int) -> None:
+        super().__init__(message)
+        self.retry_s = retry_s
 
 
 class FolderError(CuemillError):
@@ -132,10 +155,6 @@ class OutdatedError(DatabaseError):
 
 class RefusedError(DatabaseError):
     pass
-
-
-class PictureError(CuemillError):
-    code = "picture"
 
 
 class DeletedError(CuemillError):

@@ -4,6 +4,7 @@ A program creates them once, at its entry point, and passes them down. The curre
 searched: a folder of pictures must not be able to change the settings.
 """
 
+import ipaddress
 import math
 import os
 import re
@@ -192,12 +193,33 @@ class Settings(BaseSettings):
         description="Days after its end when a job and its results are deleted, unless the job "
         "sets its own. 0: never.",
     )
-    host: str = Field("127.0.0.1", description="Address on which the API listens.")
-    pictures: bool = Field(
-        True,
-        description="Whether the API shows thumbnails and faces, to those who may read results.",
+    audit_days: int = Field(
+        365,
+        ge=0,
+        le=36_500,
+        description="Days for which the audit keeps who did what. 0: forever.",
     )
+    host: str = Field("127.0.0.1", description="Address on which the API listens.")
     port: int = Field(8000, ge=1, le=65535, description="Port on which the API listens.")
+    no_auth: bool = Field(
+        False,
+        description="Listen beyond this machine even though no API key exists, and answer "
+        "everybody. Once a key exists, every request needs one all the same.",
+    )
+    key_requests: int = Field(
+        6000,
+        ge=0,
+        le=1_000_000,
+        description="Requests a minute that an API key may make, unless it has a limit of its own. "
+        "0: any number.",
+    )
+    key_jobs: int = Field(
+        1000,
+        ge=0,
+        le=1_000_000,
+        description="Queued and running jobs that an API key may have at a time, unless it has a "
+        "limit of its own. 0: any number.",
+    )
 
     @field_validator("data_dir")
     @classmethod
@@ -248,6 +270,14 @@ class Settings(BaseSettings):
                 "Set CUEMILL_DATA_DIR to a folder that this user can write."
             )
         return folder
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the API listens on this machine alone."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
 
     @property
     def worker_count(self) -> int:

@@ -2,9 +2,8 @@
 
 from fastapi import APIRouter
 
+from api.auth import ADMIN
 from api.context import InjectedContext
-from api.pages import whole
-from api.schemas.common import Page
 from api.schemas.models import Release, ReleaseId
 from models.store import releases
 
@@ -12,14 +11,15 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 
 
 @router.get("", summary="List model releases", response_description="All releases.")
-def list_models(context: InjectedContext) -> Page[Release]:
+def list_models(context: InjectedContext) -> list[Release]:
     """List the model releases that jobs can use, oldest first."""
     rows = releases.list_all(context.db, context.settings.model)
-    return whole(Release.model_validate(row) for row in rows)
+    return [Release.model_validate(row) for row in rows]
 
 
 @router.post(
     "/{release_id}/promote",
+    dependencies=[ADMIN],
     summary="Promote a model release",
     response_description="The release, now the default.",
 )

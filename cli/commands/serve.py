@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cli.context import connect, trainer_extra
-from cli.options import Host, Port, Workers
+from cli.options import Host, NoAuth, Port, Workers
 
 app = typer.Typer()
 
@@ -30,15 +30,19 @@ def up(
     ] = None,
     host: Host = None,
     port: Port = None,
+    no_auth: NoAuth = None,
     workers: Workers = None,
 ) -> None:
     """Run the HTTP API and workers together, without a broker."""
-    from api.server import run_server
+    from api.server import check_exposure, run_server
     from worker.embedded import Supervisor
     from worker.outdated import stop_when_outdated
 
     roots = tuple(images) if images else None
-    settings, db = connect(host=host, port=port, workers=workers, image_roots=roots, broker_url="")
+    settings, db = connect(
+        host=host, port=port, no_auth=no_auth, workers=workers, image_roots=roots, broker_url=""
+    )
+    check_exposure(settings, db)
 
     with stop_when_outdated(db, settings.sweep_s):
         # Uvicorn raises SIGTERM again once it has shut down. By this handler, the program then ends
@@ -50,12 +54,13 @@ def up(
 
 
 @app.command()
-def serve(host: Host = None, port: Port = None) -> None:
+def serve(host: Host = None, port: Port = None, no_auth: NoAuth = None) -> None:
     """Run only the HTTP API."""
-    from api.server import run_server
+    from api.server import check_exposure, run_server
     from worker.outdated import stop_when_outdated
 
-    settings, db = connect(host=host, port=port)
+    settings, db = connect(host=host, port=port, no_auth=no_auth)
+    check_exposure(settings, db)
     with stop_when_outdated(db, settings.sweep_s):
         run_server(settings, db)
 

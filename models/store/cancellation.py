@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from models.errors import CuemillError, FolderError
-from models.store import backoff, batches, jobs, scans
+from models.store import audit, backoff, batches, jobs, scans
+from models.store.audit import Act
 from models.store.batches import Claim
 from models.store.database import Database, now, now_s
 from models.store.jobs import JobView
@@ -25,13 +26,14 @@ def cancel(db: Database, job_id: int) -> JobView:
         NotFoundError: no such job.
     """
     with db.write() as connection:
-        cancel_live(connection, job_id)
+        if cancel_live(connection, job_id):
+            audit.note(connection, Act.JOB_CANCEL, job_id)
         return jobs.view(connection, job_id)
 
 
-def cancel_live(connection: Connection, job_id: int) -> None:
-    """Cancels a job within your transaction; does nothing if it has ended."""
-    _end_early(connection, job_id, status=JobStatus.CANCELLED, cancelled_at=now())
+def cancel_live(connection: Connection, job_id: int) -> bool:
+    """Cancels a job within your transaction. Returns False if it has ended already."""
+    return _end_early(connection, job_id, status=JobStatus.CANCELLED, cancelled_at=now())
 
 
 def fail(db: Database, claim: Claim | ScanClaim, error: CuemillError) -> bool:

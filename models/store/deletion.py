@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from models.errors import DatabaseError, NotFoundError
-from models.store import cancellation, clocks
+from models.store import audit, cancellation, clocks
+from models.store.audit import Act
 from models.store.database import Database, now
 from models.store.states import LIVE
 from models.store.tables import Batch, Image, Job, Prediction
@@ -37,6 +38,7 @@ def delete(db: Database, job_id: int) -> None:
         cancellation.cancel_live(connection, job_id)
         if not hide(connection, Job.id == job_id):
             raise NotFoundError(f"No job {job_id}.")
+        audit.note(connection, Act.JOB_DELETE, job_id)
     while delete_step(db, job_id):
         pass
 

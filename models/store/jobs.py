@@ -7,17 +7,21 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from models.errors import CuemillError, IdempotencyError, NotFoundError
+from models.errors import CuemillError, IdempotencyError, LimitError, NotFoundError
 from models.pictures.detection import WHOLE, Detection, FaceMode
-from models.store import backoff
+from models.store import audit, backoff
+from models.store.audit import Act, Actor
 from models.store.database import Database, now
 from models.store.states import LIVE, JobStatus
-from models.store.tables import Job, ModelRelease
+from models.store.tables import ApiKey, Job, ModelRelease
+
+LIVE_JOBS_RETRY_S: Final = 30
+"""Jobs take seconds to days; a client that waits this long is no burden."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +161,7 @@ def submit(db: Database, submission: Submission) -> tuple[JobView, bool]:
 
     Raises:
         IdempotencyError: the key was used for another request.
+        LimitError: whoever acts has too many unfinished jobs.
     """
     key = submission.idempotency_key
     with db.write() as connection:
@@ -169,6 +174,8 @@ def submit(db: Database, submission: Submission) -> tuple[JobView, bool]:
                     )
                 return view(connection, earlier.id), False
 
+        actor = audit.actor()
+        _check_live_jobs(connection, actor)
         job_id = connection.execute(
             sa.insert(Job)
             .values(
@@ -185,12 +192,34 @@ def submit(db: Database, submission: Submission) -> tuple[JobView, bool]:
                 **_detection_values(submission.detection),
                 idempotency_key=key,
                 request_sha256=submission.sha256 if key is not None else None,
+                key_id=actor.key_id,
                 status=JobStatus.QUEUED,
                 queued_at=now(),
             )
             .returning(Job.id)
         ).scalar_one()
+        audit.note(connection, Act.JOB_SUBMIT, job_id)
         return view(connection, job_id), True
+
+
+def count_live(connection: Connection, key_id: str) -> int:
+    """How many unfinished jobs an API key has submitted."""
+    query = sa.select(sa.func.count()).where(Job.status.in_(LIVE), Job.key_id == key_id)
+    return connection.execute(query).scalar_one()
+
+
+def _check_live_jobs(connection: Connection, actor: Actor) -> None:
+    if actor.key_id is None or not actor.live_jobs:
+        return
+
+    # Of two submissions with one key at the same moment, the second waits for the first.
+    connection.execute(sa.select(ApiKey.id).where(ApiKey.id == actor.key_id).with_for_update())
+    if count_live(connection, actor.key_id) >= actor.live_jobs:
+        raise LimitError(
+            f"The key {actor.name} has {actor.live_jobs:,} unfinished jobs, its limit. Wait until "
+            "one has ended, or cancel one.",
+            LIVE_JOBS_RETRY_S,
+        )
 
 
 def _find_by_key(db: Database, connection: Connection, key: str) -> Row[int, str | None] | None:

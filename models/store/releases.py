@@ -16,6 +16,8 @@ from sqlalchemy.engine import Row
 from models.errors import NotFoundError, PickleMissingError
 from models.release.files import load_release, recorded_digests
 from models.sources.names import to_bytes, to_text
+from models.store import audit
+from models.store.audit import Act
 from models.store.database import Database, now, upsert
 from models.store.tables import ModelRelease
 
@@ -158,6 +160,7 @@ def promote(db: Database, release_id: int) -> ReleaseRow:
         connection.execute(
             sa.update(ModelRelease).where(ModelRelease.id == release_id).values(is_default=True)
         )
+        audit.note(connection, Act.MODEL_PROMOTE, release_id)
     return get(db, release_id)
 
 

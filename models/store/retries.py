@@ -6,7 +6,8 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from models.store import backoff, batches, jobs
+from models.store import audit, backoff, batches, jobs
+from models.store.audit import Act
 from models.store.batches import Item
 from models.store.database import Database
 from models.store.jobs import JobView
@@ -47,8 +48,11 @@ def retry(
         if not codes and present_release is None:
             count += _queue_cancelled(connection, job)
 
-        if job.status.ended and (count or job.scanned_at is None):
+        is_reopened = job.status.ended and (count > 0 or job.scanned_at is None)
+        if is_reopened:
             jobs.reopen(connection, job)
+        if count or is_reopened:
+            audit.note(connection, Act.JOB_RETRY, job_id)
 
         # A re-run that a rollback made unnecessary may have been all that was left to do.
         jobs.complete_if_ended(connection, job.id)

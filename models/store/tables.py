@@ -29,7 +29,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from models.labels import EMOTIONS
 
-REVISION: Final = "0012"
+REVISION: Final = "0013"
 """The migration that these tables correspond to."""
 
 BigId = BigInteger().with_variant(Integer, "sqlite")
@@ -105,8 +105,8 @@ class Job(Base):
     the classified images whose predictions are an earlier job's. `skipped` counts what the scan
     passed over, up to its cursor: by the pattern in `exclude`, or by kind
     (models/sources/names.py). `only` names the files to classify, if it is not the whole folder. A
-    job with `deleted_at` is invisible while its rows are being
-    deleted.
+    job with `deleted_at` is invisible while its rows are being deleted. `key_id` is of the API key
+    that submitted it, whose row may be gone.
     """
 
     __tablename__ = "jobs"
@@ -129,6 +129,7 @@ class Job(Base):
     only: Mapped[list[str] | None] = mapped_column(Json)
     idempotency_key: Mapped[str | None] = mapped_column(String(255), unique=True)
     request_sha256: Mapped[str | None] = mapped_column(String(64))
+    key_id: Mapped[str | None] = mapped_column(String(16))
 
     status: Mapped[str] = mapped_column(String(16))
     queued_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -379,6 +380,55 @@ class TrainingEpoch(Base):
     val_loss: Mapped[float] = mapped_column(Double)
     val_accuracy: Mapped[float] = mapped_column(Double)
     seconds: Mapped[float] = mapped_column(Double)
+
+
+class ApiKey(Base):
+    """A key of the API, by its public id; of the key itself, only the digest is kept.
+
+    A revoked key's row stays. Limits that are None are those of the settings; 0 = without limit.
+    """
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64))
+    sha256: Mapped[str] = mapped_column(String(64))
+    scope: Mapped[str] = mapped_column(String(8))
+    requests_per_minute: Mapped[int | None]
+    live_jobs: Mapped[int | None]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        Index(
+            "ix_api_keys_name",
+            "name",
+            unique=True,
+            sqlite_where=text("revoked_at IS NULL"),
+            postgresql_where=text("revoked_at IS NULL"),
+        ),
+    )
+
+
+class AuditEntry(Base):
+    """Who did what, and when: written with the act, in its transaction.
+
+    It names its target by id alone: no folder, no name of a file and no metadata, so that nothing
+    of a deleted job stays here.
+    """
+
+    __tablename__ = "audit"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    actor: Mapped[str] = mapped_column(Text)
+    key_id: Mapped[str | None] = mapped_column(String(16))
+    act: Mapped[str] = mapped_column(String(32))
+    target: Mapped[str] = mapped_column(String(64))
+
+    __table_args__ = (Index("ix_audit_at", "at"), {"sqlite_autoincrement": True})
 
 
 for _emotion in EMOTIONS:

@@ -12,6 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from models.errors import CuemillError, NotFoundError
+from models.store import audit
+from models.store.audit import Act
 from models.store.database import Database, now, now_s, upsert
 from models.store.leases import Leases, has_rows
 from models.store.states import LIVE, MAX_ATTEMPTS, JobStatus
@@ -98,6 +100,7 @@ def submit(db: Database, plan: Mapping[str, Any]) -> TrainingView:
             )
             .returning(Training.id)
         ).scalar_one()
+        audit.note(connection, Act.TRAINING_SUBMIT, training_id)
         return _view(connection, training_id)
 
 
@@ -133,11 +136,13 @@ def cancel(db: Database, training_id: int) -> TrainingView:
         NotFoundError: no such training.
     """
     with db.write() as connection:
-        connection.execute(
+        cancelled = connection.execute(
             sa.update(Training)
             .where(Training.id == training_id, Training.status.in_(LIVE))
             .values(status=JobStatus.CANCELLED, cancelled_at=now(), lease_until=None)
         )
+        if cancelled.rowcount:
+            audit.note(connection, Act.TRAINING_CANCEL, training_id)
         return _view(connection, training_id)
 
 

@@ -21,6 +21,9 @@ from schemathesis.python import asgi
 
 from api.context import Context
 from api.server import make_api
+from models.store import keys
+from models.store.database import Database
+from models.store.keys import Scope
 
 EXAMPLES: Final = 5
 """For each operation and database."""
@@ -38,16 +41,25 @@ hostile_text = st.sampled_from(RAW).map(quote_from_bytes)
 
 
 @pytest.fixture
-def description(client: TestClient, faces: str) -> Any:
+def key(db: Database) -> str:
+    return keys.create(db, "tester", Scope.ADMIN, requests_per_minute=0, live_jobs=0)
+
+
+@pytest.fixture
+def description(client: TestClient, faces: str, key: str) -> Any:
+    """The description of an API that asks for a key: schemathesis also tries without it."""
+    client.headers["Authorization"] = f"Bearer {key}"
     client.post("/v1/jobs", json={"folder": faces})
     context: Context = client.app.state.context  # type: ignore[attr-defined]
     settings = context.settings.model_copy(update={"allowed_hosts": (asgi.HOST,)})
     api = make_api(replace(context, settings=settings))
-    return schemathesis.openapi.from_asgi("/openapi.json", api)
+    described = schemathesis.openapi.from_asgi("/openapi.json", api)
+    described.config.generation.with_security_parameters = False  # The key is sent below.
+    return described
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
-def test_answers_are_as_described(description: Any, mode: GenerationMode) -> None:
+def test_answers_are_as_described(description: Any, mode: GenerationMode, key: str) -> None:
     """Requests that the description allows, and such as it does not."""
 
     @SETTINGS
@@ -59,7 +71,7 @@ def test_answers_are_as_described(description: Any, mode: GenerationMode) -> Non
             text = json.dumps(case.body["metadata"])
             case.body["metadata"] = json.loads(text.replace("\\u0000", ""))
         case.headers.pop("Idempotency-Key", None)  # Nor that a key is not used twice.
-        case.call_and_validate()
+        case.call_and_validate(headers={"Authorization": f"Bearer {key}"})
 
     for result in description.get_all_operations():
         with suppress(Unsatisfiable):  # A request without parameters cannot be wrong.

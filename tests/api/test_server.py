@@ -6,8 +6,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api import server
+from models.errors import UsageError
 from models.settings import Settings
+from models.store import keys
 from models.store.database import Database
+from models.store.keys import Scope
 
 
 def test_the_api_describes_itself_and_has_no_pages_that_load_scripts_from_elsewhere(
@@ -47,4 +50,16 @@ def test_a_bind_beyond_this_machine_is_warned_of(
 ) -> None:
     monkeypatch.setattr(server._Server, "run", lambda self: setattr(self, "started", True))
     server.run_server(Settings(_env_file=None, host=host, model=tiny_model), db)
-    assert ("THE API HAS NO AUTHENTICATION" in caplog.text) is warned
+    assert ("THE API HAS NO KEY" in caplog.text) is warned
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_bind_beyond_this_machine_needs_a_key_or_that_no_auth_is_said(db: Database) -> None:
+    beyond = Settings(_env_file=None, host="0.0.0.0")
+    with pytest.raises(UsageError, match=r"cuemill keys create .* --no-auth"):
+        server.check_exposure(beyond, db)
+
+    server.check_exposure(beyond.model_copy(update={"no_auth": True}), db)
+    server.check_exposure(beyond.model_copy(update={"host": "::1"}), db)
+    keys.create(db, "ci", Scope.READ)
+    server.check_exposure(beyond, db)

@@ -1,0 +1,35 @@
+"""Limits of a key over HTTP."""
+
+from datetime import datetime
+
+from pydantic import BaseModel, Field
+
+from models.store.keys import Scope
+
+
+class KeyInfo(BaseModel):
+    id: str = Field(description="Public id; the key itself is not kept.")
+    name: str
+    scope: Scope
+    expires_at: datetime | None = Field(description="null = never.")
+
+
+class RequestLimit(BaseModel):
+    """Requests a minute."""
+
+    limit: int
+    remaining: int = Field(description="Requests left now.")
+    reset_seconds: int = Field(description="Seconds until all are left again.")
+
+
+class JobLimit(BaseModel):
+    """Unfinished jobs at a time."""
+
+    limit: int
+    used: int
+
+
+class Limits(BaseModel):
+    key: KeyInfo | None = Field(description="The key of this request; null = none is needed.")
+    requests: RequestLimit | None = Field(description="null = any number.")
+    live_jobs: JobLimit | None = Field(description="null = any number.")
