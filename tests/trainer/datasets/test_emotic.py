@@ -11,46 +11,10 @@ from PIL import Image
 from models.errors import DataError
 from models.labels import EMOTIONS
 from models.pictures.preprocessing import Preprocessing
+from tests.trainer.datasets.annotations import agreed, person, picture, struct, structs
 from trainer.datasets.load import load
 
 SIZE = Preprocessing(height=8, width=8)
-
-
-def cell(*names: str) -> Any:
-    """A MATLAB cell array of words."""
-    array = np.empty((1, len(names)), object)
-    array[0, :] = names
-    return array
-
-
-def struct(**fields: Any) -> Any:
-    """A MATLAB struct."""
-    array = np.empty((1, 1), [(name, object) for name in fields])
-    for name, value in fields.items():
-        array[0, 0][name] = value
-    return array
-
-
-def structs(*parts: Any) -> Any:
-    return np.concatenate(parts, axis=1)
-
-
-def person(box: list[float], *categories: str, **more: Any) -> Any:
-    said = struct(categories=cell(*categories))
-    return struct(body_bbox=np.array([box]), annotations_categories=said, **more)
-
-
-def agreed(box: list[float], first: str, second: str, *combined: str) -> Any:
-    """As val and test have it: two annotators, and what they come to together."""
-    said = structs(struct(categories=cell(first)), struct(categories=cell(second)))
-    return struct(
-        body_bbox=np.array([box]), annotations_categories=said, combined_categories=cell(*combined)
-    )
-
-
-def picture(name: str, *people: Any) -> Any:
-    size = struct(n_col=30.0, n_row=20.0)
-    return struct(filename=name, folder="mscoco/images", image_size=size, person=structs(*people))
 
 
 @pytest.fixture
