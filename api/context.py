@@ -18,6 +18,8 @@ COSTLY_THREADS: Final = 8
 COSTLY_WAIT_S: Final = 10.0
 FOLDER_THREADS: Final = 8
 FOLDER_WAIT_S: Final = 4.0
+PICTURE_THREADS: Final = 4
+PICTURE_WAIT_S: Final = 20.0
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,12 @@ class Context:
             "or may hang. Check its mount, and try again."
         )
         return Threads(FOLDER_THREADS, FOLDER_WAIT_S, FOLDER_WAIT_S, busy)
+
+    @cached_property
+    def pictures(self) -> Threads:
+        """Makes thumbnails; few at a time, for each may hold a picture of 40 megapixels."""
+        busy = f"No picture was ready within {PICTURE_WAIT_S:.0f} s. Try again later."
+        return Threads(PICTURE_THREADS, PICTURE_WAIT_S, PICTURE_WAIT_S, busy)
 
 
 async def _get_context(request: Request) -> Context:

@@ -27,6 +27,7 @@ from api.routes import (
     limits,
     metrics,
     models,
+    pictures,
     results,
     trainings,
 )
@@ -53,8 +54,8 @@ def make_api(context: Context) -> FastAPI:
     api = FastAPI(
         title="Cuemill",
         summary="Classify folders of face images into 28 emotions, on your own machines.",
-        description="A predicted expression is not a felt emotion. Images never travel through "
-        "this API: workers read them from folders within CUEMILL_IMAGE_ROOTS.",
+        description="A predicted expression is not a felt emotion. Workers read images from "
+        "folders within CUEMILL_IMAGE_ROOTS.",
         version="1",
         responses=RESPONSES,
         redirect_slashes=False,
@@ -71,7 +72,7 @@ def make_api(context: Context) -> FastAPI:
     api.add_middleware(Guards, allowed_hosts=context.settings.allowed_hosts)
 
     api.include_router(health.router)
-    for module in (jobs, results, trainings, models, emotions, metrics, limits, audit):
+    for module in (jobs, results, pictures, trainings, models, emotions, metrics, limits, audit):
         api.include_router(module.router, dependencies=[KEY])
 
     return api

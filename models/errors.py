@@ -20,6 +20,7 @@ CuemillError
 ├── DatabaseError         a database that is unreachable, full, or without this program's tables
 │   ├── OutdatedError     tables that are newer than this program
 │   └── RefusedError      rows that the database does not take, however often they are tried
+├── PictureError          a picture that cannot be shown, at least not as it was classified
 ├── DeletedError          a job that was deleted while its results were read
 ├── QueueError            a queue that cannot be used
 ├── BusyError             something that does not answer in time; trying again may help
@@ -155,6 +156,10 @@ class OutdatedError(DatabaseError):
 
 class RefusedError(DatabaseError):
     pass
+
+
+class PictureError(CuemillError):
+    code = "picture"
 
 
 class DeletedError(CuemillError):

@@ -200,6 +200,10 @@ class Settings(BaseSettings):
         description="Days for which the audit keeps who did what. 0: forever.",
     )
     host: str = Field("127.0.0.1", description="Address on which the API listens.")
+    pictures: bool = Field(
+        True,
+        description="Whether the API shows thumbnails and faces, to those who may read results.",
+    )
     port: int = Field(8000, ge=1, le=65535, description="Port on which the API listens.")
     no_auth: bool = Field(
         False,

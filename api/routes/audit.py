@@ -4,8 +4,9 @@ from fastapi import APIRouter
 
 from api.auth import ADMIN
 from api.context import InjectedContext
-from api.schemas.audit import AuditEntry, AuditPage
-from api.schemas.common import After, Limit, parse_id_cursor
+from api.pages import InjectedPager
+from api.schemas.audit import AuditEntry
+from api.schemas.common import After, Limit, Page, parse_id_cursor
 from models.store import audit
 
 router = APIRouter(prefix="/v1", tags=["audit"])
@@ -17,14 +18,9 @@ router = APIRouter(prefix="/v1", tags=["audit"])
     summary="List who did what",
     response_description="A page of acts.",
 )
-def list_audit(context: InjectedContext, limit: Limit = 50, after: After = None) -> AuditPage:
+def list_audit(
+    context: InjectedContext, pager: InjectedPager, limit: Limit = 50, after: After = None
+) -> Page[AuditEntry]:
     """List who submitted, cancelled, retried, deleted, promoted, and made keys, newest first."""
     entries = audit.list_newest(context.db, limit + 1, parse_id_cursor(after))
-    has_more = len(entries) > limit
-    entries = entries[:limit]
-
-    return AuditPage(
-        data=[AuditEntry.model_validate(entry) for entry in entries],
-        has_more=has_more,
-        next=str(entries[-1].id) if has_more else None,
-    )
+    return pager.page(entries, limit, AuditEntry.model_validate, lambda entry: str(entry.id))

@@ -9,13 +9,13 @@ from fastapi.concurrency import run_in_threadpool
 
 from api.auth import ADMIN
 from api.context import Context, InjectedContext
-from api.schemas.common import After, Limit, Text, parse_id_cursor
+from api.pages import InjectedPager
+from api.schemas.common import After, Limit, Page, Text, parse_id_cursor
 from api.schemas.jobs import (
     Counts,
     EmotionShare,
     Job,
     JobId,
-    JobPage,
     JobRequest,
     Retried,
     Summary,
@@ -72,16 +72,17 @@ async def submit_job(
 @router.get("", summary="List jobs", response_description="A page of jobs.")
 def list_jobs(
     context: InjectedContext,
+    pager: InjectedPager,
     status: Annotated[JobStatus | None, Query(description="Only jobs with this status.")] = None,
     limit: Limit = 50,
     after: After = None,
-) -> JobPage:
+) -> Page[Job]:
     """List jobs, newest first."""
-    views = jobs.list_newest(context.db, status=status, limit=limit, before=parse_id_cursor(after))
+    before = parse_id_cursor(after)
+    views = jobs.list_newest(context.db, status=status, limit=limit + 1, before=before)
 
-    return JobPage(
-        jobs=[_to_schema(context, view) for view in views],
-        next=str(views[-1].id) if len(views) == limit else None,
+    return pager.page(
+        views, limit, to_item=partial(_to_schema, context), cursor=lambda view: str(view.id)
     )
 
 

@@ -4,6 +4,8 @@ from fastapi import APIRouter
 
 from api.auth import ADMIN
 from api.context import InjectedContext
+from api.pages import whole
+from api.schemas.common import Page
 from api.schemas.models import Release, ReleaseId
 from models.store import releases
 
@@ -11,10 +13,10 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 
 
 @router.get("", summary="List model releases", response_description="All releases.")
-def list_models(context: InjectedContext) -> list[Release]:
+def list_models(context: InjectedContext) -> Page[Release]:
     """List the model releases that jobs can use, oldest first."""
     rows = releases.list_all(context.db, context.settings.model)
-    return [Release.model_validate(row) for row in rows]
+    return whole(Release.model_validate(row) for row in rows)
 
 
 @router.post(

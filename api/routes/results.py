@@ -8,9 +8,10 @@ from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import StreamingResponse
 
 from api.context import Context, InjectedContext
-from api.schemas.common import DIGITS, AfterResult, Limit, Text
+from api.pages import InjectedPager, Pager
+from api.schemas.common import DIGITS, AfterResult, Limit, Page, Text
 from api.schemas.jobs import JobId
-from api.schemas.results import Result, ResultPage
+from api.schemas.results import Result
 from models.formats import as_csv, as_jsonl
 from models.labels import EMOTIONS
 from models.store import jobs, results
@@ -89,23 +90,24 @@ FilterParameters = Annotated[Filter, Depends(_parse_filter)]
 
 @router.get(
     "/results",
-    response_model=ResultPage,
+    response_model=Page[Result],
     summary="List results of all jobs",
     response_description="A page of results.",
 )
 async def list_results(
     context: InjectedContext,
     conditions: FilterParameters,
+    pager: InjectedPager,
     limit: Limit = 100,
     after: AfterResult = None,
 ) -> Response:
     """List results of all jobs, in order of job and scan. All filters must match."""
-    return await context.costly.run(partial(_page, context.db, conditions, limit, after))
+    return await context.costly.run(partial(_page, context.db, conditions, limit, after, pager))
 
 
 @router.get(
     "/jobs/{job_id}/results",
-    response_model=ResultPage,
+    response_model=Page[Result],
     summary="List a job's results",
     response_description="A page of results.",
 )
@@ -113,13 +115,14 @@ async def list_job_results(
     job_id: JobId,
     context: InjectedContext,
     conditions: FilterParameters,
+    pager: InjectedPager,
     limit: Limit = 100,
     after: AfterResult = None,
 ) -> Response:
     """List the results that a job has so far, in scan order. All filters must match."""
 
     def read_page() -> Response:
-        return _page(context.db, _within(context.db, job_id, conditions), limit, after)
+        return _page(context.db, _within(context.db, job_id, conditions), limit, after, pager)
 
     return await context.costly.run(read_page)
 
@@ -161,14 +164,15 @@ def _within(db: Database, job_id: int, conditions: Filter) -> Filter:
     return conditions.of_job(jobs.get(db, job_id).id)
 
 
-def _page(db: Database, conditions: Filter, limit: int, after: str | None) -> Response:
-    records = results.page(db, conditions, limit, after)
-    page = ResultPage(
-        results=[Result.model_validate(record) for record in records],
-        next=records[-1].cursor if len(records) == limit else None,
+def _page(
+    db: Database, conditions: Filter, limit: int, after: str | None, pager: Pager
+) -> Response:
+    records = results.page(db, conditions, limit + 1, after)
+    page = pager.page(
+        records, limit, to_item=Result.model_validate, cursor=lambda record: record.cursor
     )
     # As text already here, in its own thread: a thousand results would hold up the event loop.
-    return Response(page.model_dump_json(), media_type="application/json")
+    return Response(page.model_dump_json(), headers=pager.headers, media_type="application/json")
 
 
 async def _export(

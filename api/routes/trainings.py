@@ -6,8 +6,9 @@ from fastapi import APIRouter, BackgroundTasks, Response
 from fastapi.concurrency import run_in_threadpool
 
 from api.context import InjectedContext
-from api.schemas.common import After, Limit, parse_id_cursor
-from api.schemas.trainings import Training, TrainingId, TrainingPage, TrainingRequest
+from api.pages import InjectedPager
+from api.schemas.common import After, Limit, Page, parse_id_cursor
+from api.schemas.trainings import Training, TrainingId, TrainingRequest
 from models.store import trainings
 from models.training_data import check_source
 
@@ -48,14 +49,13 @@ async def submit_training(
 
 @router.get("", summary="List trainings", response_description="A page of trainings.")
 def list_trainings(
-    context: InjectedContext, limit: Limit = 50, after: After = None
-) -> TrainingPage:
+    context: InjectedContext, pager: InjectedPager, limit: Limit = 50, after: After = None
+) -> Page[Training]:
     """List trainings, newest first."""
-    views = trainings.list_newest(context.db, limit, parse_id_cursor(after))
+    views = trainings.list_newest(context.db, limit + 1, parse_id_cursor(after))
 
-    return TrainingPage(
-        trainings=[Training.model_validate(view) for view in views],
-        next=str(views[-1].id) if len(views) == limit else None,
+    return pager.page(
+        views, limit, to_item=Training.model_validate, cursor=lambda view: str(view.id)
     )
 
 

@@ -4,7 +4,6 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.schemas.common import Next
 from models.store.audit import Act
 
 
@@ -17,9 +16,3 @@ class AuditEntry(BaseModel):
     key_id: str | None = Field(description="Public id of the key; null without one.")
     act: Act
     target: str = Field(description="Id of the job, training, model or key.")
-
-
-class AuditPage(BaseModel):
-    data: list[AuditEntry]
-    has_more: bool
-    next: Next

@@ -1,7 +1,7 @@
 """Types that several schemas share: text, ids, pages and errors."""
 
 import re
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Generic, TypeVar
 
 from fastapi import Query
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
@@ -11,6 +11,7 @@ from models.free_text import JSON_MAX_BYTES, JSON_MAX_DEPTH, check_json, check_t
 
 MAX_ID: Final = 2**63 - 1
 
+Item = TypeVar("Item")
 
 Text = Annotated[
     str, AfterValidator(check_text), Field(json_schema_extra={"pattern": r"^[^\u0000]*$"})
@@ -60,10 +61,15 @@ After = Annotated[str | None, _after("^[0-9]{1,18}$")]
 AfterResult = Annotated[str | None, _after(r"^[0-9]{1,18}\.[0-9]{1,18}\.[0-9]{1,9}$")]
 """The result after which a page of results starts."""
 
-Next = Annotated[
-    str | None,
-    Field(description="Pass as `after` to get the next page; null if there are no more items."),
-]
+
+class Page(BaseModel, Generic[Item]):
+    """A page of a list: of jobs, results, and whatever else there are several of."""
+
+    data: list[Item]
+    has_more: bool = Field(description="Whether a page follows.")
+    next: str | None = Field(
+        description="Pass as `after` to get the next page; null if there are no more items."
+    )
 
 
 class ErrorInfo(BaseModel):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.schemas.common import DIGITS, MAX_ID, WHOLE, ErrorInfo, JsonObject, Next, Text
+from api.schemas.common import DIGITS, MAX_ID, WHOLE, ErrorInfo, JsonObject, Text
 from models.pictures.detection import MIN_FACE, THRESHOLD, FaceMode
 from models.store.jobs import JobView
 from models.store.states import JobStatus
@@ -173,11 +173,6 @@ class Job(BaseModel):
             expires_at=view.expires_at(default_retention_days),
             **more,
         )
-
-
-class JobPage(BaseModel):
-    jobs: list[Job]
-    next: Next
 
 
 class Retried(Job):

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.schemas.common import ErrorInfo, Next
+from api.schemas.common import ErrorInfo
 from models.store.states import Outcome
 
 
@@ -36,8 +36,3 @@ class Result(BaseModel):
     score: float | None = Field(description="Its score, in [0, 1].")
     scores: dict[str, float] | None = Field(description="All 28 scores; they sum to 1.")
     model: str | None = Field(description="Name of the release that made the prediction.")
-
-
-class ResultPage(BaseModel):
-    results: list[Result]
-    next: Next

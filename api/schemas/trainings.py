@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Path
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from api.schemas.common import DIGITS, MAX_ID, WHOLE, ErrorInfo, Next, Text
+from api.schemas.common import DIGITS, MAX_ID, WHOLE, ErrorInfo, Text
 from models.store.states import JobStatus
 from models.store.trainings import CANDIDATES
 
@@ -93,8 +93,3 @@ class Training(BaseModel):
     completed_at: datetime | None
     cancelled_at: datetime | None
     failed_at: datetime | None
-
-
-class TrainingPage(BaseModel):
-    trainings: list[Training]
-    next: Next

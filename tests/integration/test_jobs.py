@@ -87,9 +87,7 @@ def test_every_image_of_a_mixed_folder_ends_as_one_row_the_same_in_every_format(
     assert all(path in table for path in [*GOOD, *BAD])
 
     client = either.serve(mixed)
-    assert (
-        client.get(f"/v1/jobs/{job}/results", params={"limit": 1000}).json()["results"] == records
-    )
+    assert client.get(f"/v1/jobs/{job}/results", params={"limit": 1000}).json()["data"] == records
     lines = client.get(f"/v1/jobs/{job}/results.jsonl").text.splitlines()
     assert [json.loads(line) for line in lines] == records
     audit(either.database(), int(job), 12)
@@ -128,7 +126,7 @@ def test_a_folder_is_submitted_polled_read_and_deleted_over_http(
         page = client.get(
             f"{location}/results", params={"limit": 30} | ({"after": after} if after else {})
         ).json()
-        paths += [result["path"] for result in page["results"]]
+        paths += [result["path"] for result in page["data"]]
         after = page["next"]
         if after is None:
             break
@@ -139,7 +137,8 @@ def test_a_folder_is_submitted_polled_read_and_deleted_over_http(
 
     assert client.delete(location).status_code == 204
     assert client.get(location).status_code == 404
-    assert client.get("/v1/results").json() == {"results": [], "next": None}
+    page = {"data": [], "has_more": False, "next": None}
+    assert client.get("/v1/results").json() == page
 
 
 def wait_for_progress(database: Database, job_id: int, images: int) -> None:

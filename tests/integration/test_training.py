@@ -165,7 +165,7 @@ def test_a_training_over_http_ends_in_a_release_that_new_jobs_use_once_promoted(
     )
 
     models = [
-        client.get(f"/v1/jobs/{job['id']}/results").json()["results"][0]["model"]
+        client.get(f"/v1/jobs/{job['id']}/results").json()["data"][0]["model"]
         for job in (before, after)
     ]
     assert models == ["tiny", "Model1"]
@@ -214,12 +214,12 @@ def test_a_cancelled_training_leaves_its_worker_free_for_the_next(
     client.post("/v1/trainings", json={"data": [str(faces.parent)]})
     (faces.parent / "sad").mkdir(exist_ok=True)
     wait_until(
-        lambda: client.get("/v1/trainings").json()["trainings"][0]["status"] == "failed",
+        lambda: client.get("/v1/trainings").json()["data"][0]["status"] == "failed",
         "the next",
         120,
     )
 
-    newest, cancelled = client.get("/v1/trainings").json()["trainings"]
+    newest, cancelled = client.get("/v1/trainings").json()["data"]
     assert cancelled["status"] == "cancelled"
     assert newest["error"]["code"] == "data"
     assert "is not named after a label" in newest["error"]["message"]

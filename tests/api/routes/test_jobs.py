@@ -161,10 +161,10 @@ def test_jobs_are_listed_newest_first_in_pages(client: TestClient, faces: str) -
     job_ids = [client.post("/v1/jobs", json={"folder": faces}).json()["id"] for _ in range(5)]
     first = client.get("/v1/jobs?limit=3").json()
     second = client.get(f"/v1/jobs?limit=3&after={first['next']}").json()
-    assert [job["id"] for job in first["jobs"] + second["jobs"]] == job_ids[::-1]
+    assert [job["id"] for job in first["data"] + second["data"]] == job_ids[::-1]
     assert second["next"] is None
     client.post(f"/v1/jobs/{job_ids[0]}/cancel")
-    assert [job["id"] for job in client.get("/v1/jobs?status=cancelled").json()["jobs"]] == [
+    assert [job["id"] for job in client.get("/v1/jobs?status=cancelled").json()["data"]] == [
         job_ids[0]
     ]
 
@@ -235,7 +235,7 @@ def test_metadata_that_could_not_be_given_back_is_refused_and_nothing_is_stored(
         headers={"Content-Type": "application/json"},
     )
     assert response.status_code == 422
-    assert client.get("/v1/jobs").json()["jobs"] == []
+    assert client.get("/v1/jobs").json()["data"] == []
 
 
 def test_metadata_of_every_sound_kind_comes_back_as_it_was(client: TestClient, faces: str) -> None:

@@ -14,7 +14,7 @@ from tests.builders import tiny_release
 
 def test_models_are_listed_without_their_paths(client: TestClient, faces: str) -> None:
     client.post("/v1/jobs", json={"folder": faces})
-    (model,) = client.get("/v1/models").json()
+    (model,) = client.get("/v1/models").json()["data"]
     assert (model["name"], model["is_default"], len(model["labels"])) == ("tiny", True, 28)
     assert "path" not in model
 
@@ -25,9 +25,9 @@ def test_a_promoted_release_is_the_one_that_new_jobs_use(
     first = client.post("/v1/jobs", json={"folder": faces}).json()
     save_release(replace(tiny_release(), name="other"), tmp_path / "other.pkl")
     other = releases.register(db, tmp_path / "other.pkl")
-    assert [row["is_default"] for row in client.get("/v1/models").json()] == [True, False]
+    assert [row["is_default"] for row in client.get("/v1/models").json()["data"]] == [True, False]
     assert client.post(f"/v1/models/{other}/promote").json()["is_default"]
-    assert [row["is_default"] for row in client.get("/v1/models").json()] == [False, True]
+    assert [row["is_default"] for row in client.get("/v1/models").json()["data"]] == [False, True]
     assert client.post("/v1/jobs", json={"folder": faces}).json()["model"] == "other"
     assert client.get(f"/v1/jobs/{first['id']}").json()["model"] == "tiny"
     problem_detail(client.post("/v1/models/99/promote"), 404, "not_found")

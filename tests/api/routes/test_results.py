@@ -54,7 +54,7 @@ def test_invalid_cursors_and_unknown_emotions_are_a_problem(client: TestClient, 
 
 def test_a_page_without_results_is_empty_and_the_last(client: TestClient, faces: str) -> None:
     job = client.post("/v1/jobs", json={"folder": faces}).json()
-    empty: dict[str, Any] = {"results": [], "next": None}
+    empty: dict[str, Any] = {"data": [], "has_more": False, "next": None}
     assert client.get("/v1/results").json() == empty
     assert client.get(f"/v1/jobs/{job['id']}/results?emotion=peace").json() == empty
 
@@ -75,7 +75,7 @@ def test_faces_are_filtered_by_size_confidence_and_their_number(
     batches.complete(db, claim, rows)
 
     def kept(conditions: str) -> list[str]:
-        results = client.get(f"/v1/jobs/{job['id']}/results?{conditions}").json()["results"]
+        results = client.get(f"/v1/jobs/{job['id']}/results?{conditions}").json()["data"]
         return [result["path"] for result in results]
 
     assert kept("min_faces=2&min_face=60") == kept("min_confidence=0.9") == ["000.jpg"]

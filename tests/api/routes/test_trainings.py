@@ -34,7 +34,8 @@ def test_a_training_is_accepted_shown_listed_and_cancelled(
     }
     place = response.headers["Location"]
     assert client.get(place).json() == training
-    assert client.get("/v1/trainings").json() == {"trainings": [training], "next": None}
+    page = {"data": [training], "has_more": False, "next": None}
+    assert client.get("/v1/trainings").json() == page
     assert client.post(f"{place}/cancel").json()["status"] == "cancelled"
     assert client.post(f"{place}/cancel").json() == client.get(place).json()
 
