@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from models.errors import ImageCode, ImageError, PlaceError
-from models.sources.names import to_bytes
+from models.sources.names import to_bytes, to_text
 from models.sources.read import read_image
-from models.sources.roots import check_identity
+from models.sources.roots import check_identity, is_gone_or_empty
 from models.store import reuse
 from models.store.batches import Claim, Item
 from models.store.database import Database
@@ -117,6 +117,7 @@ class Files:
         except ImageError as error:
             if error.code == ImageCode.VANISHED:
                 check_identity(self._folder, self._claim.inode)
+                self._check_subfolder(to_bytes(path))
             raise
         finally:
             self._watch.compute()
@@ -125,6 +126,19 @@ class Files:
         if status is None:
             return data, Origin(fingerprint)
         return data, Origin(fingerprint, status.st_size, _recordable(status.st_mtime_ns))
+
+    def _check_subfolder(self, path: bytes) -> None:
+        """
+        Raises:
+            PlaceError: the folder of a missing file is gone too, or has become empty.
+        """
+        subfolder = os.path.dirname(path)
+        if subfolder and is_gone_or_empty(os.path.join(self._folder, subfolder)):
+            raise PlaceError(
+                f"The file is missing, and its folder {to_text(subfolder)} is gone or empty. Check "
+                "whether its drive is mounted.",
+                ImageCode.VANISHED,
+            )
 
     def _status(self, path: str) -> tuple[int | None, int | None]:
         """A file's size and modification time; None for a link or anything else but a file."""

@@ -65,6 +65,15 @@ def check_identity(folder: bytes, expected: str | None) -> None:
         )
 
 
+def is_gone_or_empty(folder: bytes) -> bool:
+    """Whether a folder is no longer there, or has become what is left of a missing mount."""
+    try:
+        with os.scandir(folder) as entries:
+            return next(entries, None) is None
+    except OSError:
+        return True
+
+
 def within(path: bytes, roots: Sequence[Path]) -> bytes:
     """The real path, if one of the roots contains it.
 

@@ -271,6 +271,33 @@ def test_no_image_is_called_vanished_while_its_folder_is_gone_or_another_one(
     assert jobs.get(db, job.id).counts.classified == 3
 
 
+@pytest.mark.parametrize("is_left_empty", [False, True])
+def test_no_image_is_called_vanished_while_a_folder_below_the_jobs_may_be_unmounted(
+    db: Database, tiny_model: Path, tmp_path: Path, is_left_empty: bool
+) -> None:
+    folder = make_faces(tmp_path / "faces", 3)
+    drive = make_faces(folder / "drive", 2)
+    job, _ = jobs.submit(db, Submission(str(folder), releases.resolve(db, None, tiny_model)))
+    scan(db, Settings(), "worker", job.id, lambda: None, lambda: None)
+    (folder / "face-00000.jpg").unlink()
+    away = drive.rename(tmp_path / "away")
+    if is_left_empty:
+        drive.mkdir()
+
+    pipeline = Pipeline(db, Settings(_env_file=None, model=tiny_model), "worker")
+    assert pipeline.run()
+    counts = jobs.get(db, job.id).counts
+    assert (counts.classified, counts.unreadable, counts.pending) == (2, 1, 2)
+
+    if is_left_empty:
+        drive.rmdir()
+    away.rename(drive)
+    with db.write() as connection:
+        connection.execute(sa.update(Batch).values(not_before=None))
+    assert pipeline.run()
+    assert jobs.get(db, job.id).counts.classified == 4
+
+
 def test_a_host_without_memory_says_so_only_in_the_end(
     db: Database, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
