@@ -4,13 +4,13 @@ from functools import partial
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, BackgroundTasks, Header, Query, Response
+from fastapi import APIRouter, BackgroundTasks, Query, Response
 from fastapi.concurrency import run_in_threadpool
 
 from api.auth import ADMIN
 from api.context import Context, InjectedContext
 from api.pages import InjectedPager
-from api.schemas.common import After, Limit, Page, Text, parse_id_cursor
+from api.schemas.common import After, IdempotencyKey, Limit, Page, Text, parse_id_cursor
 from api.schemas.jobs import (
     Counts,
     EmotionShare,
@@ -43,14 +43,7 @@ async def submit_job(
     context: InjectedContext,
     background: BackgroundTasks,
     response: Response,
-    idempotency_key: Annotated[
-        Text | None,
-        Header(
-            min_length=1,
-            max_length=255,
-            description="Repeating a request with the same key returns the same job.",
-        ),
-    ] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Job:
     """Queue a folder for classification.
 

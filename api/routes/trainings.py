@@ -7,7 +7,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from api.context import InjectedContext
 from api.pages import InjectedPager
-from api.schemas.common import After, Limit, Page, parse_id_cursor
+from api.schemas.common import After, IdempotencyKey, Limit, Page, parse_id_cursor
 from api.schemas.trainings import Training, TrainingId, TrainingRequest
 from models.store import trainings
 from models.training_data import check_source
@@ -26,10 +26,12 @@ async def submit_training(
     context: InjectedContext,
     background: BackgroundTasks,
     response: Response,
+    idempotency_key: IdempotencyKey = None,
 ) -> Training:
     """Queue a training. Its best candidate becomes a model release.
 
-    New jobs use the release once it is promoted.
+    New jobs use the release once it is promoted. To retry safely after a network error, send an
+    `Idempotency-Key`: the same key and request return the same training.
     """
     plan = request.model_dump()
 
@@ -38,7 +40,7 @@ async def submit_training(
             plan[name] = [check_source(text, context.settings.image_roots) for text in plan[name]]
 
     await context.folders.run(check_sources)
-    view = await run_in_threadpool(trainings.submit, context.db, plan)
+    view = await run_in_threadpool(trainings.submit, context.db, plan, idempotency_key)
 
     # After the response, so that an unreachable queue does not delay it.
     background.add_task(context.announce)

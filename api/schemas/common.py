@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Final, Generic, TypeVar
 
-from fastapi import Query
+from fastapi import Header, Query
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from models.errors import UsageError
@@ -17,6 +17,17 @@ Text = Annotated[
     str, AfterValidator(check_text), Field(json_schema_extra={"pattern": r"^[^\u0000]*$"})
 ]
 """Text that UTF-8, JSON and both databases can hold, and so give back."""
+
+IdempotencyKey = Annotated[
+    Text | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        description="Makes repeating safe: the same key with the same request returns what the "
+        "first one created.",
+    ),
+]
+"""Of all requests that create something; models/store/idempotency.py does the rest."""
 
 JsonObject = Annotated[
     dict[str, Any],

@@ -3,8 +3,6 @@
 `cancellation.py` ends a job together with its batches.
 """
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -12,9 +10,9 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from models.errors import CuemillError, IdempotencyError, LimitError, NotFoundError
+from models.errors import CuemillError, LimitError, NotFoundError
 from models.pictures.detection import WHOLE, Detection, FaceMode
-from models.store import audit, backoff
+from models.store import audit, backoff, idempotency
 from models.store.audit import Act, Actor
 from models.store.database import Database, now
 from models.store.states import LIVE, JobStatus
@@ -150,7 +148,7 @@ class Submission:
         # Settings and promotions may change these between two identical requests.
         del request["model_release_id"], request["batch_size"]
         del request["detection"]["detector"], request["detection"]["detector_sha256"]
-        return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+        return idempotency.digest(request)
 
 
 def submit(db: Database, submission: Submission) -> tuple[JobView, bool]:
@@ -165,14 +163,9 @@ def submit(db: Database, submission: Submission) -> tuple[JobView, bool]:
     """
     key = submission.idempotency_key
     with db.write() as connection:
-        if key is not None:
-            earlier = _find_by_key(db, connection, key)
-            if earlier is not None:
-                if earlier.request_sha256 != submission.sha256:
-                    raise IdempotencyError(
-                        f"The idempotency key {key!r} was used for another request. Use a new key."
-                    )
-                return view(connection, earlier.id), False
+        earlier = idempotency.find_created(connection, Job, key, submission.sha256)
+        if earlier is not None:
+            return view(connection, earlier), False
 
         actor = audit.actor()
         _check_live_jobs(connection, actor)
@@ -191,7 +184,7 @@ def submit(db: Database, submission: Submission) -> tuple[JobView, bool]:
                 only=_only(submission),
                 **_detection_values(submission.detection),
                 idempotency_key=key,
-                request_sha256=submission.sha256 if key is not None else None,
+                request_sha256=submission.sha256,
                 key_id=actor.key_id,
                 status=JobStatus.QUEUED,
                 queued_at=now(),
@@ -220,16 +213,6 @@ def _check_live_jobs(connection: Connection, actor: Actor) -> None:
             "one has ended, or cancel one.",
             LIVE_JOBS_RETRY_S,
         )
-
-
-def _find_by_key(db: Database, connection: Connection, key: str) -> Row[int, str | None] | None:
-    if not db.is_sqlite:
-        # Of two requests with one key at the same moment, the second waits for the first.
-        lock = sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(key, 0))
-        connection.execute(sa.select(lock))
-    return connection.execute(
-        sa.select(Job.id, Job.request_sha256).where(Job.idempotency_key == key)
-    ).one_or_none()
 
 
 def get(db: Database, job_id: int) -> JobView:

@@ -29,7 +29,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from models.labels import EMOTIONS
 
-REVISION: Final = "0013"
+REVISION: Final = "0014"
 """The migration that these tables correspond to."""
 
 BigId = BigInteger().with_variant(Integer, "sqlite")
@@ -72,6 +72,14 @@ class Base(DeclarativeBase):
     pass
 
 
+class Keyed:
+    """A mixin for what requests create, once for each idempotency key (idempotency.py)."""
+
+    id: Mapped[Any]
+    idempotency_key: Mapped[str | None] = mapped_column(String(255), index=True, unique=True)
+    request_sha256: Mapped[str | None] = mapped_column(String(64))
+
+
 class ModelRelease(Base):
     """A pickle that jobs were run with. The default is the promoted one, if any."""
 
@@ -98,7 +106,7 @@ class ModelRelease(Base):
     )
 
 
-class Job(Base):
+class Job(Keyed, Base):
     """A folder to classify. Its counts are exact at every commit.
 
     All counts are of images, but for `faces`, the number of the job's predictions. `reused` counts
@@ -128,7 +136,6 @@ class Job(Base):
     exclude: Mapped[list[str]] = mapped_column(Json, server_default="[]")
     only: Mapped[list[str] | None] = mapped_column(Json)
     idempotency_key: Mapped[str | None] = mapped_column(String(255), unique=True)
-    request_sha256: Mapped[str | None] = mapped_column(String(64))
     key_id: Mapped[str | None] = mapped_column(String(16))
 
     status: Mapped[str] = mapped_column(String(16))
@@ -334,7 +341,7 @@ class Trouble(Base):
     not_before: Mapped[float | None] = mapped_column(Double)
 
 
-class Training(Base):
+class Training(Keyed, Base):
     """Candidates to fit and compare.
 
     `losses` counts the workers that died during it; `epochs` is the most that the present candidate

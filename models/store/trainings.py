@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from models.errors import CuemillError, NotFoundError
-from models.store import audit
+from models.store import audit, idempotency
 from models.store.audit import Act
 from models.store.database import Database, now, now_s, upsert
 from models.store.leases import Leases, has_rows
@@ -86,9 +86,19 @@ class TrainingClaim:
     plan: dict[str, Any]
 
 
-def submit(db: Database, plan: Mapping[str, Any]) -> TrainingView:
-    """Queues a training."""
+def submit(db: Database, plan: Mapping[str, Any], key: str | None = None) -> TrainingView:
+    """Queues a training. The same idempotency key with the same plan returns the same training.
+
+    Raises:
+        IdempotencyError: the key was used for another plan.
+    """
+    plan_sha256 = idempotency.digest(plan)
+
     with db.write() as connection:
+        earlier = idempotency.find_created(connection, Training, key, plan_sha256)
+        if earlier is not None:
+            return _view(connection, earlier)
+
         training_id = connection.execute(
             sa.insert(Training)
             .values(
@@ -97,6 +107,8 @@ def submit(db: Database, plan: Mapping[str, Any]) -> TrainingView:
                 queued_at=now(),
                 attempt=0,
                 losses=0,
+                idempotency_key=key,
+                request_sha256=plan_sha256,
             )
             .returning(Training.id)
         ).scalar_one()

@@ -40,6 +40,19 @@ def test_a_training_is_accepted_shown_listed_and_cancelled(
     assert client.post(f"{place}/cancel").json() == client.get(place).json()
 
 
+def test_the_same_key_and_body_give_the_same_training_and_another_body_a_problem(
+    client: TestClient, tmp_path: Path
+) -> None:
+    headers = {"Idempotency-Key": "k1"}
+    body = train_request(tmp_path)
+    first = client.post("/v1/trainings", json=body, headers=headers)
+    again = client.post("/v1/trainings", json=body, headers=headers)
+    assert (again.status_code, again.json()) == (202, first.json())
+
+    other = client.post("/v1/trainings", json=body | {"seed": 2}, headers=headers)
+    problem_detail(other, 422, "idempotency_key_reused")
+
+
 def test_a_trainings_source_keeps_its_options(client: TestClient, tmp_path: Path) -> None:
     (tmp_path / "fer2013.csv").touch()
     response = client.post("/v1/trainings", json={"data": [f"{tmp_path}/fer2013.csv,publictest"]})

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from models.errors import DataError, NotFoundError
+from models.errors import DataError, IdempotencyError, NotFoundError
 from models.store import trainings
 from models.store.database import Database
 from models.store.states import JobStatus
@@ -61,6 +61,17 @@ def test_a_training_runs_from_queued_to_completed_and_records_each_epoch(
     )
     assert ended.comparison == [{"candidate": "model3"}]
     assert None not in (ended.running_at, ended.completed_at)
+
+
+def test_an_idempotency_key_returns_the_same_training_or_is_refused(db: Database) -> None:
+    first = trainings.submit(db, PLAN, "abc")
+    assert trainings.submit(db, PLAN, "abc") == first
+
+    with pytest.raises(IdempotencyError, match="another request"):
+        trainings.submit(db, PLAN | {"seed": 99}, "abc")
+
+    assert trainings.submit(db, PLAN, "another").id != first.id
+    assert trainings.submit(db, PLAN).id != trainings.submit(db, PLAN).id
 
 
 def test_a_training_is_claimed_once(db: Database) -> None:
