@@ -6,8 +6,9 @@ import zlib
 from collections.abc import Callable
 from typing import Any, Final
 
+import lz4.frame
+
 from models.release.files import MAX_BYTES
-from trainer.keras_import import lz4
 from trainer.keras_import.errors import RefusedError
 
 MAX_DICTIONARY_BYTES: Final = 200_000_000
@@ -19,6 +20,7 @@ _DECOMPRESSORS: Final[dict[bytes, Callable[[], Any]]] = {
     b"BZh": bz2.BZ2Decompressor,
     b"\xfd7zXZ\x00": lambda: lzma.LZMADecompressor(memlimit=MAX_DICTIONARY_BYTES),
     b"\x5d\x00": lambda: lzma.LZMADecompressor(memlimit=MAX_DICTIONARY_BYTES),
+    b"\x04\x22\x4d\x18": lz4.frame.LZ4FrameDecompressor,
 }
 """By a file's first bytes."""
 
@@ -29,12 +31,6 @@ def inflate(raw: bytes) -> bytes:
     Raises:
         RefusedError: the data is broken, or decompresses to more than `MAX_BYTES`.
     """
-    if raw.startswith(lz4.MAGIC):
-        try:
-            return lz4.decompress(raw)
-        except (ValueError, IndexError) as error:
-            raise RefusedError(f"its LZ4 data cannot be decompressed: {error}") from error
-
     for start, make in _DECOMPRESSORS.items():
         if raw.startswith(start):
             return _decompress(make(), raw)
@@ -44,7 +40,7 @@ def inflate(raw: bytes) -> bytes:
 def _decompress(decompressor: Any, raw: bytes) -> bytes:
     try:
         plain: bytes = decompressor.decompress(raw, MAX_BYTES)
-    except (zlib.error, lzma.LZMAError, OSError, MemoryError) as error:
+    except (zlib.error, lzma.LZMAError, OSError, RuntimeError, MemoryError) as error:
         raise RefusedError(f"it looks compressed, but cannot be decompressed: {error}") from error
 
     if not decompressor.eof:

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import lz4.frame
 import pytest
 
 from models.errors import PickleCorruptError
@@ -20,7 +21,14 @@ def lzma_alone(raw: bytes) -> bytes:
     return lzma.compress(raw, lzma.FORMAT_ALONE)
 
 
-COMPRESSIONS = [gzip.compress, zlib.compress, bz2.compress, lzma.compress, lzma_alone]
+COMPRESSIONS = [
+    gzip.compress,
+    zlib.compress,
+    bz2.compress,
+    lzma.compress,
+    lzma_alone,
+    lz4.frame.compress,
+]
 
 
 @pytest.mark.parametrize("compress", COMPRESSIONS)
@@ -43,7 +51,10 @@ def test_a_file_larger_than_any_model_is_read_no_further(
         inflate(compress(bytes(5_000_000)))
 
 
-@pytest.mark.parametrize("start", [b"\x1f\x8b", b"\x78\x9c", b"BZh9", b"\xfd7zXZ\x00", b"\x5d\x00"])
+@pytest.mark.parametrize(
+    "start",
+    [b"\x1f\x8b", b"\x78\x9c", b"BZh9", b"\xfd7zXZ\x00", b"\x5d\x00", b"\x04\x22\x4d\x18"],
+)
 def test_a_file_that_only_looks_compressed_is_refused(start: bytes) -> None:
     with pytest.raises(RefusedError, match="cannot be decompressed"):
         inflate(start + b"\xee" * 100)
