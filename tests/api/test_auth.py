@@ -102,6 +102,7 @@ def test_an_api_beyond_this_machine_is_never_open_by_itself(db: Database) -> Non
         ("DELETE", "/v1/jobs/1", Scope.ADMIN),
         ("POST", "/v1/models/99/promote", Scope.ADMIN),
         ("GET", "/v1/audit", Scope.ADMIN),
+        ("HEAD", "/v1/audit", Scope.ADMIN),
     ],
 )
 def test_a_scope_that_does_not_suffice_is_a_403_that_names_the_one_needed(
@@ -111,7 +112,9 @@ def test_a_scope_that_does_not_suffice_is_a_403_that_names_the_one_needed(
         response = client.request(method, path, headers=make_key(scope))
         if scope.includes(needed):
             assert response.status_code not in (401, 403)
-        elif method != "HEAD":
+        elif method == "HEAD":
+            assert response.status_code == 403
+        else:
             detail = problem_detail(response, 403, "insufficient_scope")
             assert f"scope {needed};" in detail
             assert f"the key {scope} has" in detail

@@ -1,11 +1,13 @@
 """The application as a whole: its limits and its description."""
 
+import logging
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
 from api import server
+from api.auth import KeylessLog
 from models.errors import UsageError
 from models.settings import Settings
 from models.store import keys
@@ -51,6 +53,8 @@ def test_a_bind_beyond_this_machine_is_warned_of(
     monkeypatch.setattr(server._Server, "run", lambda self: setattr(self, "started", True))
     server.run_server(Settings(_env_file=None, host=host, model=tiny_model), db)
     assert ("THE API HAS NO KEY" in caplog.text) is warned
+    filters = logging.getLogger("uvicorn.access").filters
+    assert any(isinstance(one, KeylessLog) for one in filters)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

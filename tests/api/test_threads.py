@@ -11,6 +11,8 @@ from api import context
 from api.routes import jobs
 from api.threads import PIECE_CHARACTERS, Threads
 from models.errors import BusyError
+from models.store import audit
+from models.store.audit import Actor
 from tests.api.responses import problem_detail
 
 
@@ -70,3 +72,11 @@ def test_a_folder_that_does_not_answer_is_a_503(
     hang.set()
     assert "did not answer" in problem_detail(response, 503, "busy")
     assert response.headers["Retry-After"] == "5"
+
+
+def test_a_thread_knows_for_whom_it_works() -> None:
+    async def scenario() -> Actor:
+        audit.act_as(Actor("ci"))
+        return await Threads(1, wait_s=5, answer_s=None, busy="Busy.").run(audit.actor)
+
+    assert asyncio.run(scenario()) == Actor("ci")

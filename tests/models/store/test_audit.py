@@ -1,6 +1,8 @@
 """The audit: each act of a user leaves one row, in its own transaction, about ids alone."""
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -122,5 +124,26 @@ def test_a_key_has_as_many_unfinished_jobs_as_its_limit(db: Database, release_id
     cancellation.cancel(db, first.id)
     queue_job(db, release_id)
     audit.act_as(Actor("ci", key.id))
-    queue_job(db, release_id)
+    queue_job(db, release_id)  # Without a limit.
     assert [entry.key_id for entry in audit.list_newest(db, 4)] == 4 * [key.id]
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_of_submissions_at_the_same_moment_no_more_than_the_limit_are_let_in(
+    db: Database, release_id: int
+) -> None:
+    key = keys.find(db, keys.create(db, "ci", Scope.SUBMIT))
+    assert key is not None
+    start = threading.Barrier(8)
+
+    def submit(_: int) -> bool:
+        audit.act_as(Actor("ci", key.id, live_jobs=3))
+        start.wait()
+        try:
+            queue_job(db, release_id)
+        except LimitError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(submit, range(8))) == 3

@@ -74,6 +74,13 @@ WRITTEN: dict[str, list[str]] = {
         *_job(6, "cancelled", "cancelled_at,", _COMPLETED),
         f"UPDATE jobs SET deleted_at = {_MOMENT}, idempotency_key = NULL WHERE id = 6",
     ],
+    "0013": [
+        f"INSERT INTO api_keys VALUES ('abcd1234', 'ci', '{0:064}', 'submit', 60, NULL, {_MOMENT}, "
+        "NULL, NULL, NULL)",
+        "INSERT INTO audit (id, at, actor, key_id, act, target) "
+        f"VALUES (1, {_MOMENT}, 'ci', 'abcd1234', 'job.submit', '5')",
+        "UPDATE jobs SET key_id = 'abcd1234' WHERE id = 5",
+    ],
 }
 """What a program of each revision may have written; it must not depend on today's tables."""
 
