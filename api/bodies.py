@@ -1,5 +1,6 @@
-"""Bodies of requests: JSON, and of a bounded size."""
+"""Bodies of requests: JSON, and of a bounded size, except for those of uploads."""
 
+import re
 from http import HTTPStatus
 from typing import Final
 
@@ -12,6 +13,12 @@ from api.problems import make_response
 MAX_BYTES: Final = 65_536
 
 _TOO_LARGE: Final = f"The body has more than {MAX_BYTES:,} bytes."
+
+_UPLOADS: Final = (
+    ("POST", re.compile(r"/v1/jobs"), "multipart/form-data"),
+    ("PUT", re.compile(r"/v1/uploads/[^/]+/files/.+", re.DOTALL), None),
+)
+"""Method, path and media type of bodies that have limits of their own; None = any type."""
 
 
 class Bodies:
@@ -30,7 +37,9 @@ class Bodies:
         has_body = length != "0" or "transfer-encoding" in headers
         media_type = headers.get("content-type", "").split(";")[0].strip().lower()
 
-        if length.isascii() and length.isdigit() and int(length) > MAX_BYTES:
+        if _is_upload(scope, media_type):
+            await self._app(scope, receive, send)
+        elif length.isascii() and length.isdigit() and int(length) > MAX_BYTES:
             response = make_response(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "content_too_large", _TOO_LARGE
             )
@@ -43,6 +52,13 @@ class Bodies:
             await response(scope, receive, send)
         else:
             await self._app(scope, _limit(receive), send)
+
+
+def _is_upload(scope: Scope, media_type: str) -> bool:
+    return any(
+        scope["method"] == method and path.fullmatch(scope["path"]) and kind in (media_type, None)
+        for method, path, kind in _UPLOADS
+    )
 
 
 def _limit(receive: Receive) -> Receive:

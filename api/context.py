@@ -1,6 +1,8 @@
 """What the routes work with: the database, the settings, and access to the queue."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Final
@@ -8,6 +10,7 @@ from typing import Annotated, Final
 from fastapi import Depends, Request
 
 from api.threads import Threads
+from models.errors import BusyError
 from models.health.watch import Watch
 from models.queue import Ping
 from models.settings import Settings
@@ -20,6 +23,12 @@ FOLDER_THREADS: Final = 8
 FOLDER_WAIT_S: Final = 4.0
 PICTURE_THREADS: Final = 4
 PICTURE_WAIT_S: Final = 20.0
+SPOOL_THREADS: Final = 8
+SPOOL_WAIT_S: Final = 30.0
+UNPACK_THREADS: Final = 2
+UNPACK_WAIT_S: Final = 60.0
+ARRIVALS: Final = 64
+"""Files and forms that arrive at a time. Each holds about a megabyte."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,34 @@ class Context:
         """Makes thumbnails; few at a time, for each may hold a picture of 40 megapixels."""
         busy = f"No picture was ready within {PICTURE_WAIT_S:.0f} s. Try again later."
         return Threads(PICTURE_THREADS, PICTURE_WAIT_S, PICTURE_WAIT_S, busy)
+
+    @cached_property
+    def spooling(self) -> Threads:
+        """Writes a piece of what is uploaded."""
+        busy = f"The disk of uploads did not take a piece within {SPOOL_WAIT_S:.0f} s. Try again."
+        return Threads(SPOOL_THREADS, SPOOL_WAIT_S, SPOOL_WAIT_S, busy)
+
+    @cached_property
+    def unpacking(self) -> Threads:
+        """Unpacks uploaded archives."""
+        busy = f"Other archives were unpacked for {UNPACK_WAIT_S:.0f} s. Try again later."
+        return Threads(UNPACK_THREADS, UNPACK_WAIT_S, None, busy)
+
+    @asynccontextmanager
+    async def arrival(self) -> AsyncIterator[None]:
+        """Lets one of a limited number of large bodies arrive.
+
+        Raises:
+            BusyError: so many arrive already.
+        """
+        if self._arrivals.locked():
+            raise BusyError(f"{ARRIVALS} uploads arrive already. Try again later.")
+        async with self._arrivals:
+            yield
+
+    @cached_property
+    def _arrivals(self) -> asyncio.Semaphore:
+        return asyncio.Semaphore(ARRIVALS)
 
 
 async def _get_context(request: Request) -> Context:

@@ -23,7 +23,11 @@ from models.errors import (
     OutsideRootsError,
     PictureError,
     ScopeError,
+    SpoolError,
+    SpoolFullError,
+    TooLargeError,
     UnauthenticatedError,
+    UploadUsedError,
     UsageError,
 )
 
@@ -35,10 +39,14 @@ _STATUSES: Final[tuple[tuple[type[CuemillError], HTTPStatus], ...]] = (
     (UnauthenticatedError, HTTPStatus.UNAUTHORIZED),
     (ScopeError, HTTPStatus.FORBIDDEN),
     (LimitError, HTTPStatus.TOO_MANY_REQUESTS),
+    (TooLargeError, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    (UploadUsedError, HTTPStatus.CONFLICT),
     (UsageError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (PictureError, HTTPStatus.CONFLICT),
     (FolderError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (DataError, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (SpoolFullError, HTTPStatus.INSUFFICIENT_STORAGE),
+    (SpoolError, HTTPStatus.SERVICE_UNAVAILABLE),
     (DatabaseError, HTTPStatus.SERVICE_UNAVAILABLE),
     (BusyError, HTTPStatus.SERVICE_UNAVAILABLE),
 )

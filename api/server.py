@@ -30,6 +30,7 @@ from api.routes import (
     pictures,
     results,
     trainings,
+    uploads,
 )
 from models.errors import DatabaseError, UsageError
 from models.queue import make_app, make_ping, make_sender
@@ -72,7 +73,18 @@ def make_api(context: Context) -> FastAPI:
     api.add_middleware(Guards, allowed_hosts=context.settings.allowed_hosts)
 
     api.include_router(health.router)
-    for module in (jobs, results, pictures, trainings, models, emotions, metrics, limits, audit):
+    for module in (
+        jobs,
+        uploads,
+        results,
+        pictures,
+        trainings,
+        models,
+        emotions,
+        metrics,
+        limits,
+        audit,
+    ):
         api.include_router(module.router, dependencies=[KEY])
 
     return api

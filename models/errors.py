@@ -4,11 +4,15 @@ CuemillError
 ├── UsageError            the request itself is wrong: an invalid option, an unknown emotion
 │   ├── NotFoundError     no such job or model
 │   ├── IdempotencyError  an idempotency key that another request has used
-│   └── OutsideRootsError a folder that the API may not read
+│   ├── OutsideRootsError a folder that the API may not read
+│   ├── TooLargeError     an upload beyond a limit
+│   └── UploadUsedError   an upload that belongs to a job already
 ├── UnauthenticatedError  a request without a key that is good
 ├── ScopeError            a request whose key does not allow it
 ├── LimitError            a key's requests or jobs are used up for now
 ├── FolderError           a job's folder is missing, not a folder, or unreadable
+├── SpoolError            uploads cannot be stored at present
+│   └── SpoolFullError    there is no room for them
 ├── PlaceError            a drive, a mount or a host fails; the image is not to blame
 ├── PickleError           a model file that cannot be used
 │   ├── PickleMissingError
@@ -56,6 +60,14 @@ class OutsideRootsError(UsageError):
     code = "outside_roots"
 
 
+class TooLargeError(UsageError):
+    code = "content_too_large"
+
+
+class UploadUsedError(UsageError):
+    code = "upload_used"
+
+
 class UnauthenticatedError(CuemillError):
     code = "unauthenticated"
 
@@ -79,6 +91,14 @@ class LimitError(CuemillError):
 
 class FolderError(CuemillError):
     code = "folder"
+
+
+class SpoolError(CuemillError):
+    code = "spool"
+
+
+class SpoolFullError(SpoolError):
+    code = "spool_full"
 
 
 class PlaceError(CuemillError):

@@ -120,6 +120,32 @@ class Settings(BaseSettings):
         description="Folders that the API may read, with everything below them, separated by `:`. "
         "Empty: none.",
     )
+    spool: Path | None = Field(
+        None,
+        description="Folder for the pictures that are uploaded. Empty: `spool` in DATA_DIR. If "
+        "workers run on other hosts, a folder that all of them and the API share.",
+    )
+    upload_files: int = Field(
+        100_000, ge=1, le=10_000_000, description="Most files of an upload or of its archive."
+    )
+    upload_file_bytes: int = Field(
+        100_000_000, ge=1, description="Most bytes of an uploaded file. Larger images are not read."
+    )
+    upload_bytes: int = Field(
+        10_000_000_000, ge=1, description="Most bytes of an upload, packed and unpacked."
+    )
+    upload_ratio: int = Field(
+        100,
+        ge=1,
+        le=1032,
+        description="How many times its own size an uploaded archive may be unpacked.",
+    )
+    upload_expiry_h: float = Field(
+        24.0,
+        ge=0.01,
+        le=8760.0,
+        description="Hours after its last file when an upload without a job is removed.",
+    )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="Names under which the API may be addressed, besides IP addresses, `localhost` "
@@ -225,7 +251,7 @@ class Settings(BaseSettings):
         "limit of its own. 0: any number.",
     )
 
-    @field_validator("data_dir")
+    @field_validator("data_dir", "spool")
     @classmethod
     def _make_absolute(cls, value: Path | None) -> Path | None:
         if value is None:
@@ -282,6 +308,15 @@ class Settings(BaseSettings):
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
+
+    @property
+    def spool_folder(self) -> Path:
+        """SPOOL or its default, absolute.
+
+        Raises:
+            UsageError: as `data_folder`.
+        """
+        return self.spool or self.data_folder / "spool"
 
     @property
     def worker_count(self) -> int:

@@ -76,16 +76,16 @@ def parse(text: str) -> DataSource:
     return source
 
 
-def check_source(text: str, roots: Sequence[Path]) -> str:
+def check_source(text: str, roots: Sequence[Path], spool: Path | None = None) -> str:
     """Checks a source that the API received, and returns it with its real path.
 
     Raises:
-        OutsideRootsError: the path is outside the roots. The text does not depend on whether it
-            exists.
+        OutsideRootsError: the path is outside the roots, or in the spool. The text does not depend
+            on whether it exists.
         DataError: the path does not exist, or an option is not valid for its kind.
     """
     source = parse(text)
-    real_path = within(os.fsencode(source.path), roots)
+    real_path = within(os.fsencode(source.path), roots, spool)
     if not os.path.exists(real_path):
         raise DataError(f"{to_text(os.fsencode(source.path))} does not exist.")
     return ",".join((os.fsdecode(real_path), *source.options))

@@ -8,7 +8,16 @@ from threading import Thread
 
 from models.errors import DatabaseError
 from models.settings import Settings
-from models.store import audit, cancellation, deletion, heartbeats, recovery, trainings, troubles
+from models.store import (
+    audit,
+    cancellation,
+    deletion,
+    heartbeats,
+    recovery,
+    trainings,
+    troubles,
+    uploads,
+)
 from models.store.database import Database
 from worker.lease import worker_name
 from worker.repeat import repeat_in_background
@@ -30,6 +39,7 @@ def sweep(db: Database, settings: Settings) -> None:
         "troubled hosts": partial(troubles.give_up, db, settings.give_up_s),
         "deletion": partial(deletion.delete_due, db, settings.retention_days),
         "deletion of the audit": partial(audit.delete_due, db, settings.audit_days),
+        "uploads": partial(uploads.expire, db, settings.upload_expiry_h),
     }
     done = [_try(name, duty) for name, duty in duties.items()]
     if all(done):

@@ -20,13 +20,12 @@ from api.schemas.jobs import (
     Retried,
     Summary,
 )
-from models.release.detectors import choose_detection
-from models.sources.exclusions import patterns_for
-from models.sources.names import to_text
-from models.sources.roots import check_folder
-from models.store import cancellation, deletion, jobs, releases, results, retries
+from api.submission import Source, submit
+from models.errors import UsageError
+from models.sources.roots import check_folder, patterns_without
+from models.store import cancellation, deletion, jobs, releases, results, retries, uploads
 from models.store.database import Database
-from models.store.jobs import JobView, Submission
+from models.store.jobs import JobView
 from models.store.states import JobStatus
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -35,7 +34,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 @router.post(
     "",
     status_code=HTTPStatus.ACCEPTED,
-    summary="Submit a folder",
+    summary="Submit a job",
     response_description="The job, committed to the database. `Location` is its URL.",
 )
 async def submit_job(
@@ -45,15 +44,24 @@ async def submit_job(
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> Job:
-    """Queue a folder for classification.
+    """Queue a folder or an upload for classification.
 
     To retry safely after a network error, send an `Idempotency-Key`: the same key and request
     return the same job.
     """
-    check = partial(check_folder, request.folder.encode(), context.settings.image_roots)
-    folder = await context.folders.run(check)
-    view, is_new = await run_in_threadpool(_submit, context, request, folder, idempotency_key)
+    settings = context.settings
+    if request.upload:
+        upload = await run_in_threadpool(uploads.get, context.db, request.upload)
+        if not upload.files:
+            raise UsageError(f"Upload {upload.id} has no files. Put some, and submit it then.")
+        source = Source(upload.folder, upload=upload.id)
+    else:
+        spool = settings.spool_folder
+        check = partial(check_folder, request.folder.encode(), settings.image_roots, spool)
+        folder = await context.folders.run(check)
+        source = Source(folder, patterns_without(spool, folder))
 
+    view, is_new = await run_in_threadpool(submit, context, request, source, idempotency_key)
     if is_new:
         # After the response, so that an unreachable queue does not delay it.
         background.add_task(context.announce)
@@ -144,31 +152,6 @@ def delete_job(job_id: JobId, context: InjectedContext) -> None:
 async def summarize_job(job_id: JobId, context: InjectedContext) -> Summary:
     """Count, for each emotion, the faces on which it scored highest, and average its score."""
     return await context.costly.run(partial(_summarize, context.db, job_id))
-
-
-def _submit(
-    context: Context, request: JobRequest, folder: bytes, idempotency_key: str | None
-) -> tuple[JobView, bool]:
-    release_id = releases.resolve_name(context.db, request.model, context.settings.model)
-
-    submission = Submission(
-        folder=to_text(folder),
-        model_release_id=release_id,
-        recursive=request.recursive,
-        exclude=patterns_for(
-            [to_text(pattern.encode()) for pattern in request.exclude],
-            system_folders=request.system_folders,
-        ),
-        batch_size=context.settings.batch_size,
-        metadata=request.metadata,
-        idempotency_key=idempotency_key,
-        fresh=request.fresh,
-        trust_mtime=request.trust_mtime,
-        retention_days=request.retention_days,
-        model=request.model,
-        detection=choose_detection(request.faces, request.min_face, request.face_threshold),
-    )
-    return jobs.submit(context.db, submission)
 
 
 def _summarize(db: Database, job_id: int) -> Summary:

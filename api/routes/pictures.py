@@ -94,7 +94,7 @@ async def _answer(
     if headers["ETag"] == if_none_match:
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
 
-    roots = context.settings.image_roots
+    roots = (*context.settings.image_roots, context.settings.spool_folder)
     jpeg = await context.pictures.run(lambda: _make(original, roots, side))
     return Response(jpeg, media_type="image/jpeg", headers=headers)
 

@@ -34,10 +34,11 @@ async def submit_training(
     `Idempotency-Key`: the same key and request return the same training.
     """
     plan = request.model_dump()
+    roots, spool = context.settings.image_roots, context.settings.spool_folder
 
     def check_sources() -> None:
         for name in ("data", "validation"):
-            plan[name] = [check_source(text, context.settings.image_roots) for text in plan[name]]
+            plan[name] = [check_source(text, roots, spool) for text in plan[name]]
 
     await context.folders.run(check_sources)
     view = await run_in_threadpool(trainings.submit, context.db, plan, idempotency_key)

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any, Self
 
 from fastapi import Path
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.schemas.common import DIGITS, MAX_ID, WHOLE, ErrorInfo, JsonObject, Text
 from models.pictures.detection import MIN_FACE, THRESHOLD, FaceMode
@@ -15,20 +15,12 @@ from models.store.states import JobStatus
 JobId = Annotated[int, Path(ge=1, le=MAX_ID, description="Id of the job."), DIGITS]
 
 
-class JobRequest(BaseModel):
-    """A folder to classify."""
+class JobOptions(BaseModel):
+    """How to classify a folder."""
 
     # Strict: no "1" for 1, nor "yes" for true.
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    folder: Annotated[
-        Text,
-        Field(
-            min_length=1,
-            max_length=4096,
-            description="Absolute path of a folder within CUEMILL_IMAGE_ROOTS.",
-        ),
-    ]
     recursive: Annotated[bool, Field(description="Include subfolders.")] = True
     exclude: Annotated[
         list[Annotated[Text, Field(min_length=1, max_length=255)]],
@@ -93,6 +85,36 @@ class JobRequest(BaseModel):
     ] = None
 
 
+class JobRequest(JobOptions):
+    """A folder to classify, or an upload."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["folder"]}, {"required": ["upload"]}]}
+    )
+
+    folder: Annotated[
+        Text,
+        Field(
+            min_length=1,
+            max_length=4096,
+            description="Absolute path of a folder within CUEMILL_IMAGE_ROOTS.",
+        ),
+    ] = ""
+    upload: Annotated[
+        str,
+        Field(
+            pattern="^[0-9a-f]{32}$",
+            description="Id of an upload, instead of a folder: its files are classified.",
+        ),
+    ] = ""
+
+    @model_validator(mode="after")
+    def _name_one(self) -> Self:
+        if len(self.model_fields_set & {"folder", "upload"}) != 1:
+            raise ValueError("give either folder or upload")
+        return self
+
+
 class Counts(BaseModel):
     """total = pending + classified + no_face + unreadable + failed + cancelled."""
 
@@ -135,6 +157,7 @@ class Job(BaseModel):
     detection: DetectionInfo
     exclude: list[str] = Field(description="Patterns of what is passed over.")
     is_selection: bool = Field(description="Whether it is about single files of the folder.")
+    upload: str | None = Field(description="Id of the upload whose files these are, if any.")
     skipped: dict[str, int] = Field(
         description="Files and folders that were passed over: by pattern, by the ending of a "
         "picture that is not read, or as `hidden` or `other`. They are not in `counts`."

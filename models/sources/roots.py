@@ -1,5 +1,6 @@
 """Which folders may be read. Paths are compared after links are resolved."""
 
+import glob
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,11 +9,14 @@ from models.errors import FolderError, OutsideRootsError
 from models.sources.names import to_text
 
 
-def check_folder(folder: str | bytes | Path, roots: Sequence[Path] | None = None) -> bytes:
+def check_folder(
+    folder: str | bytes | Path, roots: Sequence[Path] | None = None, spool: Path | None = None
+) -> bytes:
     """Checks that a folder can be read, and returns its real, absolute path.
 
     Args:
         roots: folders of which one must contain it; None = it may be anywhere.
+        spool: a folder that must not contain it, whatever the roots.
 
     Raises:
         OutsideRootsError: the folder is outside the roots. The text does not depend on whether it
@@ -21,7 +25,7 @@ def check_folder(folder: str | bytes | Path, roots: Sequence[Path] | None = None
     """
     name = os.fsencode(folder)
     shown_name = to_text(name)
-    real_path = os.path.realpath(name) if roots is None else within(name, roots)
+    real_path = os.path.realpath(name) if roots is None else within(name, roots, spool)
 
     if not os.path.exists(real_path):
         raise FolderError(f"{shown_name} does not exist.")
@@ -74,13 +78,18 @@ def is_gone_or_empty(folder: bytes) -> bool:
         return True
 
 
-def within(path: bytes, roots: Sequence[Path]) -> bytes:
+def within(path: bytes, roots: Sequence[Path], spool: Path | None = None) -> bytes:
     """The real path, if one of the roots contains it.
 
     Raises:
-        OutsideRootsError: none does.
+        OutsideRootsError: none does, or it is in the spool, which has the files of others.
     """
     real_path = os.path.realpath(path)
+    if spool is not None and contains(os.path.realpath(os.fsencode(spool)), real_path):
+        raise OutsideRootsError(
+            f"{to_text(path)} is in the spool of uploads, which the API does not read by path. "
+            "Name the upload instead of a folder."
+        )
     for root in roots:
         if contains(os.path.realpath(os.fsencode(root)), real_path):
             return real_path
@@ -90,6 +99,14 @@ def within(path: bytes, roots: Sequence[Path]) -> bytes:
         f"{to_text(path)} is outside the folders that the API may read (now: {current}). "
         "Add its root to CUEMILL_IMAGE_ROOTS and restart the API."
     )
+
+
+def patterns_without(spool: Path, folder: bytes) -> tuple[str, ...]:
+    """The pattern that excludes the spool from a job of a folder above it; none for any other."""
+    real_spool = os.path.realpath(os.fsencode(spool))
+    if not contains(folder, real_spool):
+        return ()
+    return (f"/{glob.escape(to_text(os.path.relpath(real_spool, folder)))}",)
 
 
 def contains(root: bytes, path: bytes) -> bool:

@@ -1,4 +1,5 @@
-"""Deletion, by a user or because a job's retention has passed: a job goes with all its rows.
+"""Deletion, by a user or because a job's retention has passed: a job goes with all its rows, and
+with the files that were uploaded for it.
 
 The job is hidden first and its rows are deleted in small transactions, so that other programs never
 wait long. The sweep finishes a deletion that was interrupted.
@@ -12,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from models.errors import DatabaseError, NotFoundError
-from models.store import audit, cancellation, clocks
+from models.store import audit, cancellation, clocks, uploads
 from models.store.audit import Act
 from models.store.database import Database, now
 from models.store.states import LIVE
@@ -41,6 +42,7 @@ def delete(db: Database, job_id: int) -> None:
         audit.note(connection, Act.JOB_DELETE, job_id)
     while delete_step(db, job_id):
         pass
+    uploads.remove_deleted(db)
 
 
 def delete_due(db: Database, default_days: int) -> int:
@@ -103,8 +105,13 @@ def delete_step(db: Database, job_id: int) -> int:
             _delete_numbered(connection, Prediction, job_id)
             or _delete_numbered(connection, Image, job_id)
             or _delete_batches(connection, job_id)
-            or connection.execute(sa.delete(Job).where(Job.id == job_id)).rowcount
+            or _delete_job(connection, job_id)
         )
+
+
+def _delete_job(connection: Connection, job_id: int) -> int:
+    uploads.release(connection, job_id)
+    return connection.execute(sa.delete(Job).where(Job.id == job_id)).rowcount
 
 
 def _delete_numbered(

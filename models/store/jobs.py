@@ -12,11 +12,11 @@ from sqlalchemy.engine import Connection, Row
 
 from models.errors import CuemillError, LimitError, NotFoundError
 from models.pictures.detection import WHOLE, Detection, FaceMode
-from models.store import audit, backoff, idempotency
+from models.store import audit, backoff, idempotency, uploads
 from models.store.audit import Act, Actor
 from models.store.database import Database, now
 from models.store.states import LIVE, JobStatus
-from models.store.tables import ApiKey, Job, ModelRelease
+from models.store.tables import ApiKey, Job, ModelRelease, Upload
 
 LIVE_JOBS_RETRY_S: Final = 30
 """Jobs take seconds to days; a client that waits this long is no burden."""
@@ -50,6 +50,7 @@ class JobView:
         read_at: when this was so, on the database's clock.
         trouble: why its folder cannot be used at present.
         is_selection: whether it is about single files of the folder.
+        upload: whose files it is about, if they were uploaded.
     """
 
     id: int
@@ -76,6 +77,7 @@ class JobView:
     read_at: datetime = field(compare=False)
     trouble: str | None = None
     is_selection: bool = False
+    upload: str | None = None
 
     @property
     def ended_at(self) -> datetime | None:
@@ -125,6 +127,8 @@ class Submission:
         detection: how faces are found.
         exclude: patterns of files and folders to pass over.
         only: classify these files of the folder and no others, whatever their endings.
+        upload: whose folder it is.
+        content: a digest of what was uploaded together with the request.
     """
 
     folder: str
@@ -140,11 +144,17 @@ class Submission:
     detection: Detection = WHOLE
     exclude: tuple[str, ...] = ()
     only: tuple[str, ...] | None = None
+    upload: str | None = None
+    content: str | None = None
 
     @property
     def sha256(self) -> str:
         """A digest of the request, to detect an idempotency key that is used for another one."""
         request = asdict(self)
+        # The same files, sent again, are in another folder.
+        request["folder"] = request.pop("content") or self.folder
+        if request["upload"] is None or self.content is not None:
+            del request["upload"]
         # Settings and promotions may change these between two identical requests.
         del request["model_release_id"], request["batch_size"]
         del request["detection"]["detector"], request["detection"]["detector_sha256"]
@@ -160,6 +170,7 @@ def submit(db: Database, submission: Submission) -> tuple[JobView, bool]:
     Raises:
         IdempotencyError: the key was used for another request.
         LimitError: whoever acts has too many unfinished jobs.
+        NotFoundError, UploadUsedError: its upload is gone, or another job has it.
     """
     key = submission.idempotency_key
     with db.write() as connection:
@@ -191,6 +202,8 @@ def submit(db: Database, submission: Submission) -> tuple[JobView, bool]:
             )
             .returning(Job.id)
         ).scalar_one()
+        if submission.upload is not None:
+            uploads.attach(connection, submission.upload, job_id)
         audit.note(connection, Act.JOB_SUBMIT, job_id)
         return view(connection, job_id), True
 
@@ -431,6 +444,7 @@ def _select() -> sa.Select[*tuple[Any, ...]]:
             Job,
             Job.pending.label("pending"),
             Job.only.is_not(None).label("is_selection"),
+            sa.select(Upload.id).where(Upload.job_id == Job.id).scalar_subquery().label("upload"),
             ModelRelease.name.label("model"),
             now().label("read_at"),
         )
@@ -474,4 +488,5 @@ def _from_row(row: Row[Any]) -> JobView:
         read_at=row.read_at,
         trouble=row.trouble,
         is_selection=row.is_selection,
+        upload=row.upload,
     )

@@ -29,7 +29,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from models.labels import EMOTIONS
 
-REVISION: Final = "0014"
+REVISION: Final = "0015"
 """The migration that these tables correspond to."""
 
 BigId = BigInteger().with_variant(Integer, "sqlite")
@@ -339,6 +339,39 @@ class Trouble(Base):
     tries: Mapped[int]
     since: Mapped[float] = mapped_column(Double)
     not_before: Mapped[float | None] = mapped_column(Double)
+
+
+class Upload(Keyed, Base):
+    """Files that were uploaded to `folder` in the spool, for a job or, until it is submitted, none.
+
+    `spool_inode` tells a host that shares the spool from one that has another of the same path.
+    `skipped` names some of the `skipped_files` of its archive that were left out, and why. Once
+    `deleted_at` is set, the files are removed; the row goes last.
+    """
+
+    __tablename__ = "uploads"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    folder: Mapped[str] = mapped_column(Text)
+    spool_inode: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    used_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    files: Mapped[int] = mapped_column(server_default=text("0"))
+    bytes: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    skipped: Mapped[list[dict[str, str]]] = mapped_column(Json, server_default="[]")
+    skipped_files: Mapped[int] = mapped_column(server_default=text("0"))
+    job_id: Mapped[int | None] = mapped_column(ForeignKey("jobs.id"), unique=True)
+
+
+class UploadFile(Base):
+    """A file that has arrived whole."""
+
+    __tablename__ = "upload_files"
+
+    upload_id: Mapped[str] = mapped_column(ForeignKey("uploads.id"), primary_key=True)
+    path: Mapped[str] = mapped_column(Text, primary_key=True)
+    bytes: Mapped[int] = mapped_column(BigInteger)
 
 
 class Training(Keyed, Base):

@@ -26,7 +26,9 @@ def announced() -> list[bool]:
 def client(
     db: Database, tiny_model: Path, tmp_path: Path, announced: list[bool]
 ) -> Iterator[TestClient]:
-    settings = Settings(_env_file=None, image_roots=(tmp_path,), model=tiny_model)
+    settings = Settings(
+        _env_file=None, image_roots=(tmp_path,), model=tiny_model, spool=tmp_path / "spool"
+    )
     context = Context(
         db, settings, announce=lambda: announced.append(True), ping_queue=lambda: None
     )

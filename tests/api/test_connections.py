@@ -1,5 +1,6 @@
 """Connections to a real server: what arrives too slowly is dropped, and nothing else."""
 
+import asyncio
 import socket
 import threading
 import time
@@ -22,6 +23,11 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A server that answers slower than it lets requests arrive."""
     monkeypatch.setattr(connections, "ARRIVAL_S", ARRIVAL_S)
     app = FastAPI()
+
+    @app.post("/uploads")
+    async def upload(request: Request) -> int:
+        await asyncio.sleep(2 * ARRIVAL_S)
+        return sum([len(part) async for part in request.stream()])
 
     @app.post("/")
     async def answer(request: Request) -> StreamingResponse:
@@ -77,4 +83,24 @@ def test_half_a_second_request_is_dropped_too(port: int) -> None:
         assert piece
         received += piece
     client.sendall(HEAD)
+    assert read_all(client) == b""
+
+
+def test_a_large_body_waits_for_the_server(port: int) -> None:
+    size = 10_000_000
+    head = f"POST /uploads HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n"
+    client = connect(port, f"{head}Connection: close\r\n\r\n".encode(), b"x" * size)
+    assert read_all(client).endswith(str(size).encode())
+
+
+def test_each_part_of_a_large_body_has_its_time(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "ARRIVAL_S", 1.0)
+    part = b"x" * 100_000
+    head = HEAD.replace(b"Length: 2", b"Length: 400000") + b"Connection: close\r\n\r\n"
+    client = connect(port, head)
+    for _ in range(4):
+        time.sleep(0.4)
+        client.sendall(part)
+    assert b"done" in read_all(client)
+    client = connect(port, head, part)
     assert read_all(client) == b""

@@ -39,6 +39,7 @@ def test_a_job_has_exactly_these_fields(client: TestClient, faces: str) -> None:
         "detection",
         "exclude",
         "is_selection",
+        "upload",
         "skipped",
         "images_per_second",
         "eta_seconds",
