@@ -79,3 +79,10 @@ def test_an_openvino_engine_loads_no_tensorflow(tmp_path: Path) -> None:
     imported = imported_by("-c", program, data_dir=tmp_path)
     assert "openvino" in imported
     assert not imported & {"tensorflow", "keras"}
+
+
+def test_the_client_loads_nothing_of_cuemill_and_no_optional_library(tmp_path: Path) -> None:
+    imported = imported_by("-c", "import cuemill_client", data_dir=tmp_path)
+    assert "httpx2" in imported
+    own = {"models", "worker", "trainer", "api", "cli"}
+    assert not imported & {*own, "numpy", "pydantic", "rich", "pandas", "polars"}

@@ -1,6 +1,7 @@
 """The wheel holds all that a program needs, and the lock files agree with pyproject.toml."""
 
 import csv
+import email
 import os
 import re
 import shutil
@@ -17,7 +18,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-PACKAGES = ("api", "cli", "migrations", "models", "trainer", "worker")
+PACKAGES = ("api", "cli", "client/cuemill_client", "migrations", "models", "trainer", "worker")
 LOCKS = ("serving", "trainer", "development")
 
 
@@ -31,12 +32,15 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / package, source / package, ignore=ignored)
 
-    target = tmp_path_factory.mktemp("wheel")
+    return build_wheel(source, tmp_path_factory.mktemp("wheel"))
+
+
+def build_wheel(source: Path, target: Path) -> Path:
     build = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
     subprocess.run(
         [sys.executable, "-c", build, str(target)], cwd=source, check=True, capture_output=True
     )
-    (path,) = target.glob("cuemill-*.whl")
+    (path,) = target.glob("*.whl")
     return path
 
 
@@ -62,7 +66,7 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
     expected = {
-        str(path.relative_to(ROOT))
+        str(path.relative_to((ROOT / package).parent))
         for package in PACKAGES
         for path in (ROOT / package).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
@@ -70,6 +74,26 @@ def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert packed == expected
+
+
+def test_the_client_is_a_distribution_of_its_own(tmp_path: Path) -> None:
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "client", tmp_path / "client", ignore=ignored)
+    wheel = build_wheel(tmp_path / "client", tmp_path)
+
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {name for name in archive.namelist() if ".dist-info/" not in name}
+        (metadata,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
+        headers = email.message_from_bytes(archive.read(metadata))
+    source = tmp_path / "client"
+    files = (source / "cuemill_client").iterdir()
+    assert packed == {str(path.relative_to(source)) for path in files}
+    assert "cuemill_client/py.typed" in packed
+    assert headers["Version"] == PROJECT["project"]["version"]
+    assert headers["Requires-Python"] == ">=3.10"
+    requirements = [Requirement(text) for text in headers.get_all("Requires-Dist", [])]
+    own = [requirement for requirement in required() if requirement.name == "httpx2"]
+    assert requirements == own
 
 
 def test_cuemill_classifies_from_the_installed_wheel(environment: Path, tmp_path: Path) -> None:

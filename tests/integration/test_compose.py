@@ -380,7 +380,7 @@ def test_an_image_runs_a_command_of_cuemill(name: str) -> None:
 def test_the_images_are_built_from_files_and_stages_that_exist() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     patterns = project["tool"]["setuptools"]["packages"]["find"]["include"]
-    packages = {pattern.removesuffix("*") for pattern in patterns}
+    packages = {pattern.removesuffix("*") for pattern in patterns} - {"cuemill_client"} | {"client"}
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     admitted = {line.removeprefix("!") for line in lines if line.startswith("!")}
     assert "*" in lines
