@@ -10,7 +10,7 @@ from enum import StrEnum
 from io import TextIOWrapper
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import typer
 from rich.console import Console
@@ -26,6 +26,9 @@ from models.labels import EMOTIONS, title
 from models.store.jobs import JobView
 from models.store.results import Record
 from models.store.states import Outcome
+
+if TYPE_CHECKING:
+    from cuemill_client import Job
 
 TABLE_ROWS: Final = 100
 
@@ -103,7 +106,7 @@ def job_fields(job: JobView, default_retention_days: int) -> dict[str, Any]:
     }
 
 
-def counts_line(job: JobView) -> str:
+def counts_line(job: "JobView | Job") -> str:
     """A job's counts in one sentence."""
     counts = job.counts
 

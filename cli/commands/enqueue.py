@@ -1,7 +1,7 @@
 """`cuemill enqueue`."""
 
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,10 +23,14 @@ from cli.options import (
 )
 from cli.output import err, job_fields, print_json
 from cli.progress import report_end, watch_job
+from models.errors import UsageError
 from models.free_text import check_json, check_key
 from models.pictures.detection import MIN_FACE, THRESHOLD, FaceMode
 from models.release.detectors import choose_detection
 from models.store import jobs
+
+if TYPE_CHECKING:
+    from cuemill_client.options import JobOptions
 
 app = typer.Typer()
 
@@ -80,6 +84,24 @@ def enqueue(
             help="Repeating the command with the same key returns the same job.",
         ),
     ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Upload the folder's images to this server, such as https://cuemill.example.org, "
+            "and queue them there. If interrupted, run the same command again: only what is "
+            "missing is sent.",
+        ),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            envvar="CUEMILL_KEY",
+            show_envvar=False,
+            help="Key for --server. Rather set CUEMILL_KEY, which other users do not see.",
+        ),
+    ] = None,
     wait: Annotated[
         bool,
         typer.Option("--wait", help="Show progress until the job ends; exit with 1 if it failed."),
@@ -87,6 +109,30 @@ def enqueue(
     as_json: Json = False,
 ) -> None:
     """Queue a folder for running workers and print the job's id."""
+    if server is not None:
+        if detector is not None or idempotency_key is not None:
+            raise UsageError(
+                "--server takes neither --detector nor --idempotency-key: the server has its own "
+                "detector, and an upload that is interrupted resumes without a key."
+            )
+        from cli.remote import enqueue_at
+
+        options: JobOptions = {
+            "model": model,
+            "faces": faces.value,
+            "min_face": min_face,
+            "face_threshold": face_threshold,
+            "recursive": recursive,
+            "exclude": exclude or [],
+            "system_folders": system_folders,
+            "fresh": fresh,
+            "trust_mtime": trust_mtime,
+            "retention_days": retention_days,
+            "metadata": metadata,
+        }
+        enqueue_at(server, key, folder, options, wait=wait, as_json=as_json)
+        return
+
     settings, db = connect()
 
     submission = make_submission(
