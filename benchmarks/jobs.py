@@ -16,8 +16,7 @@ from benchmarks.ways import BATCH, CORES
 from models.labels import FER2013
 from models.store import jobs, results
 from models.store.database import Database
-from models.store.filters import ResultFilter
-from models.store.results import Record
+from models.store.results import Filter, Record
 from models.store.scans import FIRST_BATCH
 from models.store.states import JobStatus, Outcome
 from tests.integration.deployment import Deployment, deployment, usage, worker_processes
@@ -117,7 +116,7 @@ class WarmWorkers:
         if not (started and ended and speed):
             raise RuntimeError(f"The job {job} has no times.")
 
-        classified = ResultFilter(job_id, outcome=Outcome.CLASSIFIED)
+        classified = Filter(job_id, outcome=Outcome.CLASSIFIED)
         records = list(results.stream(self._database, classified))
         idle = _idle(ticks, started, ended)
         return JobMeasurement(speed, processor_ms, job.counts.total, records, idle)

@@ -19,12 +19,13 @@ from models.settings import Settings
 from models.store.database import Database
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("models", "worker", "trainer", "api", "cli", "migrations")
+PACKAGES = ("models", "worker", "trainer", "api", "cli", "client", "migrations")
 FOLDERS = (*PACKAGES, "tests", "benchmarks", "samples", "docs", "requirements")
 
+WITH_PAGES = ("docs", "models", "client", "samples", ".github")
 PAGES = sorted(
     path
-    for pattern in ("*.md", "docs/**/*.md", "models/**/*.md", "samples/*.md", ".github/**/*.md")
+    for pattern in ("*.md", *(f"{folder}/**/*.md" for folder in WITH_PAGES))
     for path in ROOT.glob(pattern)
 )
 DOCUMENTS = [*PAGES, ROOT / "docker-compose.yml"]
@@ -83,7 +84,8 @@ def test_the_settings_that_the_documents_name_exist() -> None:
     named = set(re.findall(r"CUEMILL_([A-Z_]+[A-Z])\b", text))
     used_by_compose_alone = {"WORKER_REPLICAS", "WORKER_MEMORY", "TRAINER_MEMORY"}
     names_files = {"ENV_FILE", "SECRETS_DIR"}
-    others = named - used_by_compose_alone - names_files
+    of_a_client = {"KEY"}
+    others = named - used_by_compose_alone - names_files - of_a_client
     assert others <= {name.upper() for name in Settings.model_fields}
 
 
