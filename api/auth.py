@@ -9,28 +9,28 @@ started with `--no-auth`. Then whoever asks is anonymous and may do everything.
 """
 
 import logging
-from dataclasses import dataclass
+import time
 from functools import cached_property
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 from urllib.parse import unquote
 
-from fastapi import Depends, FastAPI, Request, Security
+from fastapi import FastAPI, Request, Security
 from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import iter_route_contexts
 from fastapi.security import HTTPBearer
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.callers import Caller, get_caller
 from api.context import Context
 from api.guards import SAFE_METHODS
 from api.problems import explain, make_response
-from api.rates import Allowance, Rates
+from api.rates import Rates
 from api.uses import Uses
-from models.errors import CuemillError, LimitError, ScopeError, UnauthenticatedError
+from models.errors import CuemillError, LimitError, UnauthenticatedError
 from models.store import audit, keys
-from models.store.audit import Actor
-from models.store.keys import Key
+from models.store.database import Database
 
 OPEN_PATHS: Final = ("/healthz", "/readyz", "/openapi.json", "/docs")
 """What anybody may read; of `/docs`, everything below it, too."""
@@ -43,6 +43,9 @@ _IN_URL: Final = (
     "the next one in the header Authorization: Bearer."
 )
 
+RECHECK_S: Final = 5.0
+"""How long at most what is being sent goes on after its key is revoked."""
+
 BEARER: Final = HTTPBearer(
     scheme_name="key",
     description="A key that `cuemill keys create` made. None is needed while none exists.",
@@ -51,53 +54,15 @@ BEARER: Final = HTTPBearer(
 """The scheme in OpenAPI; `Auth` is what checks it."""
 
 
-@dataclass(frozen=True)
-class Caller:
-    """Who sent a request.
-
-    Args:
-        key: None = anonymous, which may do everything.
-        allowance: None = any number of requests.
-    """
-
-    key: Key | None
-    live_jobs: int = 0
-    allowance: Allowance | None = None
-
-    def require(self, scope: keys.Scope) -> None:
-        """
-        Raises:
-            ScopeError: the key does not allow it.
-        """
-        if self.key is not None and not self.key.scope.includes(scope):
-            raise ScopeError(
-                f"This needs a key of scope {scope}; the key {self.key.name} has scope "
-                f"{self.key.scope}."
-            )
-
-    @property
-    def actor(self) -> Actor:
-        if self.key is None:
-            return Actor(keys.ANONYMOUS)
-        return Actor(self.key.name, self.key.id, self.live_jobs)
-
-
-def get_caller(request: Request) -> Caller:
-    caller: Caller = request.state.caller
-    return caller
-
-
 async def may_go_on(request: Request) -> bool:
-    """Whether a request would still be let in: ask this every few seconds of what stays open.
+    """Whether a request would still be let in, for what ends by itself when it would not.
+
+    What goes on sending all the same is cut off.
 
     Raises:
         DatabaseError: the database cannot be used now.
     """
-    db = request.app.state.context.db
-    key = get_caller(request).key
-    if key is None:
-        return not await run_in_threadpool(keys.exist, db)
-    return await run_in_threadpool(keys.is_good, db, key.id)
+    return await get_caller(request).may_stay(request.app.state.context.db)
 
 
 async def _require_admin(request: Request, _: Annotated[Any, Security(BEARER)]) -> None:
@@ -108,7 +73,6 @@ ADMIN: Final = Security(_require_admin, scopes=[keys.Scope.ADMIN])
 """For `dependencies` of a route that only a key of scope admin may call."""
 KEY: Final = Security(BEARER)
 """Shows in OpenAPI that a route needs a key."""
-InjectedCaller = Annotated[Caller, Depends(get_caller)]
 
 
 class Auth:
@@ -137,27 +101,19 @@ class Auth:
             await self._app(scope, receive, send)
             return
 
-        rate_headers: dict[str, str] = {}
-
-        async def send_with_rate(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(rate_headers)
-            await send(message)
-
+        answer = _Answer(send, self._db)
         try:
-            caller = await self._identify(scope)
-            if caller.allowance is not None:
-                rate_headers |= caller.allowance.headers
+            answer.caller = caller = await self._identify(scope)
             _check_rate(caller)
             caller.require(self._needed(scope))
         except CuemillError as error:
             response = explain(scope["method"], scope["path"], error)
-            await response(scope, receive, send_with_rate)
+            await response(scope, receive, answer.send)
             return
 
         scope.setdefault("state", {})["caller"] = caller
         audit.act_as(caller.actor)
-        await self._app(scope, receive, send_with_rate)
+        await self._app(scope, receive, answer.send)
 
     def _needed(self, scope: Scope) -> keys.Scope:
         """What a request needs. For one that only looks, `ADMIN` has the last word."""
@@ -197,6 +153,27 @@ class Auth:
 
         allowance = self._rates.take(key.id, requests) if requests else None
         return Caller(key, live_jobs, allowance)
+
+
+class _Answer:
+    """Says with an answer what is left to its key, and cuts it off once the key is revoked."""
+
+    def __init__(self, send: Send, db: Database) -> None:
+        self.caller = Caller(None)
+        self._send = send
+        self._db = db
+        self._checked = time.monotonic()
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and self.caller.allowance is not None:
+            MutableHeaders(scope=message).update(self.caller.allowance.headers)
+
+        # What is short was let in a moment ago; exports and events may go on for hours.
+        elif message.get("more_body") and time.monotonic() - self._checked > RECHECK_S:
+            self._checked = time.monotonic()
+            if not await self.caller.may_stay(self._db):
+                raise UnauthenticatedError(f"The key {self.caller.actor.name} is good no longer.")
+        await self._send(message)
 
 
 class KeylessLog(logging.Filter):

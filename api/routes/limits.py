@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from api.auth import InjectedCaller
+from api.callers import InjectedCaller
 from api.context import InjectedContext
 from api.schemas.limits import JobLimit, KeyInfo, Limits, RequestLimit
 from models.store import jobs

@@ -1,15 +1,17 @@
 """Keys over HTTP: who is let in, with what, and what becomes of a key that is sent wrongly."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 from fastapi import Request
+from fastapi.responses import StreamingResponse
 from fastapi.testclient import TestClient
 
 from api import auth
 from api.auth import KeylessLog
+from api.callers import get_caller
 from api.context import Context
 from api.server import make_api
 from models.settings import Settings
@@ -245,14 +247,14 @@ def test_a_use_is_noted_beside_the_request(
     wait_until(lambda: keys.list_all(db)[0].last_used_at is not None, "the use to be noted")
 
 
-def test_what_stays_open_learns_that_its_key_is_gone(
+def test_what_stays_open_may_ask_whether_its_key_is_good(
     client: TestClient, db: Database, make_key: Callable[..., Headers]
 ) -> None:
     api: Any = client.app
 
     async def still(request: Request) -> list[bool]:
         before = await auth.may_go_on(request)
-        if auth.get_caller(request).key is None:
+        if get_caller(request).key is None:
             make_key()
         else:
             keys.revoke(db, "read")
@@ -262,6 +264,28 @@ def test_what_stays_open_learns_that_its_key_is_gone(
     assert client.get("/still").json() == [True, False], "a key was made"
     keys.revoke(db, "read", forget=True)
     assert client.get("/still", headers=make_key()).json() == [True, False], "it was revoked"
+
+
+def test_what_goes_on_sending_is_cut_off_once_its_key_is_revoked(
+    client: TestClient,
+    db: Database,
+    make_key: Callable[..., Headers],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(auth, "RECHECK_S", -1.0)
+    api: Any = client.app
+
+    async def send_for_long() -> StreamingResponse:
+        async def pieces() -> AsyncIterator[str]:
+            yield "before"
+            keys.revoke(db, "read")
+            for _ in range(3):
+                yield " after"
+
+        return StreamingResponse(pieces())
+
+    api.get("/long")(send_for_long)
+    assert client.get("/long", headers=make_key()).text == "before"
 
 
 def test_the_description_names_the_scheme_and_what_needs_no_key(client: TestClient) -> None:
