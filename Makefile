@@ -26,6 +26,7 @@ check: $(VENV)/development ## Check format, lint, types and import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy --python-version 3.10 --package cuemill_client
 	$(BIN)/lint-imports
 
 format: $(VENV)/development ## Format the code and fix what lint can
@@ -53,7 +54,7 @@ services: ## Install Redis and PostgreSQL from Debian or Ubuntu, if they are mis
 	fi
 
 clean: ## Remove the virtual environment, the demo's database and all caches
-	rm -rf $(VENV) *.egg-info build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) *.egg-info build client/*.egg-info client/build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/pip:
 	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { \

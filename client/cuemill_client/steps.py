@@ -91,7 +91,9 @@ def send(request: Request, retries: int) -> Steps[httpx.Response]:
                 reason = str(error) or type(error).__name__
                 raise ConnectionFailedError(f"The server does not answer: {reason}") from error
         else:
-            if response.status_code < 400:
+            is_gone = request.method == "DELETE" and response.status_code == 404
+            if response.status_code < 400 or (is_gone and attempt > 1):
+                # An earlier try has deleted it.
                 return response
             asked_s = retry_after_s(response) or 0.0
             if attempt > retries or asked_s > MAX_PAUSE_S or not _is_passing(request, response):

@@ -138,6 +138,15 @@ def test_a_job_that_is_submitted_twice_because_the_answer_was_lost_is_one_job(
         assert [listed.id for listed in cuemill.jobs()] == [job.id]
 
 
+def test_a_deletion_whose_answer_was_lost_has_succeeded(api: FastAPI, faces: Path) -> None:
+    cuemill = Client(BASE_URL, http=TestClient(api))
+    job = cuemill.cancel(cuemill.submit(faces))
+    with httpx.Client(transport=CutConnection(api, times=1)) as http:
+        Client(BASE_URL, http=http).delete(job)
+    with pytest.raises(NotFoundError):
+        cuemill.delete(job)
+
+
 def test_what_may_not_be_repeated_fails_with_the_connection(api: FastAPI, faces: Path) -> None:
     job = Client(BASE_URL, http=TestClient(api)).submit(faces)
     with (
