@@ -32,9 +32,9 @@ from benchmarks.hardware import describe
 from models.settings import SHIPPED_MODEL
 from models.store import batches, bulk, cancellation, jobs, records, releases, results, scans
 from models.store.database import Database
+from models.store.filters import ResultFilter
 from models.store.jobs import Submission
 from models.store.records import FaceRecord, ImageRecord, Origin
-from models.store.results import Filter
 from models.store.scans import ScanClaim
 from models.store.states import BatchState, Outcome
 from models.store.tables import Batch, Image, Job, Prediction
@@ -202,7 +202,7 @@ def measure_store(
 
 def _read_page(growing: Growing, number: int) -> None:
     after = None if number == 1 else f"{growing.job_id}.{(number - 1) * PAGE - 1}.0"
-    if len(results.page(growing.db, Filter(growing.job_id), PAGE, after)) != PAGE:
+    if len(results.page(growing.db, ResultFilter(growing.job_id), PAGE, after)) != PAGE:
         raise RuntimeError(f"Page {number} is not full.")
 
 

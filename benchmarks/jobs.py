@@ -16,7 +16,8 @@ from benchmarks.ways import BATCH, CORES
 from models.labels import FER2013
 from models.store import jobs, results
 from models.store.database import Database
-from models.store.results import Filter, Record
+from models.store.filters import ResultFilter
+from models.store.results import Record
 from models.store.scans import FIRST_BATCH
 from models.store.states import JobStatus, Outcome
 from tests.integration.deployment import Deployment, deployment, usage, worker_processes
@@ -116,7 +117,7 @@ class WarmWorkers:
         if not (started and ended and speed):
             raise RuntimeError(f"The job {job} has no times.")
 
-        classified = Filter(job_id, outcome=Outcome.CLASSIFIED)
+        classified = ResultFilter(job_id, outcome=Outcome.CLASSIFIED)
         records = list(results.stream(self._database, classified))
         idle = _idle(ticks, started, ended)
         return JobMeasurement(speed, processor_ms, job.counts.total, records, idle)

@@ -2,90 +2,23 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 
 from api.context import Context, InjectedContext
+from api.filters import FilterParameters
 from api.pages import InjectedPager, Pager
-from api.schemas.common import DIGITS, AfterResult, Limit, Page, Text
+from api.schemas.common import AfterResult, Limit, Page
 from api.schemas.jobs import JobId
 from api.schemas.results import Result
 from models.formats import as_csv, as_jsonl
-from models.labels import EMOTIONS
 from models.store import jobs, results
 from models.store.database import Database
-from models.store.results import Filter, Record
-from models.store.states import Outcome
+from models.store.filters import ResultFilter
+from models.store.results import Record
 
 router = APIRouter(prefix="/v1", tags=["results"])
-
-
-async def _parse_filter(
-    emotion: Annotated[
-        str | None,
-        Query(
-            description="Only faces whose highest score is for this emotion.",
-            json_schema_extra={"enum": [*EMOTIONS, None]},
-        ),
-    ] = None,
-    min_score: Annotated[
-        float | None,
-        Query(ge=0, le=1, description="Only faces whose highest score is this or more."),
-    ] = None,
-    outcome: Annotated[Outcome | None, Query(description="Only images with this outcome.")] = None,
-    path_prefix: Annotated[
-        Text | None, Query(description="Only images whose path starts with this.")
-    ] = None,
-    min_face: Annotated[
-        int | None,
-        Query(
-            ge=1,
-            le=65_535,
-            description="Only faces whose box has a shorter side of this many pixels or more. "
-            "Images taken whole have no box.",
-        ),
-        DIGITS,
-    ] = None,
-    min_confidence: Annotated[
-        float | None,
-        Query(
-            ge=0,
-            le=1,
-            description="Only faces of which the detector is this sure or more. Images taken whole "
-            "have no confidence.",
-        ),
-    ] = None,
-    min_faces: Annotated[
-        int | None,
-        Query(ge=0, le=65_535, description="Only images with this many faces or more."),
-        DIGITS,
-    ] = None,
-    max_faces: Annotated[
-        int | None,
-        Query(
-            ge=0,
-            le=65_535,
-            description="Only images with this many faces or fewer. Images without a result have "
-            "0 faces.",
-        ),
-        DIGITS,
-    ] = None,
-) -> Filter:
-    return Filter(
-        emotion=emotion,
-        min_score=min_score,
-        outcome=outcome,
-        path_prefix=path_prefix,
-        min_face=min_face,
-        min_confidence=min_confidence,
-        min_faces=min_faces,
-        max_faces=max_faces,
-    )
-
-
-FilterParameters = Annotated[Filter, Depends(_parse_filter)]
 
 
 @router.get(
@@ -159,13 +92,13 @@ async def download_jsonl(
     )
 
 
-def _within(db: Database, job_id: int, conditions: Filter) -> Filter:
+def _within(db: Database, job_id: int, conditions: ResultFilter) -> ResultFilter:
     """The same conditions, on the results of a job that must exist."""
     return conditions.of_job(jobs.get(db, job_id).id)
 
 
 def _page(
-    db: Database, conditions: Filter, limit: int, after: str | None, pager: Pager
+    db: Database, conditions: ResultFilter, limit: int, after: str | None, pager: Pager
 ) -> Response:
     records = results.page(db, conditions, limit + 1, after)
     page = pager.page(
@@ -178,7 +111,7 @@ def _page(
 async def _export(
     context: Context,
     job_id: int,
-    conditions: Filter,
+    conditions: ResultFilter,
     write: Callable[[Iterable[Record]], Iterator[str]],
     file_name: str,
     media_type: str,

@@ -32,6 +32,7 @@ from models.release.detectors import choose_detection
 from models.sources.selection import group_by_folder
 from models.store import jobs, results
 from models.store.database import Database
+from models.store.filters import ResultFilter
 from models.store.jobs import JobView, Submission
 from models.store.results import Record
 from models.store.states import JobStatus
@@ -107,7 +108,7 @@ def classify(
             raise typer.Exit(130) from None
 
     if copies is not None and done[0].status is JobStatus.COMPLETED:
-        records = results.stream(db, results.Filter(job_id=done[0].id))
+        records = results.stream(db, ResultFilter(job_id=done[0].id))
         annotate(records, done[0].folder, copies, done[0].counts.classified)
     report_end(db, *done)
 
@@ -124,4 +125,4 @@ def _find_or_submit(db: Database, submission: Submission) -> JobView:
 
 def _results_of(db: Database, job_ids: list[int]) -> Iterator[Record]:
     for job_id in job_ids:
-        yield from results.stream(db, results.Filter(job_id=job_id))
+        yield from results.stream(db, ResultFilter(job_id=job_id))

@@ -8,7 +8,9 @@ from cli.annotate import annotate, check_copies
 from cli.context import connect
 from cli.options import Annotate, JobId, ResultFile, ResultFormat
 from cli.output import choose_format, write_results
+from models.errors import UsageError
 from models.store import jobs, results
+from models.store.filters import ResultFilter, ScoreRange
 from models.store.states import Outcome
 
 app = typer.Typer()
@@ -54,6 +56,39 @@ def print_results(
         int | None,
         typer.Option(min=0, max=65_535, help="Only images with at most this many faces."),
     ] = None,
+    score: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="EMOTION=RANGE",
+            help="Only faces with such a score, whichever is the highest: fear=gte:0.4, or gt, lte "
+            "or lt. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    uncertain: Annotated[
+        bool | None,
+        typer.Option(
+            "--uncertain/--certain",
+            help="Only faces whose highest score is below the model's threshold, or only the "
+            "others.",
+            show_default=False,
+        ),
+    ] = None,
+    code: Annotated[
+        str | None, typer.Option(help="Only images with this error code, such as truncated.")
+    ] = None,
+    glob: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Only images whose path matches, such as 'day-[1-3]/*.jpg'; * matches slashes "
+            "too.",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Only results of this model: its name, or a prefix of its SHA-256."),
+    ] = None,
     result_format: ResultFormat = None,
     output: ResultFile = None,
     copies: Annotate = None,
@@ -66,7 +101,7 @@ def print_results(
     _, db = connect()
 
     job = jobs.get(db, job_id)
-    conditions = results.Filter(
+    conditions = ResultFilter(
         job_id=job.id,
         emotion=emotion,
         min_score=min_score,
@@ -76,6 +111,11 @@ def print_results(
         min_confidence=min_confidence,
         min_faces=min_faces,
         max_faces=max_faces,
+        scores=tuple(map(_parse_range, score or ())),
+        uncertain=uncertain,
+        code=code,
+        glob=glob,
+        model=model,
     )
     if copies is not None:
         check_copies(copies, job.folder)
@@ -83,3 +123,10 @@ def print_results(
     write_results(results.stream(db, conditions), chosen_format, output)
     if copies is not None:
         annotate(results.stream(db, conditions), job.folder, copies, None)
+
+
+def _parse_range(text: str) -> ScoreRange:
+    emotion, equals, comparison = text.partition("=")
+    if not equals:
+        raise UsageError(f"Invalid --score {text!r}. Expected a range such as fear=gte:0.4.")
+    return ScoreRange.parse(emotion, comparison)

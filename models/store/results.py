@@ -2,15 +2,16 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any, Final, Self
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from models.errors import PLACE_CODES, DeletedError, UsageError
-from models.labels import EMOTIONS, find
+from models.labels import EMOTIONS
 from models.store.database import Database
+from models.store.filters import RELEASE_ID, ResultFilter
 from models.store.releases import UNCERTAIN_BELOW
 from models.store.states import Outcome
 from models.store.tables import Image, Job, ModelRelease, Prediction
@@ -18,52 +19,6 @@ from models.store.tables import Image, Job, ModelRelease, Prediction
 PAGE: Final = 1_000
 
 Table = type[Image] | type[Prediction]
-
-
-@dataclass(frozen=True)
-class Filter:
-    """Which results: those that meet all conditions.
-
-    Args:
-        min_face: pixels of the shorter side of a face's box.
-        min_confidence: the detector's, in [0, 1]. A picture taken whole has neither box nor
-            confidence, so it meets neither of these two conditions.
-        min_faces, max_faces: how many faces an image has; 0 if it was not classified.
-
-    Raises:
-        UsageError: the emotion is unknown.
-    """
-
-    job_id: int | None = None
-    emotion: str | None = None
-    min_score: float | None = None
-    outcome: Outcome | None = None
-    path_prefix: str | None = None
-    min_face: int | None = None
-    min_confidence: float | None = None
-    min_faces: int | None = None
-    max_faces: int | None = None
-
-    @property
-    def is_of_faces(self) -> bool:
-        """Whether only faces can meet the conditions, and no image without one."""
-        of_faces = (self.emotion, self.min_score, self.min_face, self.min_confidence)
-        return any(condition is not None for condition in of_faces)
-
-    def __post_init__(self) -> None:
-        if self.emotion is None:
-            return
-
-        emotion = find(self.emotion)
-        if emotion is None:
-            raise UsageError(
-                f"Unknown emotion {self.emotion!r}. Expected one of: {', '.join(EMOTIONS)}."
-            )
-        object.__setattr__(self, "emotion", emotion)  # The class is frozen.
-
-    def of_job(self, job_id: int) -> Self:
-        """The same conditions within one job."""
-        return replace(self, job_id=job_id)
 
 
 @dataclass(frozen=True)
@@ -88,7 +43,7 @@ class Record:
 
 
 def page(
-    db: Database, conditions: Filter, limit: int = PAGE, after: str | None = None
+    db: Database, conditions: ResultFilter, limit: int = PAGE, after: str | None = None
 ) -> list[Record]:
     """Up to `limit` records in the order of the scan.
 
@@ -103,7 +58,7 @@ def page(
         return [_from_row(row) for row in rows]
 
 
-def stream(db: Database, conditions: Filter) -> Iterator[Record]:
+def stream(db: Database, conditions: ResultFilter) -> Iterator[Record]:
     """All records, read a page at a time: memory use does not grow with their number.
 
     Raises:
@@ -135,7 +90,7 @@ def _check_exists(db: Database, job_id: int) -> None:
             )
 
 
-def _page_query(conditions: Filter, limit: int, after: str | None) -> sa.Select[Any]:
+def _page_query(conditions: ResultFilter, limit: int, after: str | None) -> sa.Select[Any]:
     """The query of a page.
 
     An index leads to the page's first row and, with an emotion or an outcome, from each row to the
@@ -161,10 +116,10 @@ def _page_query(conditions: Filter, limit: int, after: str | None) -> sa.Select[
         .join(Job, Job.id == leading.job_id)
         .outerjoin(
             ModelRelease,
-            ModelRelease.id == sa.func.coalesce(Prediction.model_release_id, Job.model_release_id),
+            ModelRelease.id == RELEASE_ID,
         )
         .where(
-            *_where(conditions, leading),
+            *conditions.where(leading),
             *_after(conditions, leading, after),
             Job.deleted_at.is_(None),
         )
@@ -173,32 +128,8 @@ def _page_query(conditions: Filter, limit: int, after: str | None) -> sa.Select[
     )
 
 
-def _where(conditions: Filter, leading: Table) -> Iterator[sa.ColumnElement[bool]]:
-    if conditions.job_id is not None:
-        yield leading.job_id == conditions.job_id
-    if conditions.emotion is not None:
-        yield Prediction.emotion == conditions.emotion
-    if conditions.min_score is not None:
-        yield Prediction.score >= conditions.min_score
-    if conditions.outcome is not None:
-        yield Image.outcome == conditions.outcome
-    if conditions.path_prefix:
-        # Not LIKE, which ignores case in SQLite.
-        prefix = conditions.path_prefix
-        yield sa.func.substr(Image.path, 1, len(prefix)) == prefix
-    if conditions.min_face is not None:
-        yield Prediction.box_width >= conditions.min_face
-        yield Prediction.box_height >= conditions.min_face
-    if conditions.min_confidence is not None:
-        yield Prediction.face_confidence >= conditions.min_confidence
-    if conditions.min_faces is not None:
-        yield Image.faces >= conditions.min_faces
-    if conditions.max_faces is not None:
-        yield Image.faces <= conditions.max_faces
-
-
 def _after(
-    conditions: Filter, leading: Table, cursor: str | None
+    conditions: ResultFilter, leading: Table, cursor: str | None
 ) -> Iterator[sa.ColumnElement[bool]]:
     """Restricts a page to what follows the cursor.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from models.store import jobs, results
-from models.store.results import Filter
+from models.store.filters import ResultFilter
 from models.store.states import JobStatus, Outcome
 from tests.integration.deployment import Deployment, audit, make_faces
 from tests.services import wait_until
@@ -33,7 +33,7 @@ def test_an_image_that_crashes_its_decoder_is_found_and_all_others_are_classifie
     )
     audit(database, job_id, 12)
     assert jobs.get(database, job_id).counts.classified == 11
-    failed = results.page(database, Filter(job_id, outcome=Outcome.FAILED))
+    failed = results.page(database, ResultFilter(job_id, outcome=Outcome.FAILED))
     assert [(record.path, record.error and record.error["code"]) for record in failed] == [
         (victim.name, "worker_died")
     ]

@@ -17,8 +17,8 @@ from models.release.files import save_release
 from models.settings import Settings
 from models.store import heartbeats, jobs, releases, results, retries, troubles
 from models.store.database import Database, now_s
+from models.store.filters import ResultFilter
 from models.store.jobs import JobView, Submission
-from models.store.results import Filter
 from models.store.states import JobStatus, Outcome
 from models.store.tables import Batch, Job, ModelRelease, Trouble
 from samples.faces import GRIN, draw
@@ -40,7 +40,7 @@ def test_scores_that_are_not_finite_make_an_image_fail(db: Database, tmp_path: P
     scan(db, settings, "worker", job.id, lambda: None, lambda: None)
     assert Pipeline(db, settings, "worker").run(job_id=job.id)
 
-    for record in results.stream(db, Filter(job.id)):
+    for record in results.stream(db, ResultFilter(job.id)):
         assert (record.outcome, record.scores) == (Outcome.FAILED, None)
         assert record.error is not None
         assert record.error["code"] == "not_finite"
@@ -64,7 +64,7 @@ def test_a_worker_outlives_a_restored_backup_in_which_a_releases_id_is_anothers(
         job, _ = jobs.submit(db, submission)
         scan(db, settings, "worker", job.id, lambda: None, lambda: None)
         assert pipeline.run(job_id=job.id)
-        return [record.scores for record in results.stream(db, Filter(job.id))]
+        return [record.scores for record in results.stream(db, ResultFilter(job.id))]
 
     before = classify()
     with db.write() as connection:
@@ -102,7 +102,7 @@ def run_job(db: Database, model: Path, submission: Submission) -> JobView:
 def found(db: Database, job: JobView) -> dict[str, list[Any]]:
     """The boxes by path; None for a picture that was taken whole."""
     boxes: dict[str, list[Any]] = {}
-    for record in results.stream(db, Filter(job.id)):
+    for record in results.stream(db, ResultFilter(job.id)):
         of_image = boxes.setdefault(record.path, [])
         if record.face is not None:
             of_image.append(record.face["box"])
@@ -158,7 +158,7 @@ def test_a_stale_retry_replaces_all_faces_of_a_picture(
     assert count == job.counts.classified
     view = jobs.get(db, job.id)
     assert (view.faces, view.counts) == (job.faces, job.counts)
-    models = {r.model for r in results.stream(db, Filter(job.id)) if r.scores is not None}
+    models = {r.model for r in results.stream(db, ResultFilter(job.id)) if r.scores is not None}
     assert models == {"newer"}
 
 
@@ -235,7 +235,7 @@ def test_an_image_that_a_drive_refuses_is_tried_again_and_says_so_only_in_the_en
 
     job = jobs.get(db, job.id)
     assert (job.status, job.counts.unreadable) == (JobStatus.COMPLETED, 1)
-    (row,) = results.page(db, Filter(job.id, outcome=Outcome.UNREADABLE))
+    (row,) = results.page(db, ResultFilter(job.id, outcome=Outcome.UNREADABLE))
     assert row.error == {
         "code": "read_error",
         "message": f"The file cannot be read: {os.strerror(number)}.",
@@ -315,5 +315,5 @@ def test_a_host_without_memory_says_so_only_in_the_end(
         values = {"tries": 5, "troubled_since": now_s() - 700, "not_before": None}
         connection.execute(sa.update(Batch).values(values))
     assert Pipeline(db, Settings(_env_file=None, model=tiny_model), "worker").run()
-    records = results.page(db, Filter(job.id, outcome=Outcome.FAILED))
+    records = results.page(db, ResultFilter(job.id, outcome=Outcome.FAILED))
     assert [(record.error or {})["code"] for record in records] == ["out_of_memory"] * 2

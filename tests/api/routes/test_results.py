@@ -4,9 +4,11 @@ import csv
 import json
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import httpx2 as httpx
+import numpy as np
 import pytest
 import uvicorn
 from fastapi.testclient import TestClient
@@ -133,3 +135,28 @@ def test_streams_are_whole_and_named(client: TestClient, faces: str) -> None:
     assert response.headers["Content-Disposition"] == f'attachment; filename="job-{job["id"]}.csv"'
     assert response.text.splitlines()[0].startswith("job_id,path,outcome,")
     assert client.get(f"/v1/jobs/{job['id']}/results.jsonl").text == ""
+
+
+def test_results_are_filtered_by_ranges_of_scores(
+    client: TestClient, db: Database, release_id: int
+) -> None:
+    list_folder(db, queue_job(db, release_id), 2)
+    claim = claim_batch(db)
+    first, second = records_of(claim)
+    fearful = np.eye(28, dtype=np.float32)[15]
+    batches.complete(db, claim, [first, replace(second, faces=[FaceRecord(fearful)])])
+
+    def paths(query: str) -> list[str]:
+        page = client.get(f"/v1/jobs/1/results?{query}").raise_for_status().json()
+        return [result["path"] for result in page["data"]]
+
+    assert paths("score.fear=gte:0.4") == paths("score.fear=gte:0.4&glob=*1.jpg") == ["001.jpg"]
+    assert paths("score.fear=gt:0.01&score.fear=lt:0.4") == ["000.jpg"]
+
+    lines = client.get("/v1/jobs/1/results.jsonl?score.fear=gte:0.4").text.splitlines()
+    assert [json.loads(line)["path"] for line in lines] == ["001.jpg"]
+
+    detail = problem_detail(client.get("/v1/results?score.joy=gte:0.4"), 422, "usage")
+    assert "score.affection" in detail
+    problem_detail(client.get("/v1/results?score.fear=0.4"), 422, "invalid_request")
+    problem_detail(client.get("/v1/results?score.fear=gte:1.5"), 422, "invalid_request")

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 
 from models.store import batches, jobs, recovery, results, retries
 from models.store.database import Database
+from models.store.filters import ResultFilter
 from models.store.records import Origin
-from models.store.results import Filter
 from models.store.states import JobStatus, Outcome
 from models.store.tables import Image, Job
 from tests.builders import (
@@ -93,7 +93,7 @@ def test_a_row_that_the_database_refuses_becomes_one_that_says_so_and_stops_no_o
     view = jobs.get(db, job.id)
     assert view.status is JobStatus.COMPLETED
     assert (view.counts.classified, view.counts.failed, view.faces) == (7, 2, 7)
-    records = list(results.stream(db, Filter(job.id)))
+    records = list(results.stream(db, ResultFilter(job.id)))
     for number, record in enumerate(records):
         assert (record.outcome, record.scores is None) == (
             (Outcome.FAILED, True) if number in (1, 6) else (Outcome.CLASSIFIED, False)
@@ -120,7 +120,7 @@ def test_a_rerun_whose_row_the_database_refuses_keeps_the_old_result(
 
     view = jobs.get(db, job.id)
     assert (view.status, view.counts.classified, view.faces) == (JobStatus.COMPLETED, 4, 4)
-    models = [record.model for record in results.stream(db, Filter(job.id))]
+    models = [record.model for record in results.stream(db, ResultFilter(job.id))]
     assert models == ["newer", "newer", job.model, "newer"]
 
 

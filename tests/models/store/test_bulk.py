@@ -11,8 +11,8 @@ from models.errors import DatabaseError
 from models.labels import EMOTIONS
 from models.store import batches, bulk, jobs, releases, results
 from models.store.database import Database
+from models.store.filters import ResultFilter
 from models.store.records import FaceRecord, ImageRecord
-from models.store.results import Filter
 from models.store.states import Outcome
 from models.store.tables import Image, Job
 from tests.builders import claim_batch, count_rows, list_folder, queue_job, records_of
@@ -33,7 +33,7 @@ def test_results_are_read_back_exactly_as_written(db: Database, release_id: int)
     ]
     assert batches.complete(db, claim, written)
 
-    first, second, third = results.page(db, Filter(job.id))
+    first, second, third = results.page(db, ResultFilter(job.id))
     assert (first.path, first.emotion, first.error) == (path, EMOTIONS[int(scores.argmax())], None)
     assert first.scores is not None
     assert np.array_equal(np.array(list(first.scores.values()), np.float32), scores)

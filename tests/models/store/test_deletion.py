@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from models.errors import DatabaseError, NotFoundError
 from models.store import batches, cancellation, deletion, jobs, recovery, releases, results, retries
 from models.store.database import Database
+from models.store.filters import ResultFilter
 from models.store.jobs import JobView, Submission
-from models.store.results import Filter
 from models.store.states import JobStatus
 from models.store.tables import Batch, Image, Job, Prediction
 from tests.builders import LEASE_S, claim_batch, count_rows, list_folder, queue_job, records_of
@@ -214,7 +214,7 @@ def test_a_job_is_deleted_during_its_scan_and_classification_while_others_contin
                 counts = job.counts
                 assert counts.total == counts.pending + counts.classified + counts.cancelled
                 assert min(counts.pending, counts.classified) >= 0
-            results.page(db, Filter(), 50)
+            results.page(db, ResultFilter(), 50)
 
     def delete() -> None:
         assert listed.wait(patience(60))
@@ -246,7 +246,7 @@ def test_a_job_is_invisible_from_the_start_of_its_deletion(
         deletion.hide(connection, Job.id == job.id)
     assert deletion.delete_step(db, job.id) == 3
     assert ids(db) == {other.id}
-    assert {r.job_id for r in results.stream(db, Filter())} == {other.id}
+    assert {r.job_id for r in results.stream(db, ResultFilter())} == {other.id}
     assert jobs.totals(db).images["classified"] == 10
     assert jobs.find_live(db, asked) is None
 

@@ -12,7 +12,7 @@ from alembic.script import ScriptDirectory
 from models.labels import EMOTIONS
 from models.store import batches, jobs, results
 from models.store.database import MIGRATIONS, Database
-from models.store.results import Filter
+from models.store.filters import ResultFilter
 from models.store.states import JobStatus
 
 _MOMENT = "'2026-11-01 10:20:30.000000'"
@@ -200,7 +200,7 @@ def test_rows_that_earlier_programs_wrote_are_read_and_their_jobs_resumed(empty:
         (1, 30),
     ]
 
-    records = list(results.stream(empty, Filter()))
+    records = list(results.stream(empty, ResultFilter()))
     assert [(r.job_id, r.path, r.emotion, r.score, r.model) for r in records] == [
         (number, "a \\xe9.jpg", "fear", 0.5, "release1") for number in (1, 2, 3, 5)
     ]

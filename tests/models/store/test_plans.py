@@ -12,7 +12,8 @@ from models.labels import EMOTIONS
 from models.settings import Settings
 from models.store import batches, deletion, hints, jobs, recovery, reuse, scans
 from models.store.database import Database
-from models.store.results import Filter, page
+from models.store.filters import ResultFilter
+from models.store.results import page
 from models.store.states import JobStatus
 from models.store.tables import Batch, Image, Job, Prediction
 
@@ -127,25 +128,28 @@ def walks(plan: str) -> list[str]:
 @pytest.mark.parametrize(
     ("conditions", "index"),
     [
-        (Filter(1), "images"),
-        (Filter(1, emotion="fear"), "ix_predictions_job_id_emotion_number_face"),
-        (Filter(1, emotion="fear", min_score=0.2), "ix_predictions_job_id_emotion_number_face"),
-        (Filter(1, min_score=0.2), "predictions"),
-        (Filter(1, min_face=20), "predictions"),
+        (ResultFilter(1), "images"),
+        (ResultFilter(1, emotion="fear"), "ix_predictions_job_id_emotion_number_face"),
         (
-            Filter(1, min_confidence=0.7, emotion="fear"),
+            ResultFilter(1, emotion="fear", min_score=0.2),
             "ix_predictions_job_id_emotion_number_face",
         ),
-        (Filter(1, min_faces=1), "images"),
-        (Filter(1, max_faces=0), "images"),
-        (Filter(1, max_faces=1, min_face=20), "predictions"),
-        (Filter(1, outcome="unreadable"), "ix_images_job_id_outcome_number"),  # type: ignore[arg-type]
-        (Filter(), "images"),
+        (ResultFilter(1, min_score=0.2), "predictions"),
+        (ResultFilter(1, min_face=20), "predictions"),
+        (
+            ResultFilter(1, min_confidence=0.7, emotion="fear"),
+            "ix_predictions_job_id_emotion_number_face",
+        ),
+        (ResultFilter(1, min_faces=1), "images"),
+        (ResultFilter(1, max_faces=0), "images"),
+        (ResultFilter(1, max_faces=1, min_face=20), "predictions"),
+        (ResultFilter(1, outcome="unreadable"), "ix_images_job_id_outcome_number"),  # type: ignore[arg-type]
+        (ResultFilter(), "images"),
     ],
 )
 @pytest.mark.parametrize("after", [None, DEEP])
 def test_an_index_leads_to_the_first_row_of_any_page(
-    filled: Database, conditions: Filter, index: str, after: str | None
+    filled: Database, conditions: ResultFilter, index: str, after: str | None
 ) -> None:
     (plan,) = plans(filled, lambda: page(filled, conditions, 100, after))
     assert walks(plan) == [], plan
@@ -157,16 +161,16 @@ def test_an_index_leads_to_the_first_row_of_any_page(
 @pytest.mark.parametrize(
     "conditions",
     [
-        Filter(1),
-        Filter(1, emotion="fear"),
-        Filter(1, min_score=0.2),
-        Filter(1, min_face=20, max_faces=1),
-        Filter(1, min_faces=1),
-        Filter(),
+        ResultFilter(1),
+        ResultFilter(1, emotion="fear"),
+        ResultFilter(1, min_score=0.2),
+        ResultFilter(1, min_face=20, max_faces=1),
+        ResultFilter(1, min_faces=1),
+        ResultFilter(),
     ],
 )
 def test_sqlite_joins_a_page_by_key_without_statistics(
-    filled: Database, conditions: Filter
+    filled: Database, conditions: ResultFilter
 ) -> None:
     if filled.is_sqlite:  # PostgreSQL gathers statistics by itself.
         with filled.write() as connection:
@@ -179,7 +183,9 @@ def test_sqlite_joins_a_page_by_key_without_statistics(
 
 
 def test_postgresql_expects_a_full_page_after_a_cursor(filled: Database) -> None:
-    (plan,) = plans(filled, lambda: page(filled, Filter(2), 100, "2.100.0"))  # Of the newest job.
+    (plan,) = plans(
+        filled, lambda: page(filled, ResultFilter(2), 100, "2.100.0")
+    )  # Of the newest job.
     if not filled.is_sqlite:  # Only then does it read the index until the page is full.
         assert "rows=100 " in plan.splitlines()[0], plan
 
@@ -245,17 +251,17 @@ def test_a_job_is_deleted_by_index(filled: Database, monkeypatch: pytest.MonkeyP
 
 
 def test_a_cursor_of_another_job_starts_at_the_first_row(filled: Database) -> None:
-    assert page(filled, Filter(2), 1, DEEP)[0].cursor == "2.0.0"
-    assert page(filled, Filter(1), 1, "2.0.0") == []
+    assert page(filled, ResultFilter(2), 1, DEEP)[0].cursor == "2.0.0"
+    assert page(filled, ResultFilter(1), 1, "2.0.0") == []
 
 
 def test_all_pages_together_are_all_results(filled: Database) -> None:
     for conditions in (
-        Filter(1),
-        Filter(1, emotion="fear"),
-        Filter(emotion="fear"),
-        Filter(1, min_score=0.2),
-        Filter(1, min_confidence=0.7, min_faces=1),
+        ResultFilter(1),
+        ResultFilter(1, emotion="fear"),
+        ResultFilter(emotion="fear"),
+        ResultFilter(1, min_score=0.2),
+        ResultFilter(1, min_confidence=0.7, min_faces=1),
     ):
         whole = [record.cursor for record in page(filled, conditions, 2 * IMAGES)]
         paged: list[str] = []

@@ -18,7 +18,7 @@ from models.store import (
     results,
 )
 from models.store.database import Database
-from models.store.results import Filter
+from models.store.filters import ResultFilter
 from models.store.states import MAX_ATTEMPTS, JobStatus, Outcome
 from models.store.tables import Batch, Image
 from tests.builders import (
@@ -84,7 +84,7 @@ def test_an_image_that_kills_its_worker_is_found_by_splitting_and_recorded_as_fa
     assert job.status is JobStatus.COMPLETED
     assert (job.counts.classified, job.counts.failed) == (31, 1)
 
-    failed = results.page(db, Filter(job.id, outcome=Outcome.FAILED))
+    failed = results.page(db, ResultFilter(job.id, outcome=Outcome.FAILED))
     assert [(r.path, (r.error or {})["code"]) for r in failed] == [("021.jpg", "worker_died")]
     assert deaths == 3 + 4 + 3  # Of 32; of 16, 8, 4 and 2; alone.
 

@@ -17,8 +17,8 @@ from models.store import (
     results,
 )
 from models.store.database import Database
+from models.store.filters import ResultFilter
 from models.store.records import FaceRecord, ImageRecord
-from models.store.results import Filter
 from models.store.states import Outcome
 from tests.builders import (
     LEASE_S,
@@ -40,21 +40,21 @@ def test_pages_follow_the_scan_order_without_gaps_or_overlaps(
         batches.complete(db, claim, records_of(claim))
     seen: list[str] = []
     after = None
-    while records := results.page(db, Filter(job.id), limit=4, after=after):
+    while records := results.page(db, ResultFilter(job.id), limit=4, after=after):
         seen += [record.path for record in records]
         after = records[-1].cursor
 
     assert seen == [f"{i:03}.jpg" for i in range(11)]
-    assert [r.path for r in results.stream(db, Filter())] == seen
+    assert [r.path for r in results.stream(db, ResultFilter())] == seen
 
 
-@pytest.mark.parametrize("conditions", [Filter(1), Filter()])
+@pytest.mark.parametrize("conditions", [ResultFilter(1), ResultFilter()])
 @pytest.mark.parametrize("pages_read", [0, 1, 2])
 def test_a_stream_breaks_off_if_its_job_is_deleted(
     db: Database,
     release_id: int,
     monkeypatch: pytest.MonkeyPatch,
-    conditions: Filter,
+    conditions: ResultFilter,
     pages_read: int,
 ) -> None:
     monkeypatch.setattr(results, "PAGE", 4)
@@ -82,7 +82,7 @@ def test_a_stream_whose_job_is_deleted_after_its_last_page_is_whole(
     list_folder(db, queue_job(db, release_id), 4)
     claim = claim_batch(db)
     batches.complete(db, claim, records_of(claim))
-    records = results.stream(db, Filter(1))
+    records = results.stream(db, ResultFilter(1))
     first = next(records)
     deletion.delete(db, 1)
     assert len([first, *records]) == 4
@@ -102,7 +102,7 @@ def test_results_are_filtered_by_emotion_score_outcome_and_path(
     batches.complete(db, claim, records_of(claim, Outcome.UNREADABLE))
 
     def paths(**conditions: object) -> list[str]:
-        return [r.path for r in results.page(db, Filter(job.id, **conditions))]  # type: ignore[arg-type]
+        return [r.path for r in results.page(db, ResultFilter(job.id, **conditions))]  # type: ignore[arg-type]
 
     assert paths(emotion="happiness") == ["001.jpg"]
     assert paths(emotion="neutral") == ["000.jpg", "002.jpg", "003.jpg"]
@@ -155,7 +155,7 @@ def test_results_are_filtered_by_size_confidence_and_number_of_faces(
 
     def kept(**conditions: object) -> list[tuple[str, int | None]]:
         """The path of each result, and which of the image's faces it is."""
-        records = results.page(db, Filter(job.id, **conditions))  # type: ignore[arg-type]
+        records = results.page(db, ResultFilter(job.id, **conditions))  # type: ignore[arg-type]
         return [(record.path, record.face["index"] if record.face else None) for record in records]
 
     group, whole = [("group.jpg", 0), ("group.jpg", 1)], [("crop.jpg", 0)]
@@ -170,7 +170,8 @@ def test_results_are_filtered_by_size_confidence_and_number_of_faces(
     assert kept(max_faces=0) == faceless
     assert kept(max_faces=0, outcome=Outcome.NO_FACE) == faceless[:1]
     assert (
-        kept(min_faces=2, min_face=60, emotion=results.page(db, Filter())[0].emotion) == group[:1]
+        kept(min_faces=2, min_face=60, emotion=results.page(db, ResultFilter())[0].emotion)
+        == group[:1]
     )
     assert kept(max_faces=0, min_score=0.0) == []
 
@@ -186,7 +187,9 @@ def test_a_prefix_distinguishes_capitals_and_takes_wildcards_for_themselves(
     batches.complete(db, claim, [replace(record, path=name) for record, name in records])
 
     def names_with(prefix: str) -> list[str]:
-        return [record.path for record in results.page(db, Filter(job.id, path_prefix=prefix))]
+        return [
+            record.path for record in results.page(db, ResultFilter(job.id, path_prefix=prefix))
+        ]
 
     assert names_with("A") == ["A/1.jpg"]
     assert names_with("a/") == ["a/1.jpg"]
@@ -196,7 +199,7 @@ def test_a_prefix_distinguishes_capitals_and_takes_wildcards_for_themselves(
 
 @pytest.mark.parametrize("text", ["doubt_confusion", "Doubt/Confusion", "doubt confusion"])
 def test_an_emotion_may_be_named_as_tables_print_it(text: str) -> None:
-    assert Filter(emotion=text).emotion == "doubt_confusion"
+    assert ResultFilter(emotion=text).emotion == "doubt_confusion"
 
 
 def test_times_are_in_utc_whatever_the_zone_of_the_database(

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from models.errors import FolderError, PickleError
 from models.store import batches, cancellation, jobs, recovery, results, retries, scans
 from models.store.database import Database
+from models.store.filters import ResultFilter
 from models.store.jobs import JobView
-from models.store.results import Filter
 from models.store.states import BatchState, JobStatus, Outcome
 from models.store.tables import Batch, Image
 from tests.builders import (
@@ -75,7 +75,8 @@ def check(db: Database, job_id: int) -> None:
 
 def models_of(db: Database, job: JobView) -> list[str | None]:
     return [
-        record.model for record in results.stream(db, Filter(job.id, outcome=Outcome.CLASSIFIED))
+        record.model
+        for record in results.stream(db, ResultFilter(job.id, outcome=Outcome.CLASSIFIED))
     ]
 
 

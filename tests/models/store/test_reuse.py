@@ -15,8 +15,9 @@ from models.release.files import save_release
 from models.settings import Settings
 from models.store import deletion, jobs, releases, results, reuse
 from models.store.database import Database
+from models.store.filters import ResultFilter
 from models.store.jobs import JobView, Submission
-from models.store.results import Filter, Record
+from models.store.results import Record
 from models.store.states import JobStatus
 from models.store.tables import Image
 from tests.builders import tiny_release
@@ -58,7 +59,9 @@ def run(db: Database, release_id: int, folder: Path, tiny_model: Path) -> Run:
 
 def results_by_path(db: Database, job: JobView) -> dict[str, Record]:
     """The job's results by path, without the job's id."""
-    return {r.path: replace(r, job_id=0, cursor="") for r in results.stream(db, Filter(job.id))}
+    return {
+        r.path: replace(r, job_id=0, cursor="") for r in results.stream(db, ResultFilter(job.id))
+    }
 
 
 def pad_to_same_size(*paths: Path) -> None:
