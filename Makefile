@@ -39,8 +39,9 @@ bench: $(VENV)/development services ## Measure throughput against a plain script
 faults: $(VENV)/development services ## Kill, stop and cut everything, and count what was lost (an hour)
 	$(BIN)/python -m tests.faults
 
-docs: $(VENV)/serving ## Regenerate docs/configuration.md, docs/demo.svg and docs/annotated.jpg
+docs: $(VENV)/serving ## Regenerate docs/configuration.md, docs/errors.md, docs/demo.svg and docs/annotated.jpg
 	$(BIN)/python -m docs.configuration
+	$(BIN)/python -m docs.errors
 	$(BIN)/python -m docs.demo
 
 lock: ## Refresh requirements/ from pyproject.toml; UPGRADE=--upgrade takes newer versions

@@ -1,16 +1,18 @@
 """Errors as RFC 9457 problem details, each with its stable `code` from `models/errors.py`."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from api.schemas.common import Problem
+from api.request_ids import HEADER, current_request_id
+from api.schemas.common import FieldError, Problem
 from models.errors import (
     BusyError,
     CuemillError,
@@ -54,28 +56,33 @@ _CODES: Final = {HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "content_too_large"}
 """Where the phrase differs between versions of Python."""
 _RETRY_AFTER_S: Final = 5
 
+ERRORS_PATH: Final = "/docs/errors"
+"""Of the page that explains each code. Relative to the API, so that it can be read offline."""
+
 _log = logging.getLogger(__name__)
 
-_MEDIA_TYPE: Final = "application/problem+json"
-
-RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
-    "default": {
-        "description": "The request failed.",
-        "content": {_MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
-    }
-}
-"""How OpenAPI describes errors, instead of by FastAPI's own validation errors."""
+MEDIA_TYPE: Final = "application/problem+json"
 
 
 def make_response(
-    status: HTTPStatus, code: str, detail: str, headers: Mapping[str, str] | None = None
+    status: HTTPStatus,
+    code: str,
+    detail: str,
+    headers: Mapping[str, str] | None = None,
+    errors: Iterable[FieldError] = (),
 ) -> JSONResponse:
-    # A detail may quote what was sent, such as a surrogate, which UTF-8 cannot encode.
-    detail = detail.encode(errors="backslashreplace").decode()
     body = Problem(
-        type="about:blank", title=status.phrase, status=status.value, code=code, detail=detail
+        type=f"{ERRORS_PATH}#{code}",
+        title=status.phrase,
+        status=status.value,
+        code=code,
+        detail=_encodable(detail),
+        errors=list(errors),
+        request_id=current_request_id(),
     )
-    return JSONResponse(body.model_dump(), status, headers, media_type=_MEDIA_TYPE)
+    return JSONResponse(
+        body.model_dump(exclude_defaults=True), status, headers, media_type=MEDIA_TYPE
+    )
 
 
 def explain(method: str, path: str, error: CuemillError) -> JSONResponse:
@@ -107,7 +114,12 @@ def add_handlers(app: FastAPI) -> None:
         request: Request, error: RequestValidationError
     ) -> JSONResponse:
         reasons = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        return make_response(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request", "; ".join(reasons))
+        return make_response(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "invalid_request",
+            "; ".join(reasons),
+            errors=[_field_error(e["loc"], e["msg"]) for e in error.errors()],
+        )
 
     @app.exception_handler(HTTPException)
     async def handle_http_exception(request: Request, error: HTTPException) -> JSONResponse:
@@ -118,7 +130,30 @@ def add_handlers(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def handle_unexpected_error(request: Request, error: Exception) -> JSONResponse:
         status = HTTPStatus.INTERNAL_SERVER_ERROR
-        return make_response(status, "internal", "Internal error. See the server log.")
+        # This answer has passed by all middleware.
+        headers = {HEADER: current_request_id() or ""}
+        return make_response(status, "internal", "Internal error. See the server log.", headers)
+
+
+def _field_error(place: Sequence[str | int], message: str) -> FieldError:
+    """
+    Args:
+        place: such as `("body", "exclude", 0)` or `("query", "limit")`.
+    """
+    kind, *path = place
+    detail = _encodable(message)
+    if kind != "body":
+        return FieldError(parameter=".".join(map(str, path)), detail=detail)
+
+    # By RFC 6901, as the fragment of a URI.
+    steps = [str(step).replace("~", "~0").replace("/", "~1") for step in path]
+    pointer = "".join(f"/{quote(step, errors='replace')}" for step in steps)
+    return FieldError(pointer=f"#{pointer}", detail=detail)
+
+
+def _encodable(text: str) -> str:
+    """The same text; what UTF-8 cannot encode, such as a surrogate that was sent, is escaped."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _status_of(error: CuemillError) -> HTTPStatus:

@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 from contextlib import suppress
+from functools import partial
 from types import FrameType
 from typing import Final
 
@@ -16,11 +17,14 @@ from api.auth import KEY, Auth, KeylessLog
 from api.bodies import Bodies
 from api.connections import PatientProtocol
 from api.context import Context
+from api.description import describe_api
 from api.guards import Guards
 from api.methods import Methods
-from api.problems import RESPONSES, add_handlers
+from api.problems import add_handlers
+from api.request_ids import RequestIds
 from api.routes import (
     audit,
+    docs,
     emotions,
     health,
     jobs,
@@ -58,21 +62,26 @@ def make_api(context: Context) -> FastAPI:
         description="A predicted expression is not a felt emotion. Workers read images from "
         "folders within CUEMILL_IMAGE_ROOTS.",
         version="1",
-        responses=RESPONSES,
         redirect_slashes=False,
-        # FastAPI's pages load their scripts from a CDN. Cuemill makes no request to the outside.
+        # FastAPI's pages load their scripts from a CDN. `api/routes/docs.py` has ours.
         docs_url=None,
         redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
+        # FastAPI's own description of errors in a request, which are problems here.
+        responses={"default": {"description": "A problem."}},
     )
+    api.openapi = partial(describe_api, api)  # type: ignore[method-assign]
     api.state.context = context
     add_handlers(api)
     api.add_middleware(Bodies)
     api.add_middleware(Methods, api=api)
     api.add_middleware(Auth, api=api, context=context)
-    # The last one stands before the others.
     api.add_middleware(Guards, allowed_hosts=context.settings.allowed_hosts)
+    # The last one stands before the others.
+    api.add_middleware(RequestIds)
 
-    api.include_router(health.router)
+    for open_to_all in (health, docs):
+        api.include_router(open_to_all.router)
     for module in (
         jobs,
         uploads,
@@ -118,6 +127,7 @@ def run_server(settings: Settings, db: Database) -> None:
         port=settings.port,
         http=PatientProtocol,
         log_level="info",
+        log_config=None,  # Its lines are of the same form as all others.
         timeout_graceful_shutdown=ANSWER_S,
     )
     logging.getLogger("uvicorn.access").addFilter(KeylessLog())

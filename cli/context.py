@@ -9,6 +9,7 @@ from typing import Any
 
 from cli.output import err
 from models.errors import EngineError, QueueError, UsageError
+from models.logs import start_logs
 from models.pictures.detection import Detection
 from models.queue import Ping
 from models.settings import Settings, load_settings
@@ -21,9 +22,16 @@ from models.store.database import Database, open_database
 from models.store.jobs import Submission
 
 
+def load(**overrides: object) -> Settings:
+    """The settings; from now on, logs are as they say."""
+    settings = load_settings(**overrides)
+    start_logs(settings.log_format)
+    return settings
+
+
 def connect(**overrides: object) -> tuple[Settings, Database]:
     """The settings, and their database, migrated to this program's revision."""
-    settings = load_settings(**overrides)
+    settings = load(**overrides)
     db = open_database(settings)
     db.upgrade()
     act_as(Actor(f"cli:{_user_name()}"))
@@ -135,7 +143,7 @@ def trainer_extra() -> Iterator[None]:
 
     # Keras and Matplotlib write their files below HOME otherwise.
     with suppress(UsageError):
-        data_folder = load_settings().data_folder
+        data_folder = load().data_folder
         os.environ.setdefault("KERAS_HOME", str(data_folder / "keras"))
         os.environ.setdefault("MPLCONFIGDIR", str(data_folder / "matplotlib"))
 

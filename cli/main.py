@@ -1,7 +1,6 @@
 """The `cuemill` command: parses arguments, maps errors to exit codes."""
 
 import importlib.metadata
-import logging
 import sys
 from typing import Annotated
 
@@ -24,6 +23,7 @@ from cli.commands import (
 from cli.output import complain
 from cli.streams import OutputError, ReaderGoneError, discard_rest, prepare_streams
 from models.errors import CuemillError, FolderError, UsageError
+from models.logs import start_logs
 
 app = typer.Typer(
     name="cuemill",
@@ -73,7 +73,7 @@ def parse_global_options(
 
 def main() -> None:
     """Exit codes: 0 done, 1 the job or the program failed, 2 bad usage, 130 interrupted."""
-    logging.basicConfig(format="%(levelname)s %(message)s")
+    start_logs()
 
     try:
         prepare_streams()

@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from models.errors import UsageError
+from models.logs import LogFormat
 
 SHIPPED_MODEL: Final = Path(__file__).parent / "trained" / "Cuemill1_trained.pkl"
 MAX_LEASE_S: Final = 600.0
@@ -224,6 +225,11 @@ class Settings(BaseSettings):
         ge=0,
         le=36_500,
         description="Days for which the audit keeps who did what. 0: forever.",
+    )
+    log_format: LogFormat = Field(
+        "text",
+        description="Lines of the logs: text, or one JSON object each, for programs that collect "
+        "logs.",
     )
     host: str = Field("127.0.0.1", description="Address on which the API listens.")
     pictures: bool = Field(

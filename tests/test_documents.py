@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from api.context import Context
 from api.server import make_api
 from cli.main import app
-from docs.configuration import TARGET, render
+from docs import configuration, errors
 from models.settings import Settings
 from models.store.database import Database
 
@@ -90,7 +90,11 @@ def test_the_settings_that_the_documents_name_exist() -> None:
 
 
 def test_the_page_of_settings_is_what_the_settings_class_gives() -> None:
-    assert TARGET.read_text() == render(), "run `make docs`"
+    assert configuration.TARGET.read_text() == configuration.render(), "run `make docs`"
+
+
+def test_the_page_of_errors_is_what_the_catalogue_of_codes_gives() -> None:
+    assert errors.TARGET.read_text() == errors.render(), "run `make docs`"
 
 
 def test_the_make_targets_that_the_documents_name_exist() -> None:

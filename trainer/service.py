@@ -17,6 +17,7 @@ from typing import Final
 
 from models.atomic import make_private
 from models.errors import DatabaseError
+from models.logs import about
 from models.queue import TRAINING_QUEUE, make_sender
 from models.settings import Settings
 from models.store import hints, releases, trainings
@@ -67,6 +68,11 @@ class TrainingWorker:
         if claim is None:
             return False
 
+        with about(training=claim.training_id):
+            self._run(claim)
+        return True
+
+    def _run(self, claim: TrainingClaim) -> None:
         try:
             self._train(claim)
         except _StopTraining:
@@ -75,10 +81,8 @@ class TrainingWorker:
             raise
         except Exception as error:
             # Whatever the error is, it ends this training, with its reason, and not the worker.
-            _log.warning("training=%d failed", claim.training_id, exc_info=error)
+            _log.warning("The training failed.", exc_info=error)
             trainings.fail(self._db, claim, error)
-
-        return True
 
     def _train(self, claim: TrainingClaim) -> None:
         lease_s = self._settings.lease_s
@@ -124,7 +128,7 @@ class _Reporter(Silent):
         self._stop_if_asked()
 
     def warning(self, text: str) -> None:
-        _log.warning("Training %s: %s", self._claim.training_id, text)
+        _log.warning("%s", text)
 
     def candidate(self, name: str, epochs: int) -> None:
         self._candidate = name

@@ -13,6 +13,7 @@ from multiprocessing.process import BaseProcess
 from typing import Final, Self
 
 from models.errors import DatabaseError
+from models.logs import start_logs
 from models.settings import Settings
 from models.store import recovery
 from models.store.database import Database, open_database
@@ -136,7 +137,7 @@ class Supervisor:
 
 def _run_child(settings: Settings, job_id: int | None, token: str) -> None:
     """The whole life of a worker process."""
-    logging.basicConfig(format="%(levelname)s %(message)s")
+    start_logs(settings.log_format)
     stop = Stop()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     # Ctrl-C reaches the whole process group; the supervisor decides when its children stop.

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import FolderError, ImageCode, ImageError, PlaceError
+from models.logs import about
 from models.settings import Settings
 from models.store import backoff, batches, reuse
 from models.store.batches import Claim, Item
@@ -78,10 +79,11 @@ class Pipeline:
         if claim is None:
             return False
 
-        try:
-            self._run(claim)
-        except ClaimLostError:
-            _log.info("batch=%d attempt=%d claim lost", claim.batch_id, claim.attempt)
+        with about(job=claim.job_id, batch=claim.batch_id, attempt=claim.attempt):
+            try:
+                self._run(claim)
+            except ClaimLostError:
+                _log.info("Another worker has the batch, or its job has ended.")
         return True
 
     def _run(self, claim: Claim) -> None:
@@ -111,7 +113,7 @@ class Pipeline:
             if self._is_last_try(claim):
                 records += [_give_up(item, error) for item, error in troubles.items()]
         if trouble is not None:
-            _log.warning("batch=%d goes back: %s", claim.batch_id, trouble)
+            _log.warning("The batch goes back: %s", trouble)
         if not batches.complete(self._db, claim, records, trouble):
             raise ClaimLostError
 

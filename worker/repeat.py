@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from functools import partial
 from threading import Event, Thread
 
@@ -54,7 +55,9 @@ def start_thread(target: Callable[[], None], name: str) -> Thread:
         with end_program_on_error(name):
             target()
 
-    thread = Thread(target=run, name=name, daemon=True)
+    # What the thread logs is about what this one works on.
+    context = copy_context()
+    thread = Thread(target=context.run, args=[run], name=name, daemon=True)
     thread.start()
     return thread
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final
 
 from models.errors import FolderError
+from models.logs import about
 from models.settings import Settings
 from models.sources.exclusions import Exclusions
 from models.sources.names import SUFFIXES, to_bytes, to_text
@@ -56,17 +57,18 @@ def scan(
     if claim is None:
         return False
 
-    try:
-        _scan_folder(db, settings, claim, announce, classify)
-    except NoImageError as error:
-        if cancellation.fail(db, claim, error):
-            _log.warning("job=%d failed: %s", claim.job_id, error.code)
-    except FolderError as error:
-        # Another host may have it, or this one later.
-        if scans.give_back(db, claim, error):
-            _log.warning("job=%d waits: %s", claim.job_id, error)
-    except ClaimLostError:
-        _log.info("job=%d attempt=%d claim of the scan lost", claim.job_id, claim.attempt)
+    with about(job=claim.job_id, attempt=claim.attempt):
+        try:
+            _scan_folder(db, settings, claim, announce, classify)
+        except NoImageError as error:
+            if cancellation.fail(db, claim, error):
+                _log.warning("The job failed: %s", error.code)
+        except FolderError as error:
+            # Another host may have it, or this one later.
+            if scans.give_back(db, claim, error):
+                _log.warning("The job waits: %s", error)
+        except ClaimLostError:
+            _log.info("Another worker has the scan, or the job has ended.")
 
     return True
 

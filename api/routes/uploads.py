@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Annotated
 from urllib.parse import unquote_to_bytes
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from api.context import Context, InjectedContext
@@ -93,7 +93,7 @@ def list_upload_files(
 )
 async def put_upload_file(
     upload_id: UploadId,
-    path: str,
+    path: Annotated[str, Path(description="Path of the file within the upload.")],
     request: Request,
     response: Response,
     context: InjectedContext,

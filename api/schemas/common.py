@@ -21,6 +21,7 @@ Text = Annotated[
 IdempotencyKey = Annotated[
     Text | None,
     Header(
+        alias="Idempotency-Key",
         min_length=1,
         max_length=255,
         description="Makes repeating safe: the same key with the same request returns what the "
@@ -88,14 +89,28 @@ class ErrorInfo(BaseModel):
     message: str = Field(description="Explanation for a person; its wording may change.")
 
 
+class FieldError(BaseModel):
+    """What is wrong with one field of a body, or with one parameter."""
+
+    pointer: str | None = Field(
+        None, description="JSON pointer to the field of the body, such as `#/exclude/0`."
+    )
+    parameter: str | None = Field(
+        None, description="Name of the parameter in the path, the query or a header."
+    )
+    detail: str = Field(description="Explanation for a person; its wording may change.")
+
+
 class Problem(BaseModel):
     """RFC 9457 problem details."""
 
-    type: str
+    type: str = Field(description="Where the API explains the code: `/docs/errors#not_found`.")
     title: str
     status: int
     code: str = Field(description="Stable code, safe to test for.")
     detail: str = Field(description="Explanation for a person; its wording may change.")
+    errors: list[FieldError] = Field([], description="Each field that is wrong, if any is.")
+    request_id: str | None = Field(None, description="As in `X-Request-ID` and the server's log.")
 
 
 def parse_id_cursor(after: str | None) -> int | None:

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from cli.context import announce, check_queue, connect, make_queue_ping
+from cli.context import announce, check_queue, connect, load, make_queue_ping
 from cli.options import JobId, Json, OptionalJobId
 from cli.output import (
     count_of,
@@ -24,7 +24,7 @@ from models.errors import DatabaseError, UsageError
 from models.health.checks import State, worst
 from models.health.snapshot import take_snapshot
 from models.health.watch import Watch
-from models.settings import Settings, find_settings_file, load_settings
+from models.settings import Settings, find_settings_file
 from models.sources.skipped import describe
 from models.store import cancellation, deletion, jobs, releases, retries
 from models.store.database import open_database
@@ -161,7 +161,7 @@ def delete(
 
 
 def _check_own_worker() -> None:
-    snapshot = take_snapshot(open_database(load_settings()))
+    snapshot = take_snapshot(open_database(load()))
     host = socket.gethostname()
     own = [program for program in snapshot.alive if program.name.split(":")[0] == host]
     processes = sum(program.processes for program in own)
@@ -172,7 +172,7 @@ def _check_own_worker() -> None:
 
 
 def _show_system(as_json: bool) -> None:
-    settings = load_settings()
+    settings = load()
     settings_file = find_settings_file()
     db = open_database(settings)
 

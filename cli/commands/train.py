@@ -7,13 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.context import trainer_extra
+from cli.context import load, trainer_extra
 from cli.output import err, figures_table, out
 from cli.progress import TrainingBars
 from models.atomic import make_private
 from models.labels import EMOTIONS, title
 from models.release.files import load_release
-from models.settings import load_settings
 
 app = typer.Typer()
 
@@ -110,7 +109,7 @@ def train_candidates(
         from trainer.train import train
         from worker.engines.load import load_engine
 
-    settings = load_settings()
+    settings = load()
     names = tuple(name.strip() for name in candidates.split(","))
     teacher_releases = [load_release(path) for path in teacher or ()]
     start_release = None if start is None else load_release(start)

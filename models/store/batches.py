@@ -234,7 +234,7 @@ def complete(
     try:
         return _complete(db, claim, rows, records.record, trouble, culprit)
     except RefusedError as error:
-        _log.warning("batch=%d recorded by halves: %s", claim.batch_id, error)
+        _log.warning("The batch is recorded by halves: %s", error)
         return _complete(db, claim, rows, records.record_by_halves, trouble, culprit)
 
 

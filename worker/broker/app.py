@@ -3,11 +3,19 @@
 from collections.abc import Sequence
 from typing import Final
 
-from celery import Celery
+from celery import Celery, signals
 
+from models.logs import start_logs
 from models.queue import make_app
+from models.settings import load_settings
 
 TASK_TIME_LIMIT_S: Final = 600
+
+
+@signals.setup_logging.connect  # type: ignore[untyped-decorator]
+def _start_logs(**_: object) -> None:
+    """Celery calls this in each process, and then leaves the logs alone."""
+    start_logs(load_settings().log_format)
 
 
 def make_worker_app(broker_url: str, tasks: Sequence[str] = ()) -> Celery:

@@ -7,6 +7,7 @@ from typing import Any
 
 from celery import Task, shared_task
 
+import worker.broker.app  # noqa: F401  # Decides how each process of the pool logs.
 from models.queue import CLASSIFY, SCAN, make_sender
 from models.settings import Settings, load_settings
 from models.store import hints, troubles
