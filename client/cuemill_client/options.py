@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Literal, TypedDict
 
 Condition = str | Sequence[str]
-"""A range of a score: `gte:0.4`, with gte, gt, lte or lt; several must all hold."""
+"""A limit of a score: `gte:0.4`, with gte, gt, lte or lt. Of several, all must hold."""
 
 
 class JobOptions(TypedDict, total=False):
@@ -35,8 +35,13 @@ class ResultFilters(TypedDict, total=False):
 
     emotion: str
     min_score: float
+    score: Mapping[str, Condition]
+    uncertain: bool
     outcome: Literal["classified", "no_face", "unreadable", "failed"]
+    code: str
     path_prefix: str
+    glob: str
+    model: str
     min_face: int
     min_confidence: float
     min_faces: int

@@ -8,7 +8,6 @@ them; everything else, such as when to try again, is said once, here and in `cal
 import random
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -16,8 +15,8 @@ import httpx2 as httpx
 
 from cuemill_client.errors import ConnectionFailedError, error_of, retry_after_s
 
-MAX_PAUSE_S: Final = 60.0
-"""If the server asks for a longer one, the caller gets its error at once."""
+MAX_WAIT_S: Final = 120.0
+"""If the server asks a request to wait for longer, the caller gets its error instead."""
 
 _FIRST_PAUSE_S: Final = 0.5
 _BACKOFF_S: Final = 8.0
@@ -81,26 +80,34 @@ def send(request: Request, retries: int) -> Steps[httpx.Response]:
         ApiError: the server refuses it.
         ConnectionFailedError: the server cannot be reached.
     """
-    for attempt in count(1):
-        longest_s = min(_FIRST_PAUSE_S * 2 ** (attempt - 1), _BACKOFF_S)
-        pause_s = random.uniform(longest_s / 2, longest_s)  # noqa: S311  # No secret.
+    failures = 0
+    waited_s = 0.0
+    while True:
+        asked_s = 0.0
         try:
             response: httpx.Response = yield request
         except httpx.TransportError as error:
-            if attempt > retries or not (request.is_repeatable or isinstance(error, _NOT_SENT)):
+            if failures >= retries or not (request.is_repeatable or isinstance(error, _NOT_SENT)):
                 reason = str(error) or type(error).__name__
                 raise ConnectionFailedError(f"The server does not answer: {reason}") from error
         else:
             is_gone = request.method == "DELETE" and response.status_code == 404
-            if response.status_code < 400 or (is_gone and attempt > 1):
+            if response.status_code < 400 or (is_gone and failures):
                 # An earlier try has deleted it.
                 return response
+
+            # Of many requests at a time, some meet a key's limit again and again.
+            is_used_up = failures >= retries and (response.status_code != 429 or not retries)
             asked_s = retry_after_s(response) or 0.0
-            if attempt > retries or asked_s > MAX_PAUSE_S or not _is_passing(request, response):
+            is_long = waited_s + asked_s > MAX_WAIT_S
+            if is_used_up or is_long or not _is_passing(request, response):
                 raise error_of(response)
-            pause_s = max(pause_s, asked_s)
+
+        longest_s = min(_FIRST_PAUSE_S * 2**failures, _BACKOFF_S)
+        pause_s = max(asked_s, random.uniform(longest_s / 2, longest_s))  # noqa: S311  # No secret.
         yield Pause(pause_s)
-    raise AssertionError  # The loop has no end.
+        failures += 1
+        waited_s += pause_s
 
 
 def _is_passing(request: Request, response: httpx.Response) -> bool:

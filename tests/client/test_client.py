@@ -77,6 +77,10 @@ def test_a_job_is_submitted_waited_for_read_and_deleted(
     assert results[0].scores is not None
     assert results[0].score == max(results[0].scores.values())
     assert [result.path for result in cuemill.results(done, outcome="no_face")] == ["002.jpg"]
+    top, score = results[0].emotion, results[0].score
+    assert top is not None
+    assert list(cuemill.results(done, score={top: f"gte:{score}"})) == results[:2]
+    assert not list(cuemill.results(done, score={top: ["gte:0", f"lt:{score}"], "peace": "lt:1"}))
     assert cuemill.results(done).to_polars().height == 3
 
     assert cuemill.summary(done).faces == 2

@@ -4,7 +4,7 @@ import httpx2 as httpx
 import pytest
 
 from cuemill_client import ConnectionFailedError, RateLimitedError, ServerError
-from cuemill_client.steps import MAX_PAUSE_S, Pause, Request, Steps, send
+from cuemill_client.steps import MAX_WAIT_S, Pause, Request, Steps, send
 
 GET = Request("GET", "/v1/jobs/1")
 POST = Request("POST", "/v1/jobs/1/retry", is_repeatable=False)
@@ -57,7 +57,19 @@ def test_the_server_says_how_long_to_wait(request_: Request) -> None:
 def test_a_wait_too_long_is_the_callers_to_decide() -> None:
     with pytest.raises(RateLimitedError) as refused:
         begin(GET).send(answer(429, Retry_After="3600"))
-    assert refused.value.retry_after_s == 3600 > MAX_PAUSE_S
+    assert refused.value.retry_after_s == 3600 > MAX_WAIT_S
+
+
+def test_a_limit_is_waited_for_longer_than_a_failure() -> None:
+    steps = begin(GET, retries=1)
+    waited_s = 0.0
+    while waited_s + 1 <= MAX_WAIT_S:
+        waited_s += pause_after(steps, answer(429, Retry_After="1"))
+    with pytest.raises(RateLimitedError):
+        steps.send(answer(429, Retry_After="1"))
+
+    with pytest.raises(RateLimitedError):
+        begin(GET, retries=0).send(answer(429, Retry_After="1"))
 
 
 def test_what_may_not_be_repeated_is_sent_again_only_if_it_did_not_arrive() -> None:
