@@ -1,10 +1,11 @@
-"""Route of the limits of a key."""
+"""Route of the limits of a key, and of uploads."""
 
 from fastapi import APIRouter
 
 from api.callers import InjectedCaller
 from api.context import InjectedContext
-from api.schemas.limits import JobLimit, KeyInfo, Limits, RequestLimit
+from api.schemas.limits import JobLimit, KeyInfo, Limits, RequestLimit, UploadLimits
+from models.sources.spool import Limits as UploadBounds
 from models.store import jobs
 
 router = APIRouter(prefix="/v1", tags=["limits"])
@@ -12,8 +13,9 @@ router = APIRouter(prefix="/v1", tags=["limits"])
 
 @router.get("/limits", summary="Get the limits of a key", response_description="The limits.")
 def get_limits(context: InjectedContext, caller: InjectedCaller) -> Limits:
-    """Get what the key of this request may do, and how much of it is left."""
-    limits = Limits(key=None, requests=None, live_jobs=None)
+    """Get what the key of this request may do, how much of it is left, and what uploads hold."""
+    uploads = UploadLimits.model_validate(UploadBounds.of(context.settings))
+    limits = Limits(key=None, requests=None, live_jobs=None, uploads=uploads)
     key, allowance = caller.key, caller.allowance
 
     if key is not None:

@@ -1,8 +1,8 @@
-"""Limits of a key over HTTP."""
+"""Limits of a key, and of uploads, over HTTP."""
 
 from datetime import datetime
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from models.store.keys import Scope
 
@@ -29,7 +29,19 @@ class JobLimit(BaseModel):
     used: int
 
 
+class UploadLimits(BaseModel):
+    """What one upload may hold, whoever sends it."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    files: int
+    file_bytes: int = Field(description="Bytes of one file.")
+    bytes: int = Field(description="Bytes of all files together.")
+    ratio: int = Field(description="How many times its own size an archive may unpack to.")
+
+
 class Limits(BaseModel):
     key: KeyInfo | None = Field(description="The key of this request; null = none is needed.")
     requests: RequestLimit | None = Field(description="null = any number.")
     live_jobs: JobLimit | None = Field(description="null = any number.")
+    uploads: UploadLimits

@@ -35,6 +35,12 @@ def test_the_settings_hold_for_a_key_without_limits_of_its_own(
     body = client.get("/v1/limits", headers={"Authorization": f"Bearer {text}"}).json()
     assert body["requests"]["limit"] == settings.key_requests
     assert body["live_jobs"] is None
+    assert body["uploads"] == {
+        "files": settings.upload_files,
+        "file_bytes": settings.upload_file_bytes,
+        "bytes": settings.upload_bytes,
+        "ratio": settings.upload_ratio,
+    }
 
 
 def test_a_request_too_many_is_a_429_that_says_when_to_try_again(
