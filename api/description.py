@@ -34,6 +34,10 @@ def _describe_problems(path: str, method: str, operation: dict[str, Any]) -> Non
     for status in _problem_statuses(path, method, operation):
         responses.setdefault(str(status), _problem(describe(status)))
 
+    ok = responses.get("200", {})
+    if method == "get" and "application/json" in ok.get("content", {}):
+        responses["304"] = {"description": "As the `ETag` in `If-None-Match` says."}
+
     responses["default"] = _problem("Another problem.")
 
 

@@ -20,6 +20,7 @@ from api.context import Context
 from api.description import describe_api
 from api.guards import Guards
 from api.methods import Methods
+from api.polling import Polling
 from api.problems import add_handlers
 from api.request_ids import RequestIds
 from api.routes import (
@@ -35,6 +36,7 @@ from api.routes import (
     results,
     trainings,
     uploads,
+    workers,
 )
 from models.errors import DatabaseError, UsageError
 from models.queue import make_app, make_ping, make_sender
@@ -74,6 +76,7 @@ def make_api(context: Context) -> FastAPI:
     api.state.context = context
     add_handlers(api)
     api.add_middleware(Bodies)
+    api.add_middleware(Polling)
     api.add_middleware(Methods, api=api)
     api.add_middleware(Auth, api=api, context=context)
     api.add_middleware(Guards, allowed_hosts=context.settings.allowed_hosts)
@@ -92,6 +95,7 @@ def make_api(context: Context) -> FastAPI:
         emotions,
         metrics,
         limits,
+        workers,
         audit,
     ):
         api.include_router(module.router, dependencies=[KEY])

@@ -10,8 +10,10 @@ from fastapi.concurrency import run_in_threadpool
 from api.auth import ADMIN
 from api.context import Context, InjectedContext
 from api.pages import InjectedPager
+from api.polling import make_tag
 from api.schemas.common import After, IdempotencyKey, Limit, Page, Text, parse_id_cursor
 from api.schemas.jobs import (
+    RATES,
     Counts,
     EmotionShare,
     Job,
@@ -82,15 +84,19 @@ def list_jobs(
     before = parse_id_cursor(after)
     views = jobs.list_newest(context.db, status=status, limit=limit + 1, before=before)
 
-    return pager.page(
+    page = pager.page(
         views, limit, to_item=partial(_to_schema, context), cursor=lambda view: str(view.id)
     )
+    pager.headers["ETag"] = make_tag(page.model_dump_json(exclude={"data": {"__all__": RATES}}))
+    return page
 
 
 @router.get("/{job_id}", summary="Get a job", response_description="The job.")
-def get_job(job_id: JobId, context: InjectedContext) -> Job:
+def get_job(job_id: JobId, context: InjectedContext, response: Response) -> Job:
     """Get a job's status and counts. The counts add up to the total at every instant."""
-    return _to_schema(context, jobs.get(context.db, job_id))
+    job = _to_schema(context, jobs.get(context.db, job_id))
+    response.headers["ETag"] = make_tag(job.model_dump_json(exclude=RATES))
+    return job
 
 
 @router.post("/{job_id}/cancel", summary="Cancel a job", response_description="The job.")

@@ -19,6 +19,13 @@ def list_models(context: InjectedContext) -> Page[Release]:
     return whole(Release.model_validate(row) for row in rows)
 
 
+@router.get("/{release_id}", summary="Get a model release", response_description="The release.")
+def get_model(release_id: ReleaseId, context: InjectedContext) -> Release:
+    """Get a model release: its labels, its metrics, and whether new jobs use it."""
+    release = releases.get_listed(context.db, release_id, context.settings.model)
+    return Release.model_validate(release)
+
+
 @router.post(
     "/{release_id}/promote",
     dependencies=[ADMIN],

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Self
 
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -83,6 +83,10 @@ class JobOptions(BaseModel):
         ),
         WHOLE,
     ] = None
+
+
+RATES: Final = {"images_per_second", "eta_seconds"}
+"""Fields that move even if nothing has happened to the job."""
 
 
 class JobRequest(JobOptions):

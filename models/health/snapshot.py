@@ -102,7 +102,7 @@ def take_snapshot(db: Database) -> Snapshot:
         DatabaseError: the database cannot be used.
     """
     with db.read() as connection:
-        now = connection.execute(sa.select(now_s())).scalar_one()
+        now = _read_now(connection)
         programs = _read_programs(connection, now)
 
         job_ids = {program.job_id for program in programs if program.alive and program.processes}
@@ -117,6 +117,20 @@ def take_snapshot(db: Database) -> Snapshot:
             _count_lost(connection),
             _read_waiting(connection),
         )
+
+
+def list_programs(db: Database) -> list[Program]:
+    """The worker programs by name, living and dead.
+
+    Raises:
+        DatabaseError: the database cannot be used.
+    """
+    with db.read() as connection:
+        return _read_programs(connection, _read_now(connection))
+
+
+def _read_now(connection: Connection) -> float:
+    return connection.execute(sa.select(now_s())).scalar_one()
 
 
 def _read_programs(connection: Connection, now: float) -> list[Program]:

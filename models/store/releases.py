@@ -197,6 +197,18 @@ def list_all(db: Database, default: Path) -> list[ReleaseRow]:
     return [replace(release, is_default=release.sha256 == sha256) for release in releases]
 
 
+def get_listed(db: Database, release_id: int, default: Path) -> ReleaseRow:
+    """A release as `list_all` shows it.
+
+    Raises:
+        NotFoundError: no such release.
+    """
+    for release in list_all(db, default):
+        if release.id == release_id:
+            return release
+    raise NotFoundError(f"No model release {release_id}.")
+
+
 def locate(release: ReleaseRow, *candidates: Path) -> Path:
     """Finds a release on this host: where it was registered, or among the candidates.
 

@@ -41,6 +41,7 @@ def two_jobs(db: Database, release_id: int) -> None:
         ("/v1/trainings", [0]),
         ("/v1/models", [1]),
         ("/v1/emotions", [28]),
+        ("/v1/workers", [0]),
     ],
 )
 def test_links_lead_through_all_pages_of_a_list_and_end_with_the_last_item(

@@ -17,6 +17,7 @@ def test_models_are_listed_without_their_paths(client: TestClient, faces: str) -
     (model,) = client.get("/v1/models").json()["data"]
     assert (model["name"], model["is_default"], len(model["labels"])) == ("tiny", True, 28)
     assert "path" not in model
+    assert client.get(f"/v1/models/{model['id']}").json() == model
 
 
 def test_a_promoted_release_is_the_one_that_new_jobs_use(
@@ -30,4 +31,6 @@ def test_a_promoted_release_is_the_one_that_new_jobs_use(
     assert [row["is_default"] for row in client.get("/v1/models").json()["data"]] == [False, True]
     assert client.post("/v1/jobs", json={"folder": faces}).json()["model"] == "other"
     assert client.get(f"/v1/jobs/{first['id']}").json()["model"] == "tiny"
+    assert client.get(f"/v1/models/{other}").json() == client.get("/v1/models").json()["data"][1]
     problem_detail(client.post("/v1/models/99/promote"), 404, "not_found")
+    problem_detail(client.get("/v1/models/99"), 404, "not_found")
