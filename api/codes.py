@@ -53,9 +53,14 @@ CODES: Final = {
         "The path is not within the folders that the API may read.",
         "Choose a folder within `CUEMILL_IMAGE_ROOTS`, or add one to that setting.",
     ),
+    "address": Code(
+        (403,),
+        "A webhook must not be sent to this URL: by default, only to public addresses, by HTTPS.",
+        "Choose another URL, or set `CUEMILL_WEBHOOK_PRIVATE` for private networks and plain HTTP.",
+    ),
     "not_found": Code(
         (404,),
-        "There is nothing at this path, or no job, model or training with this id.",
+        "There is nothing at this path, or no job, model, training or webhook with this id.",
         "Check the id. No path ends with a slash. A deleted job is gone for good.",
     ),
     "method_not_allowed": Code(

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from api.request_ids import HEADER, current_request_id
 from api.schemas.common import FieldError, Problem
 from models.errors import (
+    AddressError,
     BusyError,
     CuemillError,
     DatabaseError,
@@ -38,6 +39,7 @@ _STATUSES: Final[tuple[tuple[type[CuemillError], HTTPStatus], ...]] = (
     (NotFoundError, HTTPStatus.NOT_FOUND),
     (IdempotencyError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (OutsideRootsError, HTTPStatus.FORBIDDEN),
+    (AddressError, HTTPStatus.FORBIDDEN),
     (UnauthenticatedError, HTTPStatus.UNAUTHORIZED),
     (ScopeError, HTTPStatus.FORBIDDEN),
     (LimitError, HTTPStatus.TOO_MANY_REQUESTS),

@@ -36,6 +36,7 @@ from api.routes import (
     results,
     trainings,
     uploads,
+    webhooks,
     workers,
 )
 from models.errors import DatabaseError, UsageError
@@ -96,6 +97,7 @@ def make_api(context: Context) -> FastAPI:
         metrics,
         limits,
         workers,
+        webhooks,
         audit,
     ):
         api.include_router(module.router, dependencies=[KEY])

@@ -19,6 +19,7 @@ from cli.commands import (
     results,
     serve,
     train,
+    webhooks,
 )
 from cli.output import complain
 from cli.streams import OutputError, ReaderGoneError, discard_rest, prepare_streams
@@ -43,6 +44,7 @@ for module in (
     evaluate,
     dataset,
     models,
+    webhooks,
     keys,
     audit,
     db,

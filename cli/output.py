@@ -4,7 +4,6 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import datetime
 from enum import StrEnum
 from io import TextIOWrapper
@@ -89,21 +88,6 @@ def _encode(value: object) -> str:
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")  # As the API writes it.
     raise TypeError(f"{type(value).__name__} is not JSON")
-
-
-def job_fields(job: JobView, default_retention_days: int) -> dict[str, Any]:
-    """A job as `--json` prints it."""
-    rate, eta = job.images_per_second, job.eta_seconds
-    fields = asdict(job)
-    del fields["read_at"]
-
-    return {
-        **fields,
-        "detection": job.detection.to_plain(),
-        "expires_at": job.expires_at(default_retention_days),
-        "images_per_second": None if rate is None else round(rate, 1),
-        "eta_seconds": None if eta is None else round(eta, 1),
-    }
 
 
 def counts_line(job: "JobView | Job") -> str:

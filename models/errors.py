@@ -4,6 +4,7 @@ CuemillError
 ├── UsageError            the request itself is wrong: an invalid option, an unknown emotion
 │   ├── NotFoundError     no such job or model
 │   ├── IdempotencyError  an idempotency key that another request has used
+│   ├── AddressError      a URL that webhooks must not be sent to, or whose name leads nowhere
 │   ├── OutsideRootsError a folder that the API may not read
 │   ├── TooLargeError     an upload beyond a limit
 │   └── UploadUsedError   an upload that belongs to a job already
@@ -54,6 +55,10 @@ class NotFoundError(UsageError):
 
 class IdempotencyError(UsageError):
     code = "idempotency_key_reused"
+
+
+class AddressError(UsageError):
+    code = "address"
 
 
 class OutsideRootsError(UsageError):

@@ -236,6 +236,11 @@ class Settings(BaseSettings):
         True,
         description="Whether the API shows thumbnails and faces, to those who may read results.",
     )
+    webhook_private: bool = Field(
+        False,
+        description="Whether webhooks may be sent to this machine and to private networks, and "
+        "without encryption. If not: only to public addresses, by HTTPS.",
+    )
     port: int = Field(8000, ge=1, le=65535, description="Port on which the API listens.")
     no_auth: bool = Field(
         False,

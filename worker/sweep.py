@@ -12,6 +12,7 @@ from models.store import (
     audit,
     cancellation,
     deletion,
+    deliveries,
     heartbeats,
     recovery,
     trainings,
@@ -19,6 +20,7 @@ from models.store import (
     uploads,
 )
 from models.store.database import Database
+from worker.courier import send_due
 from worker.lease import worker_name
 from worker.repeat import repeat_in_background
 
@@ -27,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 def sweep(db: Database, settings: Settings) -> None:
     """Queues work again whose lease has run out, gives up what has been in trouble for too long,
-    and deletes some of what is past its retention.
+    deletes some of what is past its retention, and has webhooks told what is due.
 
     Every worker program calls this every `settings.sweep_s`. It is safe at any time, in any number
     of processes. A duty that fails is logged and left to the next sweep; the others are still done.
@@ -40,6 +42,8 @@ def sweep(db: Database, settings: Settings) -> None:
         "deletion": partial(deletion.delete_due, db, settings.retention_days),
         "deletion of the audit": partial(audit.delete_due, db, settings.audit_days),
         "uploads": partial(uploads.expire, db, settings.upload_expiry_h),
+        "deletion of old deliveries": partial(deliveries.delete_old, db),
+        "webhooks": partial(send_due, db, settings),
     }
     done = [_try(name, duty) for name, duty in duties.items()]
     if all(done):

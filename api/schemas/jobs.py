@@ -1,6 +1,5 @@
 """Jobs over HTTP."""
 
-from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Final, Self
 
@@ -191,15 +190,7 @@ class Job(BaseModel):
 
     @classmethod
     def from_view(cls, view: JobView, default_retention_days: int, **more: Any) -> Self:
-        rate, eta = view.images_per_second, view.eta_seconds
-
-        return cls(
-            **{**asdict(view), "detection": view.detection.to_plain()},
-            images_per_second=None if rate is None else round(rate, 1),
-            eta_seconds=None if eta is None else round(eta, 1),
-            expires_at=view.expires_at(default_retention_days),
-            **more,
-        )
+        return cls(**view.to_plain(default_retention_days), **more)
 
 
 class Retried(Job):

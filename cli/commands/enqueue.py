@@ -21,7 +21,7 @@ from cli.options import (
     SystemFolders,
     TrustMtime,
 )
-from cli.output import err, job_fields, print_json
+from cli.output import err, print_json
 from cli.progress import report_end, watch_job
 from models.errors import UsageError
 from models.free_text import check_json, check_key
@@ -163,6 +163,6 @@ def enqueue(
     if wait:
         job = watch_job(db, job.id)
     if as_json:
-        print_json(job_fields(job, settings.retention_days))
+        print_json(job.to_plain(settings.retention_days))
     if wait:
         report_end(db, job)

@@ -12,7 +12,6 @@ from cli.output import (
     count_of,
     counts_line,
     err,
-    job_fields,
     print_checks,
     print_jobs,
     print_json,
@@ -74,7 +73,7 @@ def status(
 
     job = watch_job(db, job_id)
     if as_json:
-        print_json(job_fields(job, settings.retention_days))
+        print_json(job.to_plain(settings.retention_days))
     report_end(db, job)
 
 
@@ -91,7 +90,7 @@ def list_jobs(
     views = jobs.list_newest(db, status=state, limit=limit)
 
     if as_json:
-        print_json([job_fields(job, settings.retention_days) for job in views])
+        print_json([job.to_plain(settings.retention_days) for job in views])
     elif views:
         print_jobs(views)
     elif state is not None:
@@ -197,7 +196,7 @@ def _show_system(as_json: bool) -> None:
                     {"name": check.name, "state": check.state, "message": check.message}
                     for check in checks
                 ],
-                "jobs": [job_fields(job, settings.retention_days) for job in live],
+                "jobs": [job.to_plain(settings.retention_days) for job in live],
             }
         )
     else:
@@ -215,7 +214,7 @@ def _show_system(as_json: bool) -> None:
 
 def _show_job(job: JobView, settings: Settings, as_json: bool) -> None:
     if as_json:
-        print_json(job_fields(job, settings.retention_days))
+        print_json(job.to_plain(settings.retention_days))
         return
 
     say(counts_line(job))

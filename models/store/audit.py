@@ -1,4 +1,4 @@
-"""The audit: who submitted, cancelled, retried, deleted, promoted, and made or revoked keys.
+"""The audit: who submitted, cancelled, retried, deleted, promoted, and made keys and webhooks.
 
 Who acts is set once, where a program or a request begins (`act_as`), and noted by each act in its
 own transaction (`note`): an act without its row, or a row without its act, cannot be committed.
@@ -32,6 +32,9 @@ class Act(StrEnum):
     KEY_CREATE = "key.create"
     KEY_REVOKE = "key.revoke"
     KEY_FORGET = "key.forget"
+    WEBHOOK_CREATE = "webhook.create"
+    WEBHOOK_DELETE = "webhook.delete"
+    DELIVERY_REPLAY = "delivery.replay"
 
 
 @dataclass(frozen=True)

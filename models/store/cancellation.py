@@ -87,4 +87,5 @@ def _end_early(connection: Connection, job_id: int, **values: Any) -> bool:
     if not jobs.end(connection, job_id, **values):
         return False
     batches.cancel_unfinished(connection, job_id)
+    jobs.announce_end(connection, job_id)
     return True

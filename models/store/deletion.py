@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from models.errors import DatabaseError, NotFoundError
-from models.store import audit, cancellation, clocks, uploads
+from models.store import audit, cancellation, clocks, deliveries, uploads
 from models.store.audit import Act
 from models.store.database import Database, now
 from models.store.states import LIVE
@@ -105,6 +105,7 @@ def delete_step(db: Database, job_id: int) -> int:
             _delete_numbered(connection, Prediction, job_id)
             or _delete_numbered(connection, Image, job_id)
             or _delete_batches(connection, job_id)
+            or deliveries.delete_ended(connection, job_id)
             or _delete_job(connection, job_id)
         )
 

@@ -8,14 +8,15 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
+from pydantic_core import to_jsonable_python
 from sqlalchemy.engine import Connection, Row
 
 from models.errors import CuemillError, LimitError, NotFoundError
 from models.pictures.detection import WHOLE, Detection, FaceMode
-from models.store import audit, backoff, idempotency, uploads
+from models.store import audit, backoff, deliveries, idempotency, uploads
 from models.store.audit import Act, Actor
 from models.store.database import Database, now
-from models.store.states import LIVE, JobStatus
+from models.store.states import LIVE, Event, JobStatus
 from models.store.tables import ApiKey, Job, ModelRelease, Upload
 
 LIVE_JOBS_RETRY_S: Final = 30
@@ -89,10 +90,7 @@ class JobView:
         Args:
             default_days: for a job without its own `retention_days`; 0 = forever.
         """
-        days = default_days if self.retention_days is None else self.retention_days
-        if self.ended_at is None or days == 0:
-            return None
-        return self.ended_at + timedelta(days=days)
+        return expiry(self.ended_at, self.retention_days, default_days)
 
     @property
     def images_per_second(self) -> float | None:
@@ -110,6 +108,34 @@ class JobView:
         if self.status is not JobStatus.RUNNING or self.scanned_at is None or not rate:
             return None
         return self.counts.pending / rate
+
+    def to_plain(self, default_days: int) -> dict[str, Any]:
+        """The job as the API, `--json` and webhooks show it.
+
+        Args:
+            default_days: as of `expires_at`.
+        """
+        fields = asdict(self)
+        del fields["read_at"]
+        rate, eta = self.images_per_second, self.eta_seconds
+
+        return {
+            **fields,
+            "detection": self.detection.to_plain(),
+            "expires_at": self.expires_at(default_days),
+            "images_per_second": None if rate is None else round(rate, 1),
+            "eta_seconds": None if eta is None else round(eta, 1),
+        }
+
+
+def expiry(
+    ended_at: datetime | None, retention_days: int | None, default_days: int
+) -> datetime | None:
+    """`JobView.expires_at`, of its parts."""
+    days = default_days if retention_days is None else retention_days
+    if ended_at is None or days == 0:
+        return None
+    return ended_at + timedelta(days=days)
 
 
 @dataclass(frozen=True)
@@ -350,7 +376,10 @@ def totals(db: Database) -> Totals:
 
 
 def end(connection: Connection, job_id: int, **values: Any) -> bool:
-    """Ends a live job with these values. Returns False if it has ended already."""
+    """Ends a live job with these values. Returns False if it has ended already.
+
+    Once the job's counts are final, call `announce_end`.
+    """
     result = connection.execute(
         sa.update(Job).where(Job.id == job_id, Job.status.in_(LIVE)).values(**values)
     )
@@ -363,7 +392,7 @@ def complete_if_ended(connection: Connection, job_id: int) -> None:
     A job that was cancelled and retried in part is cancelled again: it has images without a result.
     """
     has_cancelled = Job.cancelled > 0
-    connection.execute(
+    result = connection.execute(
         sa.update(Job)
         .where(
             Job.id == job_id,
@@ -379,6 +408,20 @@ def complete_if_ended(connection: Connection, job_id: int) -> None:
             cancelled_at=sa.case((has_cancelled, now()), else_=None),
         )
     )
+    if result.rowcount:
+        announce_end(connection, job_id)
+
+
+def announce_end(connection: Connection, job_id: int) -> None:
+    """Has webhooks told how a job ended, by the transaction that ended it; its counts are final."""
+    row = connection.execute(_select().where(Job.id == job_id)).one_or_none()
+    if row is None:
+        return  # It is being deleted.
+    job = _from_row(row)
+    event = Event(f"job.{job.status}")
+    # The retention's default is not known here, but to whoever sends this.
+    payload = {"type": event, "timestamp": job.ended_at, "data": job.to_plain(default_days=0)}
+    deliveries.add(connection, event, job_id, to_jsonable_python(payload))
 
 
 def reopen(connection: Connection, job: JobView) -> None:

@@ -1,4 +1,4 @@
-"""Leases: how workers claim scans, batches and trainings.
+"""Leases: how workers claim scans, batches, trainings and deliveries.
 
 A claim sets when its lease expires, on the database's clock, and a nonce: a random number, new for
 each claim. The nonce is the fencing token: a worker that lost its lease and wakes up later still
@@ -21,7 +21,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from models.settings import MAX_LEASE_S
 from models.store.database import Database, now_s
-from models.store.tables import REVISION, Batch, Job, Training
+from models.store.tables import REVISION, Batch, Delivery, Job, Training
 
 NONCE_BITS: Final = 63
 """What a column of 64 bits, with a sign, holds."""
@@ -46,7 +46,7 @@ class Leases:
         attempt, nonce, until, worker: the columns that hold the claim.
     """
 
-    table: type[Job] | type[Batch] | type[Training]
+    table: type[Job] | type[Batch] | type[Training] | type[Delivery]
     due: Conditions
     claimed: Conditions
     attempt: InstrumentedAttribute[int]

@@ -65,6 +65,20 @@ A training, whose states are those of a job::
                revocation                   who upgrades the tables     running
     cancel     trainings.cancel             a user                      queued or running
 
+A delivery of a webhook::
+
+    add──▶ pending ──deliver──▶ delivered ─┐
+              │ ▲                          │
+              └─┼───give up───▶ failed ────┤
+                └──────────replay──────────┘
+
+    move       function                     by                          only while
+    add        deliveries.add               who ends a job              the webhook is enabled
+    deliver    deliveries.record            who claimed it              pending, same claim
+    give up    deliveries.record            the same                    the same, last try; or all
+                                                                        of a webhook that is gone
+    replay     deliveries.replay            a user                      the webhook is enabled
+
 Each move is one UPDATE, guarded by its "only while". If another program was faster, the UPDATE
 matches no row, and the work is dropped. The same claim means the same nonce (`leases.py`).
 `tests/models/store/test_state_machine.py` tries the moves of jobs and batches in any order.
@@ -100,6 +114,20 @@ class Outcome(StrEnum):
     NO_FACE = "no_face"
     UNREADABLE = "unreadable"
     FAILED = "failed"
+
+
+class DeliveryState(StrEnum):
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
+class Event(StrEnum):
+    """What webhooks are told of."""
+
+    JOB_COMPLETED = "job.completed"
+    JOB_CANCELLED = "job.cancelled"
+    JOB_FAILED = "job.failed"
 
 
 LIVE: Final = (JobStatus.QUEUED, JobStatus.RUNNING)

@@ -29,7 +29,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from models.labels import EMOTIONS
 
-REVISION: Final = "0015"
+REVISION: Final = "0016"
 """The migration that these tables correspond to."""
 
 BigId = BigInteger().with_variant(Integer, "sqlite")
@@ -469,6 +469,63 @@ class AuditEntry(Base):
     target: Mapped[str] = mapped_column(String(64))
 
     __table_args__ = (Index("ix_audit_at", "at"), {"sqlite_autoincrement": True})
+
+
+class Webhook(Keyed, Base):
+    """A receiver of events. It is no longer enabled once it has answered 410 Gone."""
+
+    __tablename__ = "webhooks"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    url: Mapped[str] = mapped_column(Text)
+    secret: Mapped[str] = mapped_column(Text)
+    events: Mapped[list[str]] = mapped_column(Json)
+    enabled: Mapped[bool]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+
+class Delivery(Base):
+    """An event that a webhook is, or was, to be told of. The job it is about may be gone.
+
+    `message` is the same for all webhooks that are told of one event. `log` is [{"at": ...,
+    "status": ..., "error": ..., "seconds": ...}, ...], the latest attempts; `tries` counts them
+    since the delivery was made or replayed. Until `not_before` nobody tries again.
+    """
+
+    __tablename__ = "deliveries"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    webhook_id: Mapped[int] = mapped_column(ForeignKey("webhooks.id"))
+    job_id: Mapped[int] = mapped_column(BigInteger)
+    message: Mapped[str] = mapped_column(String(64))
+    event: Mapped[str] = mapped_column(String(64))
+    payload: Mapped[dict[str, Any]] = mapped_column(Json)
+    state: Mapped[str] = mapped_column(String(16))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    attempt: Mapped[int] = mapped_column(default=0)
+    nonce: Mapped[int | None] = mapped_column(BigInteger)
+    lease_until: Mapped[float | None] = mapped_column(Double)
+    worker: Mapped[str | None] = mapped_column(Text)
+    tries: Mapped[int] = mapped_column(default=0)
+    not_before: Mapped[float] = mapped_column(Double)
+    log: Mapped[list[dict[str, Any]]] = mapped_column(Json, default=list)
+
+    __table_args__ = (
+        Index("ix_deliveries_state_id", "state", "id"),
+        Index("ix_deliveries_webhook_id_id", "webhook_id", "id"),
+        Index("ix_deliveries_job_id", "job_id"),
+        Index("ix_deliveries_ended_at", "ended_at"),
+        Index(
+            "ix_deliveries_claimed",
+            "webhook_id",
+            sqlite_where=text("lease_until IS NOT NULL"),
+            postgresql_where=text("lease_until IS NOT NULL"),
+        ),
+        {"sqlite_autoincrement": True},
+    )
 
 
 for _emotion in EMOTIONS:

@@ -15,7 +15,6 @@ from cli.output import (
     choose_format,
     count_of,
     counts_line,
-    job_fields,
     print_json,
     printable,
     write_results,
@@ -96,7 +95,7 @@ def test_what_json_does_not_have_is_an_error() -> None:
 
 
 def test_a_job_has_exactly_these_fields_in_json() -> None:
-    fields = job_fields(job(Counts(3, 0, 2, 0, 1, 0, 0)), default_retention_days=2)
+    fields = job(Counts(3, 0, 2, 0, 1, 0, 0)).to_plain(default_days=2)
     assert list(fields) == [
         "id",
         "folder",
@@ -121,6 +120,7 @@ def test_a_job_has_exactly_these_fields_in_json() -> None:
         "failed_at",
         "trouble",
         "is_selection",
+        "upload",
         "expires_at",
         "images_per_second",
         "eta_seconds",
