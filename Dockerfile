@@ -15,9 +15,10 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 
 FROM ${PYTHON} AS base
 ENV PATH=/opt/venv/bin:$PATH CUEMILL_DATA_DIR=/data
-# /data belongs to the user, so a new volume mounted there does too.
+# /data and /spool belong to the user, so new volumes mounted there do too.
 RUN groupadd --gid 10001 cuemill && useradd --uid 10001 --gid cuemill --no-create-home --home-dir /tmp cuemill \
-    && install --directory --owner cuemill --group cuemill /data
+    && install --directory --owner cuemill --group cuemill /data \
+    && install --directory --owner cuemill --group cuemill --mode 700 /spool
 USER 10001:10001
 WORKDIR /data
 ENTRYPOINT ["cuemill"]

@@ -27,6 +27,7 @@ from api.routes import (
     audit,
     docs,
     emotions,
+    forms,
     health,
     jobs,
     limits,
@@ -87,6 +88,7 @@ def make_api(context: Context) -> FastAPI:
     for open_to_all in (health, docs):
         api.include_router(open_to_all.router)
     for module in (
+        forms,  # Before `jobs`, whose path it has.
         jobs,
         uploads,
         results,

@@ -11,6 +11,7 @@ from api.auth import ADMIN
 from api.context import Context, InjectedContext
 from api.pages import InjectedPager
 from api.polling import make_tag
+from api.routes import forms
 from api.schemas.common import After, IdempotencyKey, Limit, Page, Text, parse_id_cursor
 from api.schemas.jobs import (
     RATES,
@@ -37,6 +38,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
     "",
     status_code=HTTPStatus.ACCEPTED,
     summary="Submit a job",
+    openapi_extra=forms.BODY,
     response_description="The job, committed to the database. `Location` is its URL.",
 )
 async def submit_job(
@@ -46,7 +48,7 @@ async def submit_job(
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> Job:
-    """Queue a folder or an upload for classification.
+    """Queue a folder or an upload for classification, or files that come in the request.
 
     To retry safely after a network error, send an `Idempotency-Key`: the same key and request
     return the same job.

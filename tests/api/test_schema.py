@@ -70,6 +70,10 @@ def test_answers_are_as_described(description: Any, mode: GenerationMode, key: s
             # That no text deep in it holds a NUL cannot be described.
             text = json.dumps(case.body["metadata"])
             case.body["metadata"] = json.loads(text.replace("\\u0000", ""))
+        if case.media_type == "multipart/form-data" and mode is GenerationMode.POSITIVE:
+            # Nor that an archive is one, and that no two files have the same name.
+            case.body.pop("archive", None)
+            case.body["files"] = [b"x"]
         case.headers.pop("Idempotency-Key", None)  # Nor that a key is not used twice.
         case.call_and_validate(headers={"Authorization": f"Bearer {key}"})
 

@@ -233,6 +233,7 @@ def stack(
             "/run/secrets": str(tmp_path / "secrets"),
             "/images": str(images),
             "/data": str(tmp_path / "data"),
+            "/spool": str(tmp_path / "spool"),
         },
         {"redis": ["--port", redis_port, "--bind", "127.0.0.1"]},
     )
@@ -365,6 +366,13 @@ def test_no_service_runs_as_root(name: str) -> None:
 def test_the_volumes_a_service_names_exist(name: str) -> None:
     volumes = [volume for volume in SERVICES[name].get("volumes", []) if isinstance(volume, str)]
     assert {volume.split(":")[0] for volume in volumes} <= COMPOSE["volumes"].keys()
+
+
+def test_the_api_and_the_workers_share_a_spool_that_they_can_write() -> None:
+    spool = COMPOSE["x-cuemill"]["environment"]["CUEMILL_SPOOL"]
+    for name in ("api", "worker"):
+        assert f"spool:{spool}" in SERVICES[name]["volumes"]
+    assert f"--mode 700 {spool}" in (ROOT / "Dockerfile").read_text()
 
 
 @pytest.mark.parametrize("name", BUILT)
