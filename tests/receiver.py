@@ -10,17 +10,21 @@ from typing import Any
 
 from standardwebhooks import Webhook
 
+Answer = tuple[int, dict[str, str]]
+"""The status and headers."""
+
 
 @dataclass
 class Receiver:
     """
     Attributes:
-        answer: called with each request; gives the status and headers to answer with.
-        requests: what came: headers, in lower case, and body.
+        answer: called with each request's headers; gives what to answer.
+        requests: what came: headers, in lower case, and body. With the headers are the `target`,
+            and as `answered` the status of the answer.
     """
 
     port: int = 0
-    answer: Callable[[dict[str, str]], tuple[int, dict[str, str]]] = lambda _: (204, {})
+    answer: Callable[[dict[str, str]], Answer] = lambda _: (204, {})
     requests: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
 
     @property
@@ -38,13 +42,16 @@ class Receiver:
 
 
 @contextmanager
-def run_receiver(certificate: str | None = None, port: int = 0) -> Iterator[Receiver]:
+def run_receiver(
+    certificate: str | None = None, earlier: Receiver | None = None
+) -> Iterator[Receiver]:
     """Runs a receiver on this machine.
 
     Args:
         certificate: a file with a key and a certificate; None = without TLS.
+        earlier: one that ran before, to run again on its port.
     """
-    receiver = Receiver()
+    receiver = earlier or Receiver()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -52,7 +59,7 @@ def run_receiver(certificate: str | None = None, port: int = 0) -> Iterator[Rece
             headers["target"] = self.path
             body = self.rfile.read(int(headers["content-length"]))
             status, answer_headers = receiver.answer(headers)
-            receiver.requests.append((headers, body))
+            receiver.requests.append(({**headers, "answered": str(status)}, body))
 
             self.send_response(status)
             for name, value in answer_headers.items():
@@ -66,7 +73,7 @@ def run_receiver(certificate: str | None = None, port: int = 0) -> Iterator[Rece
         def handle_error(self, *_: Any) -> None:
             pass  # A client that hangs up is no error here.
 
-    server = Server(("127.0.0.1", port), Handler)
+    server = Server(("127.0.0.1", receiver.port), Handler)
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)

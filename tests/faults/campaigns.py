@@ -4,16 +4,19 @@ A campaign keeps work flowing, strikes `dose` times and waits for recovery after
 returns the verdict of the oracle, and checks what Cuemill promises for this fault besides.
 """
 
+import json
 import os
 import resource
 import shutil
 import signal
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -24,10 +27,11 @@ from models.errors import DatabaseError
 from models.queue import CLASSIFY, SCAN, make_app, make_sender
 from models.release.files import save_release
 from models.settings import Settings
-from models.store import batches, jobs, releases, retries
+from models.store import batches, jobs, releases, retries, webhooks
 from models.store.batches import Claim
 from models.store.database import MIGRATIONS
 from models.store.jobs import JobView, Submission
+from models.store.states import Event
 from models.store.tables import REVISION
 from tests.builders import tiny_release
 from tests.faults.ground import (
@@ -43,6 +47,7 @@ from tests.faults.ground import (
 from tests.faults.oracle import Verdict
 from tests.faults.proxy import Proxy, run_proxy
 from tests.integration.deployment import Usage, make_faces, processes_of, usage, worker_processes
+from tests.receiver import Answer, Receiver, run_receiver
 from tests.services import patience, run_redis, wait_until
 from worker.scan import scan
 
@@ -403,6 +408,64 @@ def poison_images(ground: Ground, dose: int) -> Record:
         assert sorted(deaths) == sorted(map(str, folders))
         assert max(deaths.values()) <= 18
         return Record(verdict, remark=f"at most {max(deaths.values())} workers died of one")
+
+
+def fail_receivers(ground: Ground, dose: int) -> Record:
+    """A webhook's receiver is down, fails or does not answer, or its sender is killed meanwhile."""
+    receiver = Receiver()
+    with ground.flow("embedded", workers=2) as flow, ExitStack() as server:
+        server.enter_context(run_receiver(earlier=receiver))
+        webhooks.create(flow.database, receiver.url, list(Event))
+        start = partial(flow.deployment.start, "worker", CUEMILL_WEBHOOK_PRIVATE="true")
+        program = start()
+        flow.until(lambda: receiver.requests, "the receiver to be told")
+
+        def untold(more: str = "") -> set[int]:
+            sql = f"SELECT id FROM deliveries WHERE state <> 'delivered' {more}"
+            return {delivery for (delivery,) in flow.ask(sql)}
+
+        def strike(number: int) -> float:
+            nonlocal program
+            fault = ("killed", "down", "failing", "silent")[number % 4]
+            asked, over = threading.Event(), threading.Event()
+
+            def answer(_: object) -> Answer:
+                asked.set()
+                if fault == "failing" and not over.is_set():
+                    return 500, {}
+                over.wait()
+                return 204, {}
+
+            receiver.answer = answer
+            if fault == "down":
+                server.close()
+            if fault == "killed":
+                flow.until(asked.is_set, "the receiver to be asked")
+                os.killpg(program.pid, signal.SIGKILL)
+                program.wait()
+                program = start()
+            else:
+                flow.until(lambda: untold("AND tries > 0"), "a try to fail")
+
+            over.set()
+            if fault == "down":
+                server.enter_context(run_receiver(earlier=receiver))
+            waiting = untold()
+            return flow.until(lambda: not waiting & untold(), "the receiver to be told")
+
+        recovery = ground.repeat(dose, strike)
+        verdict = flow.verdict()
+        wait_until(lambda: not untold(), "the receiver to be told of every job", PATIENCE_S)
+
+        told = [
+            (headers["webhook-id"], json.loads(body)["data"]["id"])
+            for headers, body in receiver.requests
+            if headers["answered"] == "204"
+        ]
+        jobs_told = [job for _, job in set(told)]
+        assert sorted(jobs_told) == sorted(flow.acknowledged)
+        remark = f"{len(jobs_told)} jobs, of which the receiver was told {len(told)} times"
+        return Record(verdict, recovery, remark)
 
 
 def fail_drive(kind: str) -> Callable[[Ground, int], Record]:
@@ -920,6 +983,7 @@ CAMPAIGNS = {
     "roll-sqlite": Campaign("SIGTERM rolling restart, SQLite", roll("embedded"), 25, 2, 60),
     "roll-postgresql": Campaign("SIGTERM rolling restart, PostgreSQL", roll("scaled"), 25, 2, 60),
     "crash": Campaign("crash around claim, predict, commit, publish", crash_at_points, 120, 6),
+    "webhooks": Campaign("a webhook's receiver or sender fails", fail_receivers, 20, 2, _RECLAIM_S),
     "drive-sqlite": Campaign("drive fails, SQLite", fail_drive("embedded"), 20, 1, 10),
     "drive-postgresql": Campaign("drive fails, PostgreSQL", fail_drive("scaled"), 20, 0, 10),
     "files": Campaign("no more files can be opened", exhaust_files, 20, 1, 10),

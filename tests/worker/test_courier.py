@@ -10,7 +10,7 @@ from models.store import cancellation, deliveries, webhooks
 from models.store.database import Database
 from models.store.states import Event
 from tests.builders import submit_job
-from tests.receiver import run_receiver
+from tests.receiver import Answer, run_receiver
 from tests.services import wait_until
 from worker import courier
 from worker.courier import send_due
@@ -27,7 +27,7 @@ def test_a_receiver_that_does_not_answer_delays_neither_the_sweep_nor_others(
     answered = Flag()
     with run_receiver() as slow, run_receiver() as quick:
 
-        def wait(_: object) -> tuple[int, dict[str, str]]:
+        def wait(_: object) -> Answer:
             answered.wait()
             return 204, {}
 

@@ -22,6 +22,10 @@ IMAGE_S = 0.01
 """Added to the reading of each image, so that workers are amid a batch most of the time."""
 SLOW_S = 2.5
 """How long a slow file takes to give some bytes. The lease is shorter."""
+PAUSE_S = 0.5
+"""Between two tries to tell a webhook something."""
+ANSWER_S = 1.0
+"""How long a webhook's receiver may take to answer."""
 
 
 def reach(point: str) -> None:
@@ -158,8 +162,13 @@ def _inject() -> None:
     from models import queue
     from models.pictures import preprocessing
     from models.sources import read
-    from models.store import batches, records
+    from models.store import batches, deliveries, records
+    from worker import post
     from worker.engines import load
+
+    # Receivers are given up as late as in the product, but tried again without long pauses.
+    deliveries.SCHEDULE_S = (PAUSE_S,) * 10_000  # type: ignore[misc]
+    post.WHOLE_S = ANSWER_S
 
     _wrap(os, "read", _read)
     _wrap(os, "scandir", _scandir)
