@@ -33,7 +33,7 @@ from models.store import audit, keys
 from models.store.database import Database
 
 OPEN_PATHS: Final = ("/healthz", "/readyz", "/openapi.json", "/docs")
-"""What anybody may read; of `/docs`, everything below it, too."""
+"""What anybody may read; of `/docs`, everything below it, too, and all below `/static`."""
 
 _HOW: Final = (
     "Send a key in the header `Authorization: Bearer KEY`. `cuemill keys create` makes one."
@@ -189,7 +189,7 @@ class KeylessLog(logging.Filter):
 
 
 def _is_open(path: str) -> bool:
-    return path in OPEN_PATHS or path.startswith("/docs/")
+    return path in OPEN_PATHS or path.startswith(("/docs/", "/static/"))
 
 
 def _url(scope: Scope) -> str:

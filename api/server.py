@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from contextlib import suppress
@@ -17,6 +18,8 @@ from api.auth import KEY, Auth, KeylessLog
 from api.bodies import Bodies
 from api.connections import PatientProtocol
 from api.context import Context
+from api.dashboard import pages
+from api.dashboard.errors import ErrorPages
 from api.description import describe_api
 from api.guards import Guards
 from api.methods import Methods
@@ -81,6 +84,7 @@ def make_api(context: Context) -> FastAPI:
     api.add_middleware(Polling)
     api.add_middleware(Methods, api=api)
     api.add_middleware(Auth, api=api, context=context)
+    api.add_middleware(ErrorPages)
     api.add_middleware(Guards, allowed_hosts=context.settings.allowed_hosts)
     # The last one stands before the others.
     api.add_middleware(RequestIds)
@@ -103,6 +107,7 @@ def make_api(context: Context) -> FastAPI:
         audit,
     ):
         api.include_router(module.router, dependencies=[KEY])
+    api.include_router(pages.router)
 
     return api
 
@@ -150,13 +155,27 @@ def run_server(settings: Settings, db: Database) -> None:
         sys.exit(1)  # Uvicorn has logged why, such as an address in use.
 
 
+def _address_of(config: uvicorn.Config) -> str:
+    """Where a browser on this machine finds the dashboard."""
+    host = {"0.0.0.0": "localhost", "::": "localhost"}.get(config.host, config.host)  # noqa: S104
+    return f"http://{f'[{host}]' if ':' in host else host}:{config.port}/"
+
+
 class _Server(uvicorn.Server):
     """Uvicorn, with a limit to how long its end may take."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
+        self._address = _address_of(config)
         self._end = threading.Timer(END_S, os._exit, [128 + signal.SIGTERM])
         self._end.daemon = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            # Uvicorn's own log, which has just said where it listens, shows this level.
+            message = "The dashboard is at %s: open it in a browser."
+            logging.getLogger("uvicorn.error").info(message, self._address)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)

@@ -1,6 +1,7 @@
 """Routes of pictures, made small while they are asked for and kept nowhere."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path as FilePath
@@ -82,10 +83,7 @@ async def _answer(
         OutsideRootsError: its folder is not within the roots.
         BusyError: too many are being made, or its drive does not answer.
     """
-    if not context.settings.pictures:
-        raise PictureError("This service shows no pictures: CUEMILL_PICTURES is false.")
-
-    original = await context.pictures.run(find)
+    original = await _find(context, find)
     # The browser asks each time, so that it shows nothing once that is no longer allowed.
     headers = {
         "ETag": f'"{original.fingerprint.hex()}"',
@@ -94,23 +92,51 @@ async def _answer(
     if headers["ETag"] == if_none_match:
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
 
-    roots = (*context.settings.image_roots, context.settings.spool_folder)
-    jpeg = await context.pictures.run(lambda: _make(original, roots, side))
+    jpeg = await context.pictures.run(lambda: _make(original, _roots(context), side))
     return Response(jpeg, media_type="image/jpeg", headers=headers)
 
 
+async def measure(context: Context, job_id: int, number: int) -> tuple[int, int]:
+    """The width and height of an upright picture, in pixels. Raises as `_answer` does."""
+    original = await _find(context, partial(originals.find, context.db, job_id, number))
+    return await context.pictures.run(lambda: _measure(original, _roots(context)))
+
+
+async def _find(context: Context, find: Callable[[], Original]) -> Original:
+    if not context.settings.pictures:
+        raise PictureError("This service shows no pictures: CUEMILL_PICTURES is false.")
+    return await context.pictures.run(find)
+
+
+def _roots(context: Context) -> Sequence[FilePath]:
+    return (*context.settings.image_roots, context.settings.spool_folder)
+
+
+def _measure(original: Original, roots: Sequence[FilePath]) -> tuple[int, int]:
+    from models.pictures import thumbnail
+
+    with _data_of(original, roots) as data:
+        return thumbnail.measure(data)
+
+
 def _make(original: Original, roots: Sequence[FilePath], side: int) -> bytes:
-    """Only what a worker has decoded before is decoded here, where a crash would end the API."""
     from models.pictures.thumbnail import make_face, make_thumbnail
 
+    with _data_of(original, roots) as data:
+        if original.box is None:
+            return make_thumbnail(data, side)
+        return make_face(data, original.box, original.roll, side)
+
+
+@contextmanager
+def _data_of(original: Original, roots: Sequence[FilePath]) -> Iterator[bytes]:
+    """Only what a worker has decoded before is decoded here, where a crash would end the API."""
     folder = within(to_bytes(original.folder), roots)
     try:
         check_identity(folder, original.inode)
         data, _ = read_image(folder, to_bytes(original.path))
         if not original.is_same(data):
             raise PictureError("The file has changed since it was classified.")
-        if original.box is None:
-            return make_thumbnail(data, side)
-        return make_face(data, original.box, original.roll, side)
+        yield data
     except (FolderError, ImageError, PlaceError) as error:
         raise PictureError(str(error)) from error

@@ -11,6 +11,16 @@ from models.pictures.decode import read_size
 from models.pictures.photograph import Photograph
 
 
+def measure(data: bytes) -> tuple[int, int]:
+    """The width and height of the upright picture, in pixels.
+
+    Raises:
+        ImageError: as `decode`.
+    """
+    photograph = Photograph(data, 64)
+    return photograph.width, photograph.height
+
+
 def make_thumbnail(data: bytes, side: int) -> bytes:
     """A picture of which no side is longer than `side`, in pixels.
 

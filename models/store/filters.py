@@ -73,6 +73,7 @@ class ResultFilter:
     """Which results: those that meet all conditions.
 
     Args:
+        number: of the image in its job.
         emotion: the one with the highest score.
         min_score: of the highest score.
         scores: limits to the scores of any emotions.
@@ -91,6 +92,7 @@ class ResultFilter:
     """
 
     job_id: int | None = None
+    number: int | None = None
     emotion: str | None = None
     min_score: float | None = None
     outcome: Outcome | None = None
@@ -122,6 +124,12 @@ class ResultFilter:
         )
         return bool(self.scores) or any(condition is not None for condition in of_faces)
 
+    @property
+    def is_of_images(self) -> bool:
+        """Whether a condition is about the image, and not about a face alone."""
+        of_images = (self.outcome, self.code, self.glob, self.min_faces, self.max_faces)
+        return bool(self.path_prefix) or any(condition is not None for condition in of_images)
+
     def of_job(self, job_id: int) -> Self:
         """The same conditions within one job."""
         return replace(self, job_id=job_id)
@@ -134,6 +142,8 @@ class ResultFilter:
         """
         if self.job_id is not None:
             yield leading.job_id == self.job_id
+        if self.number is not None:
+            yield leading.number == self.number
         yield from self._where_faces()
         yield from self._where_images()
         if self.model is not None:

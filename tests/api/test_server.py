@@ -5,10 +5,13 @@ import re
 from pathlib import Path
 
 import pytest
+import uvicorn
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from api import server
 from api.auth import KeylessLog
+from api.server import _address_of
 from models.errors import UsageError
 from models.settings import Settings
 from models.store import keys
@@ -71,3 +74,15 @@ def test_a_bind_beyond_this_machine_needs_a_key_or_that_no_auth_is_said(db: Data
     server.check_exposure(beyond.model_copy(update={"host": "::1"}), db)
     keys.create(db, "ci", Scope.READ)
     server.check_exposure(beyond, db)
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000/"),
+        ("0.0.0.0", "http://localhost:8000/"),
+        ("::1", "http://[::1]:8000/"),
+    ],
+)
+def test_the_start_says_where_a_browser_finds_the_dashboard(host: str, address: str) -> None:
+    assert _address_of(uvicorn.Config(FastAPI(), host=host, port=8000)) == address

@@ -1,0 +1,9 @@
+"""Pages for people: each is an address of its own."""
+
+from fastapi import APIRouter
+
+from api.dashboard.pages import image, job, jobs, results, static
+
+router = APIRouter(include_in_schema=False)
+for module in (jobs, job, results, image, static):
+    router.include_router(module.router)

@@ -1,0 +1,8 @@
+// What pages do in addition if scripts run. Without them, every page reads and filters all the same.
+import { listenToKeys } from "./keys.js";
+import { keepFresh } from "./live.js";
+import { localize } from "./times.js";
+
+localize(document);
+keepFresh();
+listenToKeys();
