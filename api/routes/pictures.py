@@ -37,6 +37,7 @@ _JPEG: Final[dict[int | str, dict[str, Any]]] = {
         "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}},
     },
     304: {"description": "As the `ETag` in `If-None-Match` says."},
+    409: {},
 }
 
 router = APIRouter(prefix="/v1/jobs/{job_id}/images/{number}", tags=["pictures"])

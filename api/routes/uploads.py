@@ -88,7 +88,11 @@ def list_upload_files(
     status_code=HTTPStatus.CREATED,
     summary="Put a file",
     response_description="The file is new.",
-    responses={200: {"model": UploadedFile, "description": "A file of this path was replaced."}},
+    responses={
+        200: {"model": UploadedFile, "description": "A file of this path was replaced."},
+        409: {},
+        507: {},
+    },
     openapi_extra=_RAW_BODY,
 )
 async def put_upload_file(
@@ -132,6 +136,7 @@ async def put_upload_file(
     "/{upload_id}",
     status_code=HTTPStatus.NO_CONTENT,
     response_class=Response,
+    responses={409: {}},
     summary="Delete an upload",
     response_description="The upload and its files are deleted.",
 )

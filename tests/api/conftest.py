@@ -1,8 +1,12 @@
 """Fixtures for tests of the API: a client of an application without workers."""
 
+import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+import httpx2 as httpx
 import pytest
 from fastapi.testclient import TestClient
 
@@ -35,7 +39,31 @@ def client(
     with TestClient(
         make_api(context), base_url=BASE_URL, raise_server_exceptions=False
     ) as test_client:
+        test_client.event_hooks["response"] = [check_is_described]
         yield test_client
+
+
+def check_is_described(response: httpx.Response) -> None:
+    """Whatever a test asks for: the answer's status is one that the API's description names."""
+    method, path = response.request.method.lower(), response.request.url.path
+    if method == "head":
+        method = "get"
+
+    for pattern, operations in _paths():
+        if pattern.fullmatch(path) and method in operations:
+            described = operations[method]["responses"]
+            assert str(response.status_code) in described, f"{method} {path} is not described"
+            return
+
+
+@cache
+def _paths() -> list[tuple[re.Pattern[str], dict[str, Any]]]:
+    context = Context(Database("sqlite://"), Settings(_env_file=None), lambda: None, lambda: None)
+    paths = make_api(context).openapi()["paths"]
+    return [
+        (re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), operations)
+        for path, operations in paths.items()
+    ]
 
 
 @pytest.fixture
