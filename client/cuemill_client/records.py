@@ -40,6 +40,9 @@ EMOTIONS: Final = (
     "neutral",
 )
 
+_PLAIN: Final = (int, float, str, Any)
+"""Values that JSON gives as they are; a result has 28 scores."""
+
 ENDED: Final = ("completed", "cancelled", "failed")
 
 
@@ -267,9 +270,9 @@ def _parse(kind: Any, value: Any) -> Any:
     match get_origin(kind), get_args(kind):
         case (origin, (inner, *_)) if origin is UnionType:
             value = _parse(inner, value)
-        case (origin, (inner,)) if origin is list:
+        case (origin, (inner,)) if origin is list and inner not in _PLAIN:
             value = [_parse(inner, item) for item in value]
-        case (origin, (_, inner)) if origin is dict:
+        case (origin, (_, inner)) if origin is dict and inner not in _PLAIN:
             value = {name: _parse(inner, item) for name, item in value.items()}
     return value
 

@@ -194,6 +194,14 @@ def test_an_error_has_a_type_a_code_and_a_sentence(
     assert refused.value.detail.endswith((".", "1"))
 
 
+def test_an_error_names_the_field_and_the_request(cuemill: Client, faces: Path) -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        cuemill.submit(faces, min_face=0)
+    (field,) = refused.value.errors
+    assert field["pointer"] == "#/min_face"
+    assert refused.value.request_id
+
+
 def test_a_misspelt_filter_or_option_is_refused_before_it_is_sent(cuemill: Client) -> None:
     with pytest.raises(TypeError, match="unknown: emotoin; expected: emotion, min_score"):
         cuemill.results(1, emotoin="fear")  # type: ignore[call-arg]
