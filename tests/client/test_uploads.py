@@ -11,9 +11,9 @@ from fastapi.testclient import TestClient
 from cuemill_client import (
     AsyncClient,
     Client,
-    ClientError,
     ConflictError,
     ConnectionFailedError,
+    InvalidRequestError,
     LocalFile,
     NotFoundError,
     UploadIncompleteError,
@@ -56,7 +56,10 @@ def test_a_folder_is_sent_and_becomes_the_folder_of_a_job(cuemill: Client, tmp_p
         cuemill.delete_upload(upload)
 
 
-def test_an_upload_goes_on_with_what_is_missing(api: FastAPI, faces: Path) -> None:
+def test_an_upload_goes_on_with_what_is_missing(
+    api: FastAPI, faces: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "PAGE", 2)
     cuemill, puts = recorded(api)
     upload = cuemill.create_upload()
     cuemill.upload(faces, into=upload)
@@ -101,7 +104,7 @@ def test_single_files_that_fail_do_not_keep_the_others(
     assert incomplete.value.refused.keys() == {"back\\slash.jpg", "absent.jpg"}
 
     monkeypatch.setattr(calls, "MAX_REFUSED", 1)
-    with pytest.raises((OSError, ClientError), match=r"backslash|absent"):
+    with pytest.raises((OSError, InvalidRequestError), match=r"backslash|absent"):
         cuemill.upload(files)
 
 
