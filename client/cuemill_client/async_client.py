@@ -107,6 +107,10 @@ class AsyncClient:
         """As `Client.models`."""
         return await self._run(self._calls.models())
 
+    async def model(self, release: Release | int) -> Release:
+        """As `Client.model`."""
+        return await self._run(self._calls.model(release))
+
     async def upload(
         self,
         files: str | os.PathLike[str] | Iterable[LocalFile],

@@ -136,6 +136,10 @@ class Calls:
         response = yield from self._send(Request("GET", "/v1/models"))
         return _read(partial(_parse_page, Release), response).data
 
+    def model(self, release: Release | int) -> Steps[Release]:
+        number = release.id if isinstance(release, Release) else int(release)
+        return (yield from self._get(Release, f"/v1/models/{number}"))
+
     def create_upload(self) -> Steps[Upload]:
         response = yield from self._create("/v1/uploads", None, None)
         return _read(partial(parse, Upload), response)

@@ -137,6 +137,10 @@ class Client:
         """The model releases that jobs can use, oldest first."""
         return self._run(self._calls.models())
 
+    def model(self, release: Release | int) -> Release:
+        """A model release as it is now."""
+        return self._run(self._calls.model(release))
+
     def upload(
         self,
         files: str | os.PathLike[str] | Iterable[LocalFile],

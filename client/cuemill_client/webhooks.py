@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from cuemill_client.errors import WebhookError
-from cuemill_client.records import parse
+from cuemill_client.records import Job, parse
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,17 @@ class Event:
     """What a webhook tells.
 
     Attributes:
-        type: such as `job.completed`.
-        data: depends on the type.
+        type: `job.completed`, `job.cancelled` or `job.failed`.
+        data: the job, as JSON; `job` is it as a record.
     """
 
     type: str
     timestamp: datetime
     data: dict[str, Any]
+
+    @property
+    def job(self) -> Job:
+        return parse(Job, self.data)
 
 
 def unwrap(

@@ -84,7 +84,9 @@ def test_a_job_is_submitted_waited_for_read_and_deleted(
     assert cuemill.results(done).to_polars().height == 3
 
     assert cuemill.summary(done).faces == 2
-    assert [release.is_default for release in cuemill.models()] == [True]
+    (release,) = cuemill.models()
+    assert release.is_default
+    assert cuemill.model(release) == cuemill.model(release.id) == release
     cuemill.delete(done)
     assert list(cuemill.jobs()) == []
 

@@ -73,6 +73,7 @@ def requests() -> Iterator[Request]:
         calls.results(1, {})("0.0.0"),
         calls.results(None, {"emotion": "joy"})(None),
         calls.models(),
+        calls.model(1),
         calls.create_upload(),
         calls.upload("1"),
         calls.uploaded_files("1")("a.jpg"),

@@ -4,11 +4,20 @@ import base64
 import json
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import standardwebhooks
 
-from cuemill_client import WebhookError, webhooks
+from cuemill_client import Client, WebhookError, webhooks
+from models.settings import Settings
+from models.store import batches, deliveries, releases
+from models.store import webhooks as hooks
+from models.store.database import Database
+from models.store.states import Event
+from tests.builders import LEASE_S, claim_batch, records_of, submit_job
+from tests.receiver import run_receiver
+from worker import courier
 
 SECRET = "whsec_" + base64.b64encode(b"twenty-four secret bytes").decode()
 BODY = json.dumps(
@@ -38,6 +47,23 @@ def test_the_standards_own_example_is_genuine(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(time, "time", lambda: 1614265330.0)
     with pytest.raises(WebhookError, match="signed, but is no event"):
         webhooks.unwrap('{"test": 2432232314}', headers, secret)
+
+
+def test_what_cuemill_sends_is_an_event_with_the_job(
+    database: Database, cuemill: Client, tiny_model: Path
+) -> None:
+    job_id = submit_job(database, releases.resolve(database, None, tiny_model), images=1)
+    with run_receiver() as receiver:
+        _, secret = hooks.create(database, receiver.url, list(Event))
+        work = claim_batch(database)
+        assert batches.complete(database, work, records_of(work))
+        claim = deliveries.claim(database, "worker", LEASE_S)
+        assert claim is not None
+        courier.send(database, Settings(_env_file=None, webhook_private=True), claim)
+
+    ((headers, body),) = receiver.requests
+    event = webhooks.unwrap(body, headers, secret)
+    assert (event.type, event.job) == ("job.completed", cuemill.job(job_id))
 
 
 def test_a_genuine_one_is_an_event() -> None:
