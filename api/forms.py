@@ -14,12 +14,14 @@ from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from api.schemas.jobs import JobOptions
-from models.errors import UsageError
+from models.errors import TooLargeError, UsageError
 from models.sources.names import to_text
 from models.sources.spool import Budget, Limits, Part
 
 JOB_BYTES: Final = 65_536
 """Of the part `job`, as of a body in JSON."""
+PART_HEAD_BYTES: Final = 8_192
+"""What the form may have besides each file: boundaries and headers."""
 ARCHIVE_NAME: Final = b"archive"
 
 _SHAPE: Final = (
@@ -56,6 +58,7 @@ class Form:
         self._budget = Budget(limits)
         self._digest = hashlib.sha256()
         self._is_whole = False
+        self._most = limits.bytes + (limits.files + 1) * PART_HEAD_BYTES + JOB_BYTES
 
         self._headers: dict[bytes, bytes] = {}
         self._header = [b"", b""]
@@ -92,6 +95,10 @@ class Form:
             UsageError: the form cannot be read, or a name cannot be used.
             SpoolError: a file cannot be written.
         """
+        # There may be anything before the first part and after the last.
+        self._most -= len(piece)
+        if self._most < 0:
+            raise TooLargeError("The form is larger than the limits of uploads allow.")
         try:
             self._parser.write(piece)
         except MultipartParseError as error:

@@ -1,16 +1,28 @@
 """The sweep: each of its duties, over both databases."""
 
+import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from models.errors import DatabaseError, NotFoundError
 from models.settings import Settings
-from models.store import batches, cancellation, deletion, heartbeats, jobs, recovery, trainings
+from models.store import (
+    batches,
+    cancellation,
+    deletion,
+    heartbeats,
+    jobs,
+    recovery,
+    trainings,
+    uploads,
+)
 from models.store.database import Database
+from models.store.jobs import Submission
 from models.store.states import JobStatus
-from models.store.tables import Batch, Job, Training, Worker
+from models.store.tables import Batch, Job, Training, Upload, Worker
 from tests.builders import submit_job
 from tests.services import wait_until
 from worker.lease import worker_name
@@ -37,6 +49,21 @@ def test_a_training_whose_lease_has_expired_is_queued_again(db: Database) -> Non
         connection.execute(sa.update(Training).values(lease_until=0.0))
     sweep(db, SETTINGS)
     assert trainings.get(db, training_id).status is JobStatus.QUEUED
+
+
+def test_uploads_go_with_their_jobs_and_those_of_no_job_after_a_day(
+    db: Database, release_id: int, tmp_path: Path
+) -> None:
+    used, idle, kept = (uploads.create(db, tmp_path / "spool") for _ in range(3))
+    job, _ = jobs.submit(db, Submission("/photos", release_id, upload=used.id))
+    cancellation.cancel(db, job.id)
+    two_days_ago = datetime.now(UTC) - timedelta(days=2)
+    with db.write() as connection:
+        connection.execute(sa.update(Job).values(cancelled_at=two_days_ago))
+        is_idle = Upload.id == idle.id
+        connection.execute(sa.update(Upload).where(is_idle).values(used_at=two_days_ago))
+    sweep(db, SETTINGS)
+    assert os.listdir(tmp_path / "spool") == [kept.id]
 
 
 def test_a_job_past_its_retention_is_deleted_in_the_background(

@@ -3,7 +3,7 @@
 import io
 import json
 import zipfile
-from itertools import count
+from itertools import chain, count, repeat
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import PIL.Image
 import pytest
 from fastapi.testclient import TestClient
 
+from api import context as context_module
 from models.settings import Settings
 from models.sources import spool as spool_module
 from models.store.database import Database
@@ -180,6 +181,31 @@ def test_a_connection_that_is_cut_leaves_nothing(
     assert files_in(spool) == {}
     assert count_rows(db, Upload) == 1
     assert client.get(upload).json()["files"] == 0
+
+
+@pytest.mark.parametrize("start", [b"", raw(b"a.jpg") + END], ids=["before", "after"])
+def test_an_endless_form_around_its_parts_is_refused(
+    client: TestClient, spool: Path, start: bytes
+) -> None:
+    limit(client, upload_bytes=10**5, upload_files=2)
+    endless = chain([start], repeat(b"\r\n" * 10_000))
+    status, read = stream(client, "POST", "/v1/jobs", endless, HEADERS)
+    assert status == 413
+    assert read < 1_000
+    assert list(spool.iterdir()) == []
+
+
+@pytest.mark.parametrize("method_path", ["POST /v1/jobs", "PUT {upload}/files/a.jpg"])
+def test_so_many_uploads_arrive_at_a_time_and_no_more(
+    client: TestClient, spool: Path, monkeypatch: pytest.MonkeyPatch, method_path: str
+) -> None:
+    upload = client.post("/v1/uploads").headers["Location"]
+    method, path = method_path.format(upload=upload).split()
+    monkeypatch.setattr(context_module, "ARRIVALS", 0)
+    response = client.request(method, path, content=raw(b"a.jpg") + END, headers=HEADERS)
+    problem_detail(response, 503, "busy")
+    assert response.headers["Retry-After"]
+    assert files_in(spool) == {}
 
 
 def test_a_form_without_a_boundary_is_refused(client: TestClient, spool: Path) -> None:
