@@ -104,6 +104,11 @@ CODES: Final = {
         "The request is well formed, but asks for something that cannot be.",
         "`detail` says what was expected: a known emotion, or the cursor of a page.",
     ),
+    "cursor_mismatch": Code(
+        (409,),
+        "The cursor is of a list in another order.",
+        "Send `after` with the `sort` of the page that it comes from, or begin without it.",
+    ),
     "folder": Code(
         (422,),
         "The folder is missing, is no folder, or cannot be read.",

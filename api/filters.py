@@ -10,7 +10,9 @@ from api.schemas.common import DIGITS, Text
 from models.errors import UsageError
 from models.labels import EMOTIONS
 from models.store.filters import COMPARISON, ResultFilter, ScoreRange
+from models.store.order import SORTS, Sort
 from models.store.states import Outcome
+from models.store.tables import NOTABLE
 
 _SCORE: Final = "score."
 
@@ -145,3 +147,31 @@ async def _parse_filter(
 
 
 FilterParameters = Annotated[ResultFilter, Depends(_parse_filter)]
+
+
+async def _parse_sort(
+    text: Annotated[
+        str,
+        Query(
+            alias="sort",
+            description="`number` is the order of the scan. `score` sorts by the highest score, "
+            "the least certain face first, and `score.fear` by an emotion's; `-` puts the highest "
+            "first. Sorted by scores, the list has faces only; those that score below "
+            f"{NOTABLE} for an emotion are in scan order.",
+            json_schema_extra={"enum": list(SORTS)},
+        ),
+    ] = SORTS[0],
+) -> Sort:
+    return Sort.parse(text)
+
+
+SortParameter = Annotated[Sort, Depends(_parse_sort)]
+
+
+async def refuse_sort(request: Request) -> None:
+    """
+    Raises:
+        UsageError: the request asks for an order that its route does not have.
+    """
+    if "sort" in request.query_params:
+        raise UsageError("`sort` is not possible here: only a job's own results can be sorted.")

@@ -17,6 +17,7 @@ from models.errors import (
     AddressError,
     BusyError,
     CuemillError,
+    CursorError,
     DatabaseError,
     DataError,
     FolderError,
@@ -37,6 +38,7 @@ from models.errors import (
 # The first matching class decides, so subclasses come first.
 _STATUSES: Final[tuple[tuple[type[CuemillError], HTTPStatus], ...]] = (
     (NotFoundError, HTTPStatus.NOT_FOUND),
+    (CursorError, HTTPStatus.CONFLICT),
     (IdempotencyError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (OutsideRootsError, HTTPStatus.FORBIDDEN),
     (AddressError, HTTPStatus.FORBIDDEN),

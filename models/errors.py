@@ -3,6 +3,7 @@
 CuemillError
 ├── UsageError            the request itself is wrong: an invalid option, an unknown emotion
 │   ├── NotFoundError     no such job or model
+│   ├── CursorError       a cursor of another order of results
 │   ├── IdempotencyError  an idempotency key that another request has used
 │   ├── AddressError      a URL that webhooks must not be sent to, or whose name leads nowhere
 │   ├── OutsideRootsError a folder that the API may not read
@@ -51,6 +52,10 @@ class UsageError(CuemillError):
 
 class NotFoundError(UsageError):
     code = "not_found"
+
+
+class CursorError(UsageError):
+    code = "cursor_mismatch"
 
 
 class IdempotencyError(UsageError):

@@ -16,7 +16,6 @@ from api.schemas.common import After, IdempotencyKey, Limit, Page, Text, parse_i
 from api.schemas.jobs import (
     RATES,
     Counts,
-    EmotionShare,
     Job,
     JobId,
     JobRequest,
@@ -26,7 +25,7 @@ from api.schemas.jobs import (
 from api.submission import Source, submit
 from models.errors import UsageError
 from models.sources.roots import check_folder, patterns_without
-from models.store import cancellation, deletion, jobs, releases, results, retries, uploads
+from models.store import cancellation, deletion, jobs, releases, retries, summaries, uploads
 from models.store.database import Database
 from models.store.jobs import JobView
 from models.store.states import JobStatus
@@ -159,19 +158,20 @@ def delete_job(job_id: JobId, context: InjectedContext) -> None:
     response_description="The job's counts and the distribution of emotions.",
 )
 async def summarize_job(job_id: JobId, context: InjectedContext) -> Summary:
-    """Count, for each emotion, the faces on which it scored highest, and average its score."""
+    """Count faces by emotion, by score and by folder, and average each emotion's score.
+
+    For a running job, all but `counts` and `faces` may be some seconds old.
+    """
     return await context.costly.run(partial(_summarize, context.db, job_id))
 
 
 def _summarize(db: Database, job_id: int) -> Summary:
     view = jobs.get(db, job_id)
-    emotions = results.distribution(db, job_id)
-
     return Summary(
         job_id=job_id,
         counts=Counts.model_validate(view.counts),
         faces=view.faces,
-        emotions={name: EmotionShare(**share) for name, share in emotions.items()},
+        **summaries.get(db, job_id),
     )
 
 

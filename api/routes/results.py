@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Response
 from fastapi.responses import StreamingResponse
 
 from api.context import Context, InjectedContext
-from api.filters import FilterParameters
+from api.filters import FilterParameters, SortParameter, refuse_sort
 from api.pages import InjectedPager, Pager
 from api.schemas.common import AfterResult, Limit, Page
 from api.schemas.jobs import JobId
@@ -16,13 +16,15 @@ from models.formats import as_csv, as_jsonl
 from models.store import jobs, results
 from models.store.database import Database
 from models.store.filters import ResultFilter
-from models.store.results import Record
+from models.store.order import Sort
+from models.store.results import SCAN, Record
 
 router = APIRouter(prefix="/v1", tags=["results"])
 
 
 @router.get(
     "/results",
+    dependencies=[Depends(refuse_sort)],
     response_model=Page[Result],
     summary="List results of all jobs",
     response_description="A page of results.",
@@ -48,14 +50,19 @@ async def list_job_results(
     job_id: JobId,
     context: InjectedContext,
     conditions: FilterParameters,
+    sort: SortParameter,
     pager: InjectedPager,
     limit: Limit = 100,
     after: AfterResult = None,
 ) -> Response:
-    """List the results that a job has so far, in scan order. All filters must match."""
+    """List the results that a job has so far, in scan order or sorted by scores.
+
+    All filters must match.
+    """
 
     def read_page() -> Response:
-        return _page(context.db, _within(context.db, job_id, conditions), limit, after, pager)
+        within = _within(context.db, job_id, conditions)
+        return _page(context.db, within, limit, after, pager, sort)
 
     return await context.costly.run(read_page)
 
@@ -98,9 +105,14 @@ def _within(db: Database, job_id: int, conditions: ResultFilter) -> ResultFilter
 
 
 def _page(
-    db: Database, conditions: ResultFilter, limit: int, after: str | None, pager: Pager
+    db: Database,
+    conditions: ResultFilter,
+    limit: int,
+    after: str | None,
+    pager: Pager,
+    sort: Sort = SCAN,
 ) -> Response:
-    records = results.page(db, conditions, limit + 1, after)
+    records = results.page(db, conditions, limit + 1, after, sort)
     page = pager.page(
         records, limit, to_item=Result.model_validate, cursor=lambda record: record.cursor
     )

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from models.errors import UsageError
 from models.free_text import JSON_MAX_BYTES, JSON_MAX_DEPTH, check_json, check_text
+from models.store.order import CURSOR
 
 MAX_ID: Final = 2**63 - 1
 
@@ -70,7 +71,7 @@ def _after(pattern: str) -> Any:
 After = Annotated[str | None, _after("^[0-9]{1,18}$")]
 """The id after which a page of ids starts."""
 
-AfterResult = Annotated[str | None, _after(r"^[0-9]{1,18}\.[0-9]{1,18}\.[0-9]{1,9}$")]
+AfterResult = Annotated[str | None, _after(CURSOR)]
 """The result after which a page of results starts."""
 
 

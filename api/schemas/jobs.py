@@ -200,6 +200,17 @@ class Retried(Job):
 class EmotionShare(BaseModel):
     count: int = Field(description="Faces for which this emotion scored highest.")
     mean_score: float = Field(description="Mean over all faces of the job, in [0, 1].")
+    histogram: list[int] = Field(
+        description="Faces by their score for this emotion, in ten steps of 0.1."
+    )
+
+
+class FolderShare(BaseModel):
+    folder: str = Field(description="Relative to the job's folder; empty = that folder itself.")
+    faces: int
+    emotions: dict[str, int] = Field(
+        description="For each emotion, the faces for which it scored highest."
+    )
 
 
 class Summary(BaseModel):
@@ -207,3 +218,7 @@ class Summary(BaseModel):
     counts: Counts
     faces: int = Field(description="Faces with a prediction.")
     emotions: dict[str, EmotionShare]
+    folders: list[FolderShare] = Field(
+        description="Folders of the images, in order of their names: those with the most faces."
+    )
+    folders_left_out: int = Field(description="How many other folders there are.")

@@ -11,6 +11,7 @@ from cli.output import choose_format, write_results
 from models.errors import UsageError
 from models.store import jobs, results
 from models.store.filters import ResultFilter, ScoreRange
+from models.store.order import Sort
 from models.store.states import Outcome
 
 app = typer.Typer()
@@ -89,6 +90,14 @@ def print_results(
         str | None,
         typer.Option(help="Only results of this model: its name, or a prefix of its SHA-256."),
     ] = None,
+    sort: Annotated[
+        str,
+        typer.Option(
+            metavar="ORDER",
+            help="`number`: as scanned. `score`: the least certain face first. `score.fear`: the "
+            "least fear first. With `-`, as in -score.fear, the highest first.",
+        ),
+    ] = "number",
     result_format: ResultFormat = None,
     output: ResultFile = None,
     copies: Annotate = None,
@@ -98,6 +107,7 @@ def print_results(
     All filters must match.
     """
     chosen_format = choose_format(result_format, output)
+    order = Sort.parse(sort)
     _, db = connect()
 
     job = jobs.get(db, job_id)
@@ -120,7 +130,7 @@ def print_results(
     if copies is not None:
         check_copies(copies, job.folder)
 
-    write_results(results.stream(db, conditions), chosen_format, output)
+    write_results(results.stream(db, conditions, order), chosen_format, output)
     if copies is not None:
         annotate(results.stream(db, conditions), job.folder, copies, None)
 

@@ -46,6 +46,7 @@ class ResultFilters(TypedDict, total=False):
     min_confidence: float
     min_faces: int
     max_faces: int
+    sort: str
 
 
 def check_names(kind: Any, given: Mapping[str, Any]) -> None:

@@ -178,10 +178,24 @@ class Result:
 
 @dataclass(frozen=True)
 class EmotionShare:
-    """The faces for which an emotion scored highest, and its mean score over all faces."""
+    """The faces for which an emotion scored highest, and how it scored on all faces.
+
+    Attributes:
+        histogram: faces by its score, in ten steps of 0.1.
+    """
 
     count: int
     mean_score: float
+    histogram: list[int]
+
+
+@dataclass(frozen=True)
+class FolderShare:
+    """The faces of a folder, by the emotion that scored highest."""
+
+    folder: str
+    faces: int
+    emotions: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -192,6 +206,8 @@ class Summary:
     counts: Counts
     faces: int
     emotions: dict[str, EmotionShare]
+    folders: list[FolderShare]
+    folders_left_out: int
 
 
 @dataclass(frozen=True)

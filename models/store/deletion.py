@@ -17,7 +17,7 @@ from models.store import audit, cancellation, clocks, deliveries, uploads
 from models.store.audit import Act
 from models.store.database import Database, now
 from models.store.states import LIVE
-from models.store.tables import Batch, Image, Job, Prediction
+from models.store.tables import Batch, Image, Job, Prediction, Summary
 
 DELETE_STEP = 5_000
 """Rows deleted in one transaction, or slightly more if the last image has many faces."""
@@ -112,6 +112,7 @@ def delete_step(db: Database, job_id: int) -> int:
 
 def _delete_job(connection: Connection, job_id: int) -> int:
     uploads.release(connection, job_id)
+    connection.execute(sa.delete(Summary).where(Summary.job_id == job_id))
     return connection.execute(sa.delete(Job).where(Job.id == job_id)).rowcount
 
 

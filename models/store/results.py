@@ -1,6 +1,5 @@
 """Results: what workers recorded, read in pages; the last page costs no more than the first."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -12,11 +11,14 @@ from models.errors import PLACE_CODES, DeletedError, UsageError
 from models.labels import EMOTIONS
 from models.store.database import Database
 from models.store.filters import RELEASE_ID, ResultFilter
+from models.store.order import Sort, check_cursor, parts_after
 from models.store.releases import UNCERTAIN_BELOW
 from models.store.states import Outcome
 from models.store.tables import Image, Job, ModelRelease, Prediction
 
 PAGE: Final = 1_000
+
+SCAN: Final = Sort()
 
 Table = type[Image] | type[Prediction]
 
@@ -43,22 +45,32 @@ class Record:
 
 
 def page(
-    db: Database, conditions: ResultFilter, limit: int = PAGE, after: str | None = None
+    db: Database,
+    conditions: ResultFilter,
+    limit: int = PAGE,
+    after: str | None = None,
+    sort: Sort = SCAN,
 ) -> list[Record]:
-    """Up to `limit` records in the order of the scan.
+    """Up to `limit` records in an order; if that is by scores, of faces only.
 
     Args:
         after: the cursor of the previous page's last record.
 
     Raises:
-        UsageError: invalid cursor.
+        UsageError: invalid cursor, or an order by scores across jobs.
+        CursorError: the cursor of another order.
     """
+    queries = _queries(conditions, after, sort)
+    rows: list[Row[Any]] = []
     with db.read() as connection:
-        rows = connection.execute(_page_query(conditions, limit, after))
-        return [_from_row(row) for row in rows]
+        for query in queries:
+            rows += connection.execute(query.limit(limit - len(rows)))
+            if len(rows) == limit:
+                break
+    return [to_record(row, sort) for row in rows]
 
 
-def stream(db: Database, conditions: ResultFilter) -> Iterator[Record]:
+def stream(db: Database, conditions: ResultFilter, sort: Sort = SCAN) -> Iterator[Record]:
     """All records, read a page at a time: memory use does not grow with their number.
 
     Raises:
@@ -67,7 +79,7 @@ def stream(db: Database, conditions: ResultFilter) -> Iterator[Record]:
     job_id = conditions.job_id
     after = None
     while True:
-        records = page(db, conditions, PAGE, after)
+        records = page(db, conditions, PAGE, after, sort)
         # Asked after the page was read: a job that is there now was there then.
         if job_id is not None:
             _check_exists(db, job_id)
@@ -90,20 +102,33 @@ def _check_exists(db: Database, job_id: int) -> None:
             )
 
 
-def _page_query(conditions: ResultFilter, limit: int, after: str | None) -> sa.Select[Any]:
-    """The query of a page.
+def _queries(conditions: ResultFilter, after: str | None, sort: Sort) -> list[sa.Select[Any]]:
+    """The queries of a page; the next one is needed if those before it have too few rows."""
+    if sort.is_scan:
+        leading: Table = Prediction if conditions.is_of_faces else Image
+        order = (leading.job_id, leading.number, Prediction.face)
+        found = select_results(leading, conditions).where(*_after(conditions, leading, after))
+        return [found.order_by(*order)]
 
-    An index leads to the page's first row and, with an emotion or an outcome, from each row to the
-    next. Rows that do not meet the other conditions are skipped one by one.
+    if conditions.job_id is None:
+        raise UsageError("Results of several jobs are not sorted by scores. Choose one job.")
+    return [
+        select_results(Prediction, conditions).where(*where).order_by(*sort.order_by(part))
+        for part, where in parts_after(sort, after)
+    ]
+
+
+def select_results(leading: Table, conditions: ResultFilter) -> sa.Select[Any]:
+    """Results that meet the conditions, in rows for `to_record`.
+
+    An index leads to the page's first row and, with an emotion, an outcome or a code, from each row
+    to the next. Rows that do not meet the other conditions are skipped one by one.
 
     Only the leading table is restricted to what follows the cursor. With the joined table
     restricted too, either database might, without statistics, search that table to its end for each
     row.
     """
-    leading: Table = Image
-    joined: Table = Prediction
-    if conditions.is_of_faces:
-        leading, joined = Prediction, Image
+    joined: Table = Image if leading is Prediction else Prediction
 
     return (
         sa.select(Image, Prediction.__table__, ModelRelease.name.label("model"))
@@ -114,17 +139,8 @@ def _page_query(conditions: ResultFilter, limit: int, after: str | None) -> sa.S
             isouter=joined is Prediction,  # An image without a face has no prediction.
         )
         .join(Job, Job.id == leading.job_id)
-        .outerjoin(
-            ModelRelease,
-            ModelRelease.id == RELEASE_ID,
-        )
-        .where(
-            *conditions.where(leading),
-            *_after(conditions, leading, after),
-            Job.deleted_at.is_(None),
-        )
-        .order_by(leading.job_id, leading.number, Prediction.face)
-        .limit(limit)
+        .outerjoin(ModelRelease, ModelRelease.id == RELEASE_ID)
+        .where(*conditions.where(leading), Job.deleted_at.is_(None))
     )
 
 
@@ -140,7 +156,7 @@ def _after(
     """
     if cursor is None:
         return
-    job_id, number, face = _parse_cursor(cursor)
+    job_id, number, face = map(int, check_cursor(SCAN, cursor).split("."))
 
     if conditions.job_id == job_id:
         yield leading.number >= number
@@ -153,15 +169,7 @@ def _after(
     )
 
 
-def _parse_cursor(cursor: str) -> tuple[int, int, int]:
-    parts = re.fullmatch(r"(\d{1,18})\.(\d{1,18})\.(\d{1,9})", cursor, re.ASCII)
-    if parts is None:
-        raise UsageError(f"Invalid cursor {cursor!r}. Use `next` from the previous page unchanged.")
-    job_id, number, face = parts.groups()
-    return int(job_id), int(number), int(face)
-
-
-def _from_row(row: Row[Any]) -> Record:
+def to_record(row: Row[Any], sort: Sort = SCAN) -> Record:
     values = row._mapping
     face = None
     scores = None
@@ -185,32 +193,8 @@ def _from_row(row: Row[Any]) -> Record:
         score=row.score,
         scores=scores,
         model=row.model,
-        cursor=f"{row.job_id}.{row.number}.{row.face or 0}",
+        cursor=sort.cursor(row),
     )
-
-
-def distribution(db: Database, job_id: int) -> dict[str, dict[str, float]]:
-    """By emotion: on how many faces it scored highest, and its mean score over all faces."""
-    columns = Prediction.__table__.c
-    top = (
-        sa.select(Prediction.emotion, sa.func.count())
-        .where(Prediction.job_id == job_id)
-        .group_by(Prediction.emotion)
-    )
-    means = sa.select(
-        *[sa.func.avg(columns[emotion]).label(emotion) for emotion in EMOTIONS]
-    ).where(Prediction.job_id == job_id)
-
-    with db.read() as connection:
-        counts = dict(connection.execute(top).all())
-        mean_scores = connection.execute(means).one()._mapping
-    return {
-        emotion: {
-            "count": counts.get(emotion, 0),
-            "mean_score": float(mean_scores[emotion] or 0.0),
-        }
-        for emotion in EMOTIONS
-    }
 
 
 def count_uncertain(db: Database, job_id: int) -> tuple[int, float] | None:

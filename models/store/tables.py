@@ -29,8 +29,11 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from models.labels import EMOTIONS
 
-REVISION: Final = "0016"
+REVISION: Final = "0017"
 """The migration that these tables correspond to."""
+
+NOTABLE: Final = 0.1
+"""The least score of an emotion by which results can be sorted (docs/decisions/0017)."""
 
 BigId = BigInteger().with_variant(Integer, "sqlite")
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
@@ -266,6 +269,15 @@ class Image(Base):
             postgresql_where=text("fingerprint IS NOT NULL"),
         ),
         Index("ix_images_job_id_outcome_number", "job_id", "outcome", "number", unique=True),
+        Index(
+            "ix_images_job_id_error_code_number",
+            "job_id",
+            "error_code",
+            "number",
+            unique=True,
+            sqlite_where=text("error_code IS NOT NULL"),
+            postgresql_where=text("error_code IS NOT NULL"),
+        ),
     )
 
 
@@ -298,7 +310,26 @@ class Prediction(Base):
 
     __table_args__ = (
         Index("ix_predictions_job_id_emotion_number_face", "job_id", "emotion", "number", "face"),
+        Index("ix_predictions_job_id_score_number_face", "job_id", "score", "number", "face"),
     )
+
+
+class Summary(Base):
+    """How the faces of a job spread, as `summaries.py` made it.
+
+    `made` is when, in seconds on the database's clock, and `took_s` how long that took.
+    `job_ended_at` is when the job had ended by then; a job that was retried since ends anew.
+    """
+
+    __tablename__ = "summaries"
+
+    job_id: Mapped[int] = mapped_column(
+        BigId, ForeignKey("jobs.id"), primary_key=True, autoincrement=False
+    )
+    made: Mapped[float] = mapped_column(Double)
+    took_s: Mapped[float] = mapped_column(Double)
+    job_ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    body: Mapped[dict[str, Any]] = mapped_column(JSON)  # Not JSONB: its keys keep their order.
 
 
 class Worker(Base):
@@ -530,3 +561,10 @@ class Delivery(Base):
 
 for _emotion in EMOTIONS:
     setattr(Prediction, _emotion, mapped_column(REAL, nullable=False))
+    Index(
+        f"ix_predictions_notable_{_emotion}",
+        *(Prediction.__table__.c[_name] for _name in ("job_id", _emotion, "number", "face")),
+        # SQLite would begin a page at `>= 0.1`, were it written so, and not at the page's cursor.
+        sqlite_where=text(f"NOT ({_emotion} < {NOTABLE})"),
+        postgresql_where=text(f"NOT ({_emotion} < {NOTABLE})"),
+    )

@@ -16,7 +16,7 @@ from api.schemas.common import Text
 from api.schemas.jobs import JobId
 from models.labels import EMOTIONS
 from models.sources.skipped import describe
-from models.store import cancellation, deletion, failures, jobs, releases, results, retries
+from models.store import cancellation, deletion, failures, jobs, releases, retries, summaries
 
 router = APIRouter(prefix="/jobs/{job_id}", include_in_schema=False)
 
@@ -60,7 +60,7 @@ def _show(context: Context, job_id: int) -> Response:
     job = jobs.get(db, job_id)
     release = releases.get(db, job.model_release_id)
     emotions = {
-        name: int(share["count"]) for name, share in results.distribution(db, job_id).items()
+        name: share["count"] for name, share in summaries.get(db, job_id)["emotions"].items()
     }
     counts = job.counts
     return respond(

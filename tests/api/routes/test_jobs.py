@@ -204,7 +204,12 @@ def test_a_summary_counts_images_and_has_every_emotion(client: TestClient, faces
     summary = client.get(f"/v1/jobs/{job['id']}/summary").json()
     assert (summary["job_id"], summary["counts"]) == (job["id"], job["counts"])
     assert list(summary["emotions"]) == list(EMOTIONS)
-    assert summary["emotions"]["peace"] == {"count": 0, "mean_score": 0.0}
+    assert summary["emotions"]["peace"] == {
+        "count": 0,
+        "mean_score": 0.0,
+        "histogram": [0] * 10,
+    }
+    assert (summary["folders"], summary["folders_left_out"]) == ([], 0)
 
 
 def test_a_deleted_job_is_gone(client: TestClient, faces: str) -> None:

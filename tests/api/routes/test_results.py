@@ -160,3 +160,30 @@ def test_results_are_filtered_by_ranges_of_scores(
     assert "score.affection" in detail
     problem_detail(client.get("/v1/results?score.fear=0.4"), 422, "invalid_request")
     problem_detail(client.get("/v1/results?score.fear=gte:1.5"), 422, "invalid_request")
+
+
+def test_results_are_sorted_by_scores_and_a_cursor_keeps_to_its_order(
+    client: TestClient, db: Database, release_id: int
+) -> None:
+    list_folder(db, queue_job(db, release_id), 3)
+    claim = claim_batch(db)
+    rows = [
+        replace(row, faces=[FaceRecord(SCORES + fear * np.eye(28, dtype=np.float32)[15])])
+        for row, fear in zip(records_of(claim), (0.2, 0.0, 0.5), strict=True)
+    ]
+    batches.complete(db, claim, rows)
+
+    seen = []
+    path = "/v1/jobs/1/results?sort=-score.fear&limit=1"
+    while path:
+        response = client.get(path)
+        seen += [result["path"] for result in response.json()["data"]]
+        path = response.links.get("next", {}).get("url", "")
+    assert seen == ["002.jpg", "000.jpg", "001.jpg"]
+
+    cursor = client.get("/v1/jobs/1/results?sort=score&limit=1").json()["next"]
+    refused = client.get("/v1/jobs/1/results", params={"sort": "-score", "after": cursor})
+    assert "sorted by score, not by -score" in problem_detail(refused, 409, "cursor_mismatch")
+
+    problem_detail(client.get("/v1/jobs/1/results?sort=score.joy"), 422, "usage")
+    problem_detail(client.get("/v1/results?sort=score"), 422, "usage")

@@ -20,7 +20,7 @@ def test_an_unknown_emotion_is_bad_usage(cuemill: Deployment, faces: Path) -> No
     assert "'joy'" in cuemill.run("results", "1", "--emotion", "joy", exit_code=2).stderr
 
 
-def test_results_are_filtered_and_a_malformed_range_is_bad_usage(
+def test_results_are_filtered_and_sorted_and_a_malformed_range_is_bad_usage(
     cuemill: Deployment, faces: Path
 ) -> None:
     cuemill.run("enqueue", faces)
@@ -30,9 +30,10 @@ def test_results_are_filtered_and_a_malformed_range_is_bad_usage(
     batches.complete(db, claim, records_of(claim))
     db.close()
 
-    def count(*filters: str) -> int:
-        return len(json.loads(cuemill.run("results", "1", "--format", "json", *filters).stdout))
+    def paths(*options: str) -> list[str]:
+        results = json.loads(cuemill.run("results", "1", "--format", "json", *options).stdout)
+        return [result["path"] for result in results]
 
-    assert count("--score", "neutral=gte:0.05", "--glob", "*1.jpg") == 1
-    assert count("--score", "neutral=gte:0.05", "--score", "neutral=gte:0.5") == 0
+    assert paths("--score", "neutral=gte:0.05", "--glob", "*1.jpg") == ["001.jpg"]
+    assert paths("--score=neutral=lt:0.5", "--sort", "-score") == ["001.jpg", "000.jpg"]
     assert "fear=gte:0.4" in cuemill.run("results", "1", "--score", "fear", exit_code=2).stderr

@@ -13,6 +13,7 @@ from models.settings import Settings
 from models.store import batches, deletion, hints, jobs, recovery, reuse, scans
 from models.store.database import Database
 from models.store.filters import ResultFilter
+from models.store.order import Sort
 from models.store.results import page
 from models.store.states import JobStatus
 from models.store.tables import Batch, Image, Job, Prediction
@@ -35,10 +36,16 @@ def filled(db: Database, release_id: int) -> Database:
         for job in job_ids:
             rows = [{"job_id": job, "number": number} for number in range(IMAGES)]
             images = [
-                {"path": f"{r['number']:06}", "outcome": "classified", "faces": 1} for r in rows
+                {
+                    "path": f"{r['number']:06}",
+                    "outcome": "classified",
+                    "error_code": None,
+                    "faces": 1,
+                }
+                for r in rows
             ]
             for image in images[::100]:
-                image |= {"outcome": "unreadable", "faces": 0}
+                image |= {"outcome": "unreadable", "error_code": "truncated", "faces": 0}
             connection.execute(
                 sa.insert(Image), [{**r, **i} for r, i in zip(rows, images, strict=True)]
             )
@@ -46,15 +53,17 @@ def filled(db: Database, release_id: int) -> Database:
                 "face": 0,
                 "model_release_id": release_id,
                 "emotion": "happiness",
-                "score": 0.5,
             }
             box = dict.fromkeys(("box_x", "box_y", "box_width", "box_height"), 40)
-            faces = [{**happy, **box, "face_confidence": 0.9} for _ in rows]
+            faces = [
+                {**happy, **box, "score": 0.4 + r["number"] / 10_000, "face_confidence": 0.9}
+                for r in rows
+            ]
             for face in faces[::100]:
-                face["emotion"] = "fear"
+                face |= {"emotion": "fear", "fear": 0.5}
             connection.execute(
                 sa.insert(Prediction),
-                [{**r, **f, **scores} for r, f in zip(rows, faces, strict=True)],
+                [{**r, **scores, **f} for r, f in zip(rows, faces, strict=True)],
             )
             done = {
                 "job_id": job,
@@ -143,6 +152,7 @@ def walks(plan: str) -> list[str]:
         (ResultFilter(1, min_faces=1), "images"),
         (ResultFilter(1, max_faces=0), "images"),
         (ResultFilter(1, max_faces=1, min_face=20), "predictions"),
+        (ResultFilter(1, code="truncated"), "ix_images_job_id_error_code_number"),
         (ResultFilter(1, outcome="unreadable"), "ix_images_job_id_outcome_number"),  # type: ignore[arg-type]
         (ResultFilter(), "images"),
     ],
@@ -156,6 +166,31 @@ def test_an_index_leads_to_the_first_row_of_any_page(
     assert index in plan
     if after and filled.is_sqlite:
         assert "number>?" in plan or "(job_id,number)>(?,?)" in plan
+
+
+@pytest.mark.parametrize(
+    ("sort", "place", "index", "seek"),
+    [
+        ("score", "0.5~1500.0", "ix_predictions_job_id_score_number_face", "(score,number,face)>"),
+        ("-score", "0.5~1500.0", "ix_predictions_job_id_score_number_face", "(score,number,face)<"),
+        ("-score.fear", "0.5~900.0", "ix_predictions_notable_fear", "(fear,number,face)<"),
+        ("score.fear", "0.5~900.0", "ix_predictions_notable_fear", "(fear,number,face)>"),
+        ("-score.fear", "0.0~1500.0", "predictions", "(number,face)<"),
+        ("score.fear", "0.0~1500.0", "predictions", "(number,face)>"),
+    ],
+)
+def test_an_index_holds_each_order(
+    filled: Database, sort: str, place: str, index: str, seek: str
+) -> None:
+    score, face = place.split("~")
+    after = f"{sort}~{float(score):.12f}~{face}"
+    first = plans(filled, lambda: page(filled, ResultFilter(1), 100, None, Sort(sort)))
+    later = plans(filled, lambda: page(filled, ResultFilter(1), 100, after, Sort(sort)))
+
+    assert [plan for plan in first + later if walks(plan)] == []
+    assert index in later[0]
+    if filled.is_sqlite:
+        assert seek in later[0], later[0]
 
 
 @pytest.mark.parametrize(

@@ -111,10 +111,6 @@ def test_results_are_filtered_by_emotion_score_outcome_and_path(
     assert paths(path_prefix="00") == [f"00{i}.jpg" for i in range(8)]
     assert paths(path_prefix="%") == []
 
-    shares = results.distribution(db, job.id)
-    assert (shares["happiness"]["count"], shares["neutral"]["count"]) == (1, 3)
-    assert shares["happiness"]["mean_score"] == pytest.approx((1 + 3 * SCORES[16]) / 4, abs=1e-6)
-
 
 def test_the_readme_counts_faces_and_images_in_sql(db: Database, release_id: int) -> None:
     job = queue_job(db, release_id)
