@@ -1,14 +1,13 @@
 """The id of a request: in the answer's header, in problems and in logs."""
 
-import json
-import logging
 import re
 
 import pytest
 from fastapi.testclient import TestClient
 
-from models.logs import JsonFormatter, current_ids
+from models.logs import current_ids
 from models.store import jobs
+from tests.logs import json_lines
 
 HEADER = "X-Request-ID"
 
@@ -57,20 +56,8 @@ def test_every_problem_has_the_id_of_its_request(
 def test_what_a_request_logs_has_its_id_and_nothing_after_it_has(
     client_without_database: TestClient,
 ) -> None:
-    lines: list[str] = []
-
-    class Keep(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            lines.append(self.format(record))
-
-    handler = Keep()
-    handler.setFormatter(JsonFormatter())
-    logger = logging.getLogger("api.problems")
-    logger.addHandler(handler)
-    try:
+    with json_lines("api.problems") as lines:
         client_without_database.get("/v1/jobs", headers={HEADER: "mine"})
-    finally:
-        logger.removeHandler(handler)
 
-    assert [json.loads(line)["request_id"] for line in lines] == ["mine"]
+    assert [line["request_id"] for line in lines] == ["mine"]
     assert current_ids() == {}

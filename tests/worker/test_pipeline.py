@@ -24,6 +24,7 @@ from models.store.tables import Batch, Job, ModelRelease, Trouble
 from samples.faces import GRIN, draw
 from tests.builders import age_rows, tiny_release
 from tests.integration.deployment import make_faces
+from tests.logs import json_lines
 from worker.pipeline import Pipeline
 from worker.scan import scan
 
@@ -255,7 +256,10 @@ def test_no_image_is_called_vanished_while_its_folder_is_gone_or_another_one(
         folder.mkdir()
 
     pipeline = Pipeline(db, Settings(_env_file=None, model=tiny_model), "worker")
-    assert pipeline.run()
+    with json_lines("worker.pipeline") as lines:
+        assert pipeline.run()
+    assert [(line["job"], line["batch"], line["attempt"]) for line in lines] == [(job.id, 1, 1)]
+
     view = jobs.get(db, job.id)
     assert (view.counts.pending, view.status) == (3, JobStatus.RUNNING)
     assert view.trouble is not None

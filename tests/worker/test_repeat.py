@@ -7,6 +7,8 @@ import threading
 
 import pytest
 
+from models.logs import about
+from tests.logs import json_lines
 from tests.services import patience, wait_until
 from worker.repeat import repeat_in_background
 
@@ -16,6 +18,20 @@ def test_an_action_is_repeated_until_the_block_ends() -> None:
     with repeat_in_background(lambda: calls.append(True), 0.01, "test") as thread:
         wait_until(lambda: len(calls) >= 3, "three calls")
     assert not thread.is_alive()
+
+
+def test_what_the_thread_logs_is_about_what_the_block_works_on() -> None:
+    def fail() -> None:
+        raise ValueError
+
+    with (
+        about(job=7),
+        json_lines("worker.repeat") as lines,
+        repeat_in_background(fail, 0.01, "test"),
+    ):
+        wait_until(lambda: bool(lines), "a line")
+
+    assert lines[0]["job"] == 7
 
 
 def test_the_end_of_the_block_does_not_wait_for_an_action_that_hangs() -> None:
