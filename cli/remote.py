@@ -104,6 +104,9 @@ def _upload_and_submit(
         client.upload(files, into=upload)
     except UploadIncompleteError as error:
         refused = error.refused
+    except KeyboardInterrupt:
+        err.print("Interrupted. Run the same command again to send what is missing.")
+        raise
 
     job = client.submit(upload=upload, idempotency_key=f"upload-{upload.id}", **options)
     note.unlink()

@@ -154,7 +154,7 @@ _BY_CODE: Final[Mapping[str, type[ApiError]]] = {"idempotency_key_reused": Idemp
 
 
 def error_of(response: httpx.Response) -> ClientError:
-    """The error that an answer of 400 or more stands for."""
+    """The error that an answer stands for which is no success."""
     status = response.status_code
     try:
         problem = response.json()
@@ -162,7 +162,9 @@ def error_of(response: httpx.Response) -> ClientError:
     except (ValueError, KeyError, TypeError):
         # Of a proxy, or of another program.
         phrase = response.reason_phrase or "no reason"
-        code, detail = "unknown", f"{response.url} answered {status} ({phrase})."
+        place = response.headers.get("Location")
+        hint = f" Use the address that it leads to: {place}" if place else ""
+        code, detail = "unknown", f"{response.url} answered {status} ({phrase}).{hint}"
         problem = {}
 
     kind = _BY_CODE.get(code) or _BY_STATUS.get(status)

@@ -92,7 +92,7 @@ def send(request: Request, retries: int) -> Steps[httpx.Response]:
                 raise ConnectionFailedError(f"The server does not answer: {reason}") from error
         else:
             is_gone = request.method == "DELETE" and response.status_code == 404
-            if response.status_code < 400 or (is_gone and failures):
+            if response.is_success or (is_gone and failures):
                 # An earlier try has deleted it.
                 return response
 

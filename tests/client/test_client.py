@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from cuemill_client import (
+    ApiError,
     AsyncClient,
     Client,
     ConnectionFailedError,
@@ -225,7 +226,7 @@ def test_waiting_for_a_job_that_fails_says_why(
 
 
 def test_an_address_that_is_no_cuemill_is_said(tmp_path: Path) -> None:
-    (tmp_path / "v1" / "jobs").mkdir(parents=True)
+    (tmp_path / "v1" / "jobs" / "4").mkdir(parents=True)
     (tmp_path / "v1" / "jobs" / "1").write_text("<html>")
     (tmp_path / "v1" / "jobs" / "2").write_text('{"id": 2}')
     with another_program(tmp_path) as address, Client(address) as cuemill:
@@ -233,6 +234,8 @@ def test_an_address_that_is_no_cuemill_is_said(tmp_path: Path) -> None:
             cuemill.job(1)
         with pytest.raises(InvalidAnswerError, match="Job lacks folder"):
             cuemill.job(2)
+        with pytest.raises(ApiError, match="Use the address that it leads to: /v1/jobs/4/"):
+            cuemill.job(4)
         with pytest.raises(NotFoundError, match="answered 404") as missing:
             cuemill.job(3)
         assert missing.value.code == "unknown"

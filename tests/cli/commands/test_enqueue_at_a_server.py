@@ -123,11 +123,13 @@ def test_interrupted_it_sends_only_what_is_missing_when_run_again(
     process = subprocess.Popen(
         [*CUEMILL, "enqueue", str(photos), "--server", server.address],
         env=laptop.variables,
-        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     )
     wait_until(lambda: any(server.spool.glob("*/files/*")), "the first file to arrive")
     process.send_signal(signal.SIGINT)
-    assert process.wait(patience(30)) == 130
+    _, stderr = process.communicate(timeout=patience(30))
+    assert process.returncode == 130
+    assert stderr == b"Interrupted. Run the same command again to send what is missing.\n"
     (files,) = server.spool.glob("*/files")
     there = {path.name: path.stat().st_ino for path in files.iterdir()}
     assert 0 < len(there) < 100
