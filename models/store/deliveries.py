@@ -175,6 +175,11 @@ def renew(db: Database, claim: DeliveryClaim, lease_s: float) -> bool:
         return LEASES.renew(connection, claim.delivery_id, claim.nonce, lease_s=lease_s)
 
 
+def requeue_claimed(connection: Connection) -> None:
+    """Makes all deliveries that are claimed claimable at once; their programs lose them."""
+    connection.execute(sa.update(Delivery).where(*LEASES.claimed).values(lease_until=None))
+
+
 def record(db: Database, claim: DeliveryClaim, attempt: Attempt) -> None:
     """Logs an attempt and what follows from it: the end, or another try later.
 

@@ -7,7 +7,7 @@ no claim to programs of other tables.
 
 from sqlalchemy.engine import Connection
 
-from models.store import batches, scans, trainings
+from models.store import batches, deliveries, scans, trainings
 
 
 def revoke_all(connection: Connection) -> None:
@@ -15,3 +15,4 @@ def revoke_all(connection: Connection) -> None:
     scans.requeue_claimed(connection)
     batches.requeue(connection, *batches.LEASES.claimed)
     trainings.requeue_claimed(connection)
+    deliveries.requeue_claimed(connection)

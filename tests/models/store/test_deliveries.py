@@ -19,6 +19,7 @@ from models.store import (
     deliveries,
     jobs,
     retries,
+    revocation,
     scans,
     webhooks,
 )
@@ -234,6 +235,19 @@ def test_a_delivery_of_a_dead_program_is_sent_by_another_which_alone_records_it(
     deliveries.record(db, second, attempt(204))
     (view,) = deliveries.list_newest(db, webhook_id)
     assert [each["status"] for each in view.attempts] == [204]
+
+
+@on_sqlite
+def test_an_upgrade_of_the_tables_takes_claims_and_another_program_sends(
+    db: Database, release_id: int, webhook_id: int
+) -> None:
+    cancellation.cancel(db, submit_job(db, release_id, images=1))
+    lost = claim(db)
+    with db.write() as connection:
+        revocation.revoke_all(connection)
+
+    deliveries.record(db, lost, attempt(204))
+    assert claim(db).message == lost.message
 
 
 def test_a_webhook_is_sent_one_delivery_at_a_time_and_delays_no_other(
