@@ -7,12 +7,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from models.errors import BusyError
-
-PIECE_CHARACTERS: Final = 65_536
-"""Of a streamed export; a thread makes each piece."""
 
 T = TypeVar("T")
 
@@ -44,13 +41,14 @@ class Threads:
         """
         return await self._run(call, self._wait_s)
 
-    async def stream(self, pieces: Iterator[str]) -> AsyncIterator[str]:
-        """Yields the same text in larger pieces, and holds no thread while they are sent.
+    async def stream(self, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+        """Yields the same pieces, and holds no thread while they are sent.
 
         A piece waits for its turn without limit: the answer has begun.
         """
-        while piece := await self._run(partial(_join, pieces), None):
-            yield piece
+        while (piece := await self._run(partial(next, pieces, None), None)) is not None:
+            if piece:
+                yield piece
 
     async def _run(self, call: Callable[[], T], wait_s: float | None) -> T:
         try:
@@ -86,15 +84,3 @@ class Threads:
             self._free.release()
             raise BusyError(self._busy) from None
         return answer
-
-
-def _join(pieces: Iterator[str]) -> str:
-    """The next pieces as one; empty at the end."""
-    joined = []
-    size = 0
-    for piece in pieces:
-        joined.append(piece)
-        size += len(piece)
-        if size >= PIECE_CHARACTERS:
-            break
-    return "".join(joined)

@@ -22,6 +22,7 @@ from models.errors import UsageError
 from models.formats import as_csv, as_json, as_jsonl
 from models.health.checks import Check, State
 from models.labels import EMOTIONS, title
+from models.parquet import as_parquet, check_installed
 from models.store.jobs import JobView
 from models.store.results import Record
 from models.store.states import Outcome
@@ -58,9 +59,11 @@ class Format(StrEnum):
     JSON = "json"
     JSONL = "jsonl"
     CSV = "csv"
+    PARQUET = "parquet"
 
 
 _WRITERS: Final = {Format.JSON: as_json, Format.JSONL: as_jsonl, Format.CSV: as_csv}
+"""Of text."""
 
 
 def complain(message: object) -> None:
@@ -170,17 +173,21 @@ def choose_format(requested: Format | None, output: Path | None) -> Format:
     """The requested format, else the one of the output file's ending, else a table.
 
     Raises:
-        UsageError: the ending is not that of a format.
+        UsageError: the ending is not that of a format, or the format cannot be written.
     """
-    if requested is not None:
-        return requested
-    if output is None:
-        return Format.TABLE
+    chosen = requested or (_format_of(output) if output else Format.TABLE)
+    if chosen is Format.PARQUET:
+        check_installed()
+        if output is None and sys.stdout.isatty():
+            raise UsageError("Parquet is not text. Write it to a file: -o results.parquet.")
+    return chosen
 
+
+def _format_of(output: Path) -> Format:
     try:
         return Format(output.suffix.removeprefix("."))
     except ValueError:
-        endings = ", ".join(f".{name}" for name in _WRITERS)
+        endings = ", ".join(f".{name}" for name in Format if name is not Format.TABLE)
         raise UsageError(
             f"Cannot tell the format of {output} by its ending: expected one of {endings}. "
             "Set --format."
@@ -196,9 +203,12 @@ def write_results(records: Iterable[Record], chosen: Format, output: Path | None
     with _open_output(output, chosen) as file:
         if chosen is Format.TABLE:
             _write_table(records, Console(file=file, width=PIPE_WIDTH) if output else out)
+        elif chosen is Format.PARQUET:
+            for data in as_parquet(records):
+                file.buffer.write(data)
         else:
-            for piece in _WRITERS[chosen](records):
-                file.write(piece)
+            for text in _WRITERS[chosen](records):
+                file.write(text)
 
 
 @contextmanager

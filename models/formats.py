@@ -27,7 +27,7 @@ COLUMNS: Final = (
     *EMOTIONS,
     "model",
 )
-"""The columns of a CSV file."""
+"""The columns of a CSV or Parquet file."""
 
 _FORMULA_STARTS: Final = (*"=+-@\t\r\n'", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """Those of spreadsheet programs, which also take signs in full width, and the apostrophe."""
@@ -58,7 +58,7 @@ def as_csv(records: Iterable[Record]) -> Iterator[str]:
     writer = csv.writer(buffer)
     writer.writerow(COLUMNS)
     for record in records:
-        writer.writerow(_to_row(record))
+        writer.writerow(map(_no_formula, to_row(record)))
         yield buffer.getvalue()
         buffer.seek(0)
         buffer.truncate()
@@ -80,7 +80,7 @@ def to_nested(record: Record) -> dict[str, Any]:
     }
 
 
-def _to_row(record: Record) -> list[Any]:
+def to_row(record: Record) -> list[Any]:
     """The values of COLUMNS."""
     error = record.error or {}
     face = record.face or {}
@@ -88,10 +88,10 @@ def _to_row(record: Record) -> list[Any]:
     scores = record.scores or {}
     return [
         record.job_id,
-        _no_formula(record.path),
+        record.path,
         record.outcome.value,
         error.get("code"),
-        _no_formula(error.get("message")),
+        error.get("message"),
         face.get("index"),
         box.get("x"),
         box.get("y"),
@@ -102,9 +102,10 @@ def _to_row(record: Record) -> list[Any]:
         record.emotion,
         record.score,
         *[scores.get(emotion) for emotion in EMOTIONS],
-        _no_formula(record.model),
+        record.model,
     ]
 
 
-def _no_formula(text: str | None) -> str | None:
-    return f"'{text}" if text and text.startswith(_FORMULA_STARTS) else text
+def _no_formula(value: Any) -> Any:
+    is_formula = isinstance(value, str) and value.startswith(_FORMULA_STARTS)
+    return f"'{value}" if is_formula else value

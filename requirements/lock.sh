@@ -20,6 +20,6 @@ lock() {
         --output-file "$file" "$@" pyproject.toml
 }
 
-lock development --extra trainer --extra heic --group dev "$@"
+lock development --extra trainer --extra heic --extra parquet --group dev "$@"
 lock trainer --extra trainer --group build --constraint requirements/development.txt
 lock serving --group build --constraint requirements/development.txt

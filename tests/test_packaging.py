@@ -157,7 +157,7 @@ def required(*extras: str) -> list[Requirement]:
     [
         ("serving", ("build",)),
         ("trainer", ("build", "trainer")),
-        ("development", ("build", "trainer", "heic", "dev")),
+        ("development", ("build", "trainer", "heic", "parquet", "dev")),
     ],
 )
 def test_a_lock_satisfies_pyproject(lock: str, extras: tuple[str, ...]) -> None:

@@ -1,23 +1,28 @@
 """Routes of results: pages by cursor, and streams of all results."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
+from typing import Final
 
 from fastapi import APIRouter, Depends, Response
 from fastapi.responses import StreamingResponse
 
 from api.context import Context, InjectedContext
+from api.exports import WantsGzip, gzipped, in_pieces
 from api.filters import FilterParameters, SortParameter, refuse_sort
 from api.pages import InjectedPager, Pager
 from api.schemas.common import AfterResult, Limit, Page
 from api.schemas.jobs import JobId
 from api.schemas.results import Result
 from models.formats import as_csv, as_jsonl
+from models.parquet import as_parquet
 from models.store import jobs, results
 from models.store.database import Database
 from models.store.filters import ResultFilter
 from models.store.order import Sort
 from models.store.results import SCAN, Record
+
+PARQUET: Final = "application/vnd.apache.parquet"
 
 router = APIRouter(prefix="/v1", tags=["results"])
 
@@ -75,12 +80,14 @@ async def list_job_results(
     response_description="A header line, then one line per result.",
 )
 async def download_csv(
-    job_id: JobId, context: InjectedContext, conditions: FilterParameters
+    job_id: JobId, context: InjectedContext, conditions: FilterParameters, gzip: WantsGzip
 ) -> StreamingResponse:
-    """Stream the results that a job has so far, in scan order. All filters must match."""
-    return await _export(
-        context, job_id, conditions, as_csv, f"job-{job_id}.csv", "text/csv; charset=utf-8"
-    )
+    """Stream the results that a job has so far, in scan order. All filters must match.
+
+    With `Accept-Encoding: gzip`, they are compressed.
+    """
+    records = await _records(context, job_id, conditions)
+    return _export(context, job_id, in_pieces(as_csv(records)), "csv", "text/csv", gzip)
 
 
 @router.get(
@@ -91,12 +98,35 @@ async def download_csv(
     response_description="One JSON object per line and result.",
 )
 async def download_jsonl(
+    job_id: JobId, context: InjectedContext, conditions: FilterParameters, gzip: WantsGzip
+) -> StreamingResponse:
+    """Stream the results that a job has so far, in scan order. All filters must match.
+
+    With `Accept-Encoding: gzip`, they are compressed.
+    """
+    records = await _records(context, job_id, conditions)
+    return _export(
+        context, job_id, in_pieces(as_jsonl(records)), "jsonl", "application/jsonl", gzip
+    )
+
+
+@router.get(
+    "/jobs/{job_id}/results.parquet",
+    response_class=StreamingResponse,
+    responses={200: {"content": {PARQUET: {"schema": {"type": "string", "format": "binary"}}}}},
+    summary="Download a job's results as Parquet",
+    response_description="A Parquet file with the columns of CSV.",
+)
+async def download_parquet(
     job_id: JobId, context: InjectedContext, conditions: FilterParameters
 ) -> StreamingResponse:
-    """Stream the results that a job has so far, in scan order. All filters must match."""
-    return await _export(
-        context, job_id, conditions, as_jsonl, f"job-{job_id}.jsonl", "application/jsonl"
-    )
+    """Stream the results that a job has so far, in scan order. All filters must match.
+
+    The server needs `cuemill[parquet]`. The file is compressed in itself.
+    """
+    records = await _records(context, job_id, conditions)
+    pieces = await context.costly.run(partial(as_parquet, records))  # Slow to import.
+    return _export(context, job_id, pieces, "parquet", PARQUET)
 
 
 def _within(db: Database, job_id: int, conditions: ResultFilter) -> ResultFilter:
@@ -120,19 +150,24 @@ def _page(
     return Response(page.model_dump_json(), headers=pager.headers, media_type="application/json")
 
 
-async def _export(
+async def _records(context: Context, job_id: int, conditions: ResultFilter) -> Iterator[Record]:
+    within = await context.costly.run(partial(_within, context.db, job_id, conditions))
+    return results.stream(context.db, within)
+
+
+def _export(
     context: Context,
     job_id: int,
-    conditions: ResultFilter,
-    write: Callable[[Iterable[Record]], Iterator[str]],
-    file_name: str,
+    pieces: Iterator[bytes],
+    ending: str,
     media_type: str,
+    gzip: bool = False,
 ) -> StreamingResponse:
-    within = await context.costly.run(partial(_within, context.db, job_id, conditions))
-    pieces = write(results.stream(context.db, within))
-
-    return StreamingResponse(
-        context.costly.stream(pieces),
-        media_type=media_type,
-        headers={"Content-Disposition": f'attachment; filename="{file_name}"'},
-    )
+    headers = {
+        "Content-Disposition": f'attachment; filename="job-{job_id}.{ending}"',
+        "Vary": "Accept-Encoding",
+    }
+    if gzip:
+        headers["Content-Encoding"] = "gzip"
+        pieces = gzipped(pieces)
+    return StreamingResponse(context.costly.stream(pieces), media_type=media_type, headers=headers)

@@ -8,7 +8,7 @@ from models.errors import NotFoundError
 from models.store import jobs
 from models.store.database import Database
 from models.store.filters import ResultFilter
-from models.store.results import Record, select_results, to_record
+from models.store.results import Record, select_results, to_records
 from models.store.tables import Image, Prediction
 
 
@@ -43,7 +43,7 @@ def get(db: Database, job_id: int, number: int) -> ImageView:
 
     with db.read() as connection:
         jobs.view(connection, job_id)
-        records = [to_record(row) for row in connection.execute(query)]
+        records = to_records(connection.execute(query).all())
         if not records:
             raise NotFoundError(f"No result of an image {number} in job {job_id}.")
         return ImageView(number, records, connection.scalar(before), connection.scalar(after))

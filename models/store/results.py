@@ -1,6 +1,6 @@
 """Results: what workers recorded, read in pages; the last page costs no more than the first."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ from sqlalchemy.engine import Row
 from models.errors import PLACE_CODES, DeletedError, UsageError
 from models.labels import EMOTIONS
 from models.store.database import Database
+from models.store.digits import shortest
 from models.store.filters import RELEASE_ID, ResultFilter
 from models.store.order import Sort, check_cursor, parts_after
 from models.store.releases import UNCERTAIN_BELOW
@@ -17,7 +18,7 @@ from models.store.states import Outcome
 from models.store.tables import Image, Job, ModelRelease, Prediction
 
 PAGE: Final = 1_000
-
+_REALS: Final = ("face_confidence", "face_roll", "score", *EMOTIONS)
 SCAN: Final = Sort()
 
 Table = type[Image] | type[Prediction]
@@ -67,7 +68,7 @@ def page(
             rows += connection.execute(query.limit(limit - len(rows)))
             if len(rows) == limit:
                 break
-    return [to_record(row, sort) for row in rows]
+    return to_records(rows, sort)
 
 
 def stream(db: Database, conditions: ResultFilter, sort: Sort = SCAN) -> Iterator[Record]:
@@ -169,19 +170,27 @@ def _after(
     )
 
 
-def to_record(row: Row[Any], sort: Sort = SCAN) -> Record:
-    values = row._mapping
+def to_records(rows: Sequence[Row[Any]], sort: Sort = SCAN) -> list[Record]:
+    decimals = shortest([[row._mapping[name] or 0.0 for name in _REALS] for row in rows])
+
+    return [
+        _to_record(row, dict(zip(_REALS, values, strict=True)), sort)
+        for row, values in zip(rows, decimals, strict=True)
+    ]
+
+
+def _to_record(row: Row[Any], reals: Mapping[str, float], sort: Sort) -> Record:
     face = None
     scores = None
     if row.emotion is not None:
-        box = {side: values[f"box_{side}"] for side in ("x", "y", "width", "height")}
+        box = {side: row._mapping[f"box_{side}"] for side in ("x", "y", "width", "height")}
         face = {
             "index": row.face,
             "box": box if row.box_x is not None else None,
-            "confidence": row.face_confidence,
-            "roll": row.face_roll,
+            "confidence": None if row.face_confidence is None else reals["face_confidence"],
+            "roll": None if row.face_roll is None else reals["face_roll"],
         }
-        scores = {emotion: values[emotion] for emotion in EMOTIONS}
+        scores = {emotion: reals[emotion] for emotion in EMOTIONS}
 
     return Record(
         job_id=row.job_id,
@@ -190,7 +199,7 @@ def to_record(row: Row[Any], sort: Sort = SCAN) -> Record:
         error={"code": row.error_code, "message": row.error_message} if row.error_code else None,
         face=face,
         emotion=row.emotion,
-        score=row.score,
+        score=None if row.score is None else reals["score"],
         scores=scores,
         model=row.model,
         cursor=sort.cursor(row),

@@ -1,11 +1,13 @@
 """What commands print."""
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 from rich.console import Console
 
@@ -73,6 +75,28 @@ def unreadable(path: str) -> Record:
 
 def faceless(path: str) -> Record:
     return Record(7, path, Outcome.NO_FACE, None, None, None, None, None, None, "7.2.0")
+
+
+def test_parquet_is_written_to_files_and_pipes_but_not_to_a_terminal(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "results.parquet"
+    assert choose_format(None, file) is Format.PARQUET
+    records = [record("a.jpg"), unreadable("b.jpg")]
+    write_results(records, Format.PARQUET, file)
+    table = pyarrow.parquet.read_table(file)
+    assert table.column("path").to_pylist() == ["a.jpg", "b.jpg"]
+
+    write_results(records, choose_format(Format.PARQUET, None), None)
+    sys.stdout.flush()
+    assert capfdbinary.readouterr().out == file.read_bytes()
+
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    with pytest.raises(UsageError, match="-o"):
+        choose_format(Format.PARQUET, None)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UsageError, match=r"cuemill\[parquet\]"):
+        choose_format(None, file)
 
 
 def test_control_characters_are_escaped() -> None:

@@ -1,18 +1,29 @@
 """The API as a program, under load and at its end."""
 
 import socket
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import duckdb
 import httpx2 as httpx
+import pandas
 import psycopg
+import pytest
 import sqlalchemy as sa
 
 from api.context import COSTLY_THREADS
-from models.store import releases
+from models.store import batches, releases
 from models.store.database import Database
 from models.store.tables import Image
-from tests.builders import submit_job
+from tests.builders import (
+    SCORES,
+    claim_batch,
+    list_folder,
+    queue_job,
+    records_of,
+    submit_job,
+)
 from tests.integration.deployment import Deployment
 from tests.services import wait_until
 
@@ -20,7 +31,7 @@ FEW_S = 4.0
 """More than any answer takes that waits for nothing, and less than the costly ones wait here."""
 
 
-def add_unreadable_images(database: Database, job_id: int, count: int) -> None:
+def add_unreadable_images(database: Database, job_id: int, numbers: range) -> None:
     rows = [
         {
             "job_id": job_id,
@@ -30,7 +41,7 @@ def add_unreadable_images(database: Database, job_id: int, count: int) -> None:
             "error_code": "truncated",
             "error_message": 2_000 * "x",
         }
-        for number in range(count)
+        for number in numbers
     ]
     with database.write() as connection:
         connection.execute(sa.insert(Image), rows)
@@ -83,7 +94,7 @@ def test_sigterm_ends_the_api_although_a_reader_of_an_export_has_stopped_reading
     client = embedded.serve(tmp_path)
     database = embedded.database()
     job_id = submit_job(database, releases.resolve(database, None, tiny_model))
-    add_unreadable_images(database, job_id, 8_000)
+    add_unreadable_images(database, job_id, range(8_000))
 
     with socket.socket() as reader:
         reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
@@ -94,3 +105,34 @@ def test_sigterm_ends_the_api_although_a_reader_of_an_export_has_stopped_reading
 
         embedded.programs[0].terminate()
         embedded.programs[0].wait(15)
+
+
+def test_pandas_and_duckdb_read_exports_by_their_urls(
+    embedded: Deployment, tmp_path: Path, tiny_model: Path
+) -> None:
+    client = embedded.serve(tmp_path)
+    database = embedded.database()
+    list_folder(database, queue_job(database, releases.resolve(database, None, tiny_model)), 3)
+    claim = claim_batch(database)
+    batches.complete(database, claim, records_of(claim))
+    add_unreadable_images(database, 1, range(3, 5))
+    url = f"{client.base_url}/v1/jobs/1/results"
+    paths = ["000.jpg", "001.jpg", "002.jpg", "3.jpg", "4.jpg"]
+
+    for suffix in ("", "?outcome=unreadable"):
+        frame = pandas.read_csv(f"{url}.csv{suffix}")
+        assert list(frame["path"]) == (paths[3:] if suffix else paths)
+        lines = pandas.read_json(f"{url}.jsonl{suffix}", lines=True)
+        assert list(lines["path"]) == list(frame["path"])
+    highest = float(SCORES.max())
+    assert pandas.read_csv(f"{url}.csv")["score"].max() == pytest.approx(highest)
+    assert pandas.read_parquet(f"{url}.parquet")["score"].max() == pytest.approx(highest)
+
+    # As DuckDB itself fetches a URL; its extension for that is downloaded when it is first used.
+    file = tmp_path / "results.parquet"
+    urllib.request.urlretrieve(f"{url}.parquet", file)
+    query = "SELECT outcome, count(*), max(score) FROM read_parquet(?) GROUP BY 1 ORDER BY 1"
+    assert duckdb.execute(query, [str(file)]).fetchall() == [
+        ("classified", 3, pytest.approx(highest)),
+        ("unreadable", 2, None),
+    ]

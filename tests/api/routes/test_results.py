@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 import threading
 from contextlib import suppress
 from dataclasses import replace
@@ -97,9 +98,12 @@ def test_faces_are_filtered_by_size_confidence_and_their_number(
     assert float(row["face_confidence"]) == pytest.approx(0.95)
 
 
-@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+@pytest.mark.parametrize(
+    ("ending", "encoding"), [("csv", "gzip"), ("jsonl", "identity"), ("parquet", "identity")]
+)
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_download_whose_job_is_deleted_meanwhile_breaks_off(
-    db: Database, release_id: int, monkeypatch: pytest.MonkeyPatch, ending: str
+    db: Database, release_id: int, monkeypatch: pytest.MonkeyPatch, ending: str, encoding: str
 ) -> None:
     list_folder(db, queue_job(db, release_id), 8)
     while (claim := batches.claim(db, None, "worker", LEASE_S)) is not None:
@@ -123,7 +127,10 @@ def test_a_download_whose_job_is_deleted_meanwhile_breaks_off(
     wait_until(lambda: server.started, "the API to answer")
     try:
         with pytest.raises(httpx.RemoteProtocolError):
-            httpx.get(f"http://127.0.0.1:{port}/v1/jobs/1/results.{ending}")
+            httpx.get(
+                f"http://127.0.0.1:{port}/v1/jobs/1/results.{ending}",
+                headers={"Accept-Encoding": encoding},
+            )
     finally:
         server.should_exit = True
         thread.join()
@@ -187,3 +194,12 @@ def test_results_are_sorted_by_scores_and_a_cursor_keeps_to_its_order(
 
     problem_detail(client.get("/v1/jobs/1/results?sort=score.joy"), 422, "usage")
     problem_detail(client.get("/v1/results?sort=score"), 422, "usage")
+
+
+def test_parquet_without_its_extra_is_a_problem(
+    client: TestClient, faces: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    job = client.post("/v1/jobs", json={"folder": faces}).json()
+    response = client.get(f"/v1/jobs/{job['id']}/results.parquet")
+    assert 'pip install "cuemill[parquet]"' in problem_detail(response, 422, "usage")

@@ -207,3 +207,18 @@ def test_times_are_in_utc_whatever_the_zone_of_the_database(
     job = queue_job(database, releases.resolve(database, None, tiny_model))
     assert job.queued_at.utcoffset() == timedelta(0)
     database.close()
+
+
+def test_scores_have_the_digits_of_single_precision(db: Database, release_id: int) -> None:
+    list_folder(db, queue_job(db, release_id), 1)
+    claim = claim_batch(db)
+    scores = np.full(28, 0.51 / 27, np.float32)
+    scores[3] = 0.49
+    face = FaceRecord(scores, (1, 2, 3, 4), 0.93, -4.2)
+    batches.complete(db, claim, [ImageRecord(0, "000.jpg", Outcome.CLASSIFIED, faces=[face])])
+
+    (record,) = results.page(db, ResultFilter())
+    assert record.face is not None
+    assert record.scores is not None
+    assert (record.score, record.face["confidence"], record.face["roll"]) == (0.49, 0.93, -4.2)
+    assert set(record.scores.values()) == {0.49, float(str(scores[0]))}
