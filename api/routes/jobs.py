@@ -9,6 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from api.auth import ADMIN
 from api.context import Context, InjectedContext
+from api.job_filters import METADATA, JobFilterParameters
 from api.pages import InjectedPager
 from api.polling import make_tag
 from api.routes import forms
@@ -28,7 +29,6 @@ from models.sources.roots import check_folder, patterns_without
 from models.store import cancellation, deletion, jobs, releases, retries, summaries, uploads
 from models.store.database import Database
 from models.store.jobs import JobView
-from models.store.states import JobStatus
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -74,17 +74,22 @@ async def submit_job(
     return _to_schema(context, view)
 
 
-@router.get("", summary="List jobs", response_description="A page of jobs.")
+@router.get(
+    "",
+    summary="List jobs",
+    response_description="A page of jobs.",
+    openapi_extra={"parameters": [METADATA]},
+)
 def list_jobs(
     context: InjectedContext,
     pager: InjectedPager,
-    status: Annotated[JobStatus | None, Query(description="Only jobs with this status.")] = None,
+    conditions: JobFilterParameters,
     limit: Limit = 50,
     after: After = None,
 ) -> Page[Job]:
-    """List jobs, newest first."""
+    """List jobs, newest first. All filters must match."""
     before = parse_id_cursor(after)
-    views = jobs.list_newest(context.db, status=status, limit=limit + 1, before=before)
+    views = jobs.list_newest(context.db, conditions, limit=limit + 1, before=before)
 
     page = pager.page(
         views, limit, to_item=partial(_to_schema, context), cursor=lambda view: str(view.id)

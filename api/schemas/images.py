@@ -1,10 +1,13 @@
 """Images over HTTP."""
 
+from collections.abc import Sequence
+from typing import Self
+
 from pydantic import BaseModel, Field
 
 from api.schemas.common import ErrorInfo
 from api.schemas.results import Face
-from models.store.images import ImageView
+from models.store.results import Record
 from models.store.states import Outcome
 
 
@@ -28,8 +31,14 @@ class Image(BaseModel):
     next: int | None = Field(description="Number of the next image; null = none yet.")
 
     @classmethod
-    def from_view(cls, view: ImageView) -> "Image":
-        first = view.records[0]
+    def from_records(
+        cls, number: int, records: Sequence[Record], previous: int | None, following: int | None
+    ) -> Self:
+        """
+        Args:
+            records: all of the image's, one a face; if it has none, one.
+        """
+        first = records[0]
         faces = [
             {
                 **record.face,
@@ -37,19 +46,19 @@ class Image(BaseModel):
                 "score": record.score,
                 "scores": record.scores,
             }
-            for record in view.records
+            for record in records
             if record.face is not None
         ]
         return cls.model_validate(
             {
                 "job_id": first.job_id,
-                "number": view.number,
+                "number": number,
                 "path": first.path,
                 "outcome": first.outcome,
                 "error": first.error,
                 "faces": faces,
                 "model": first.model,
-                "previous": view.previous,
-                "next": view.next,
+                "previous": previous,
+                "next": following,
             }
         )

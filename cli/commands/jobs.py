@@ -1,7 +1,10 @@
 """Commands for existing jobs: jobs, status, cancel, retry, delete."""
 
+import os
 import socket
 from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -24,11 +27,14 @@ from models.health.checks import State, worst
 from models.health.snapshot import take_snapshot
 from models.health.watch import Watch
 from models.settings import Settings, find_settings_file
+from models.sources.names import to_text
 from models.sources.skipped import describe
 from models.store import cancellation, deletion, jobs, releases, retries
 from models.store.database import open_database
+from models.store.job_filters import JobFilter
 from models.store.jobs import JobView
 from models.store.states import LIVE, JobStatus
+from models.times import to_utc
 
 LIVE_JOBS_SHOWN: Final = 20
 """In `cuemill status`, for each state."""
@@ -82,19 +88,57 @@ def list_jobs(
     state: Annotated[
         JobStatus | None, typer.Option("--status", help="Only jobs with this status.")
     ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Only jobs of this folder, or of one within it.", readable=False),
+    ] = None,
+    metadata: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Only jobs whose metadata has this value. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    submitted_after: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Only jobs submitted at this time or later."),
+    ] = None,
+    submitted_before: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only jobs submitted before this time.")
+    ] = None,
+    ended_after: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only jobs that ended at this time or later.")
+    ] = None,
+    ended_before: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only jobs that ended before this time.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of jobs.")] = 20,
     as_json: Json = False,
 ) -> None:
-    """List jobs, newest first."""
+    """List jobs, newest first.
+
+    All filters must match. A TIME is as in 2026-12-01 or 2026-12-01T15:30, in UTC, or with a zone,
+    as in 2026-12-01T15:30+01:00.
+    """
+    conditions = JobFilter(
+        status=state,
+        folder=None if folder is None else to_text(os.fsencode(folder.absolute())),
+        metadata=dict(map(_parse_pair, metadata or ())),
+        submitted_after=_parse_time(submitted_after),
+        submitted_before=_parse_time(submitted_before),
+        ended_after=_parse_time(ended_after),
+        ended_before=_parse_time(ended_before),
+    )
     settings, db = connect()
-    views = jobs.list_newest(db, status=state, limit=limit)
+    views = jobs.list_newest(db, conditions, limit=limit)
 
     if as_json:
         print_json([job.to_plain(settings.retention_days) for job in views])
     elif views:
         print_jobs(views)
-    elif state is not None:
-        err.print(f"No {state} jobs.")
+    elif conditions != jobs.EVERY:
+        err.print("No jobs match.")
     else:
         err.print("No jobs yet. Run `cuemill classify FOLDER` to create one.")
 
@@ -159,6 +203,24 @@ def delete(
     err.print(f"Deleted job {job_id}.")
 
 
+def _parse_pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"Invalid --metadata {text!r}. Expected KEY=VALUE, such as study=pilot.")
+    return key, value
+
+
+def _parse_time(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return to_utc(datetime.fromisoformat(text))
+    except ValueError:
+        raise UsageError(
+            f"Invalid time {text!r}. Expected one such as 2026-12-01 or 2026-12-01T15:30."
+        ) from None
+
+
 def _check_own_worker() -> None:
     snapshot = take_snapshot(open_database(load()))
     host = socket.gethostname()
@@ -185,7 +247,7 @@ def _show_system(as_json: bool) -> None:
     live: list[JobView] = []
     if checks[0].state is State.OK:
         for job_status in LIVE:
-            live += jobs.list_newest(db, status=job_status, limit=LIVE_JOBS_SHOWN)
+            live += jobs.list_newest(db, JobFilter(job_status), limit=LIVE_JOBS_SHOWN)
 
     if as_json:
         print_json(

@@ -28,6 +28,12 @@ class JobFilters(TypedDict, total=False):
     """Which jobs to list."""
 
     status: Literal["queued", "running", "completed", "cancelled", "failed"]
+    folder: str
+    metadata: Mapping[str, str | float | bool]
+    submitted_after: datetime
+    submitted_before: datetime
+    ended_after: datetime
+    ended_before: datetime
 
 
 class ResultFilters(TypedDict, total=False):

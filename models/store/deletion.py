@@ -7,7 +7,6 @@ wait long. The sweep finishes a deletion that was interrupted.
 
 import logging
 from datetime import timedelta
-from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -16,6 +15,7 @@ from models.errors import DatabaseError, NotFoundError
 from models.store import audit, cancellation, clocks, deliveries, uploads
 from models.store.audit import Act
 from models.store.database import Database, now
+from models.store.job_filters import ENDED_AT
 from models.store.states import LIVE
 from models.store.tables import Batch, Image, Job, Prediction, Summary
 
@@ -24,7 +24,6 @@ DELETE_STEP = 5_000
 STEPS_PER_SWEEP = 20
 """A limit, so that a sweep's other duties are not delayed."""
 
-_ENDED_AT: Final = sa.func.coalesce(Job.completed_at, Job.cancelled_at, Job.failed_at)
 
 _log = logging.getLogger(__name__)
 
@@ -140,8 +139,8 @@ def _hide_expired(db: Database, default_days: int) -> None:
     clock = clocks.read(db)
     with db.read() as connection:
         candidates = connection.execute(
-            sa.select(Job.id, _ENDED_AT.label("ended_at"), days.label("days")).where(
-                *ended, days > 0, clock.now - timedelta(days=1) > _ENDED_AT
+            sa.select(Job.id, ENDED_AT.label("ended_at"), days.label("days")).where(
+                *ended, days > 0, clock.now - timedelta(days=1) > ENDED_AT
             )
         ).all()
 
@@ -161,4 +160,4 @@ def _hide_expired(db: Database, default_days: int) -> None:
     for job_id in expired:
         with db.write() as connection:
             # The conditions are checked again: the job may have been retried since.
-            hide(connection, Job.id == job_id, *ended, limits[job_id] > _ENDED_AT)
+            hide(connection, Job.id == job_id, *ended, limits[job_id] > ENDED_AT)

@@ -16,9 +16,11 @@ from models.pictures.detection import WHOLE, Detection, FaceMode
 from models.store import audit, backoff, deliveries, idempotency, uploads
 from models.store.audit import Act, Actor
 from models.store.database import Database, now
+from models.store.job_filters import JobFilter
 from models.store.states import LIVE, Event, JobStatus
 from models.store.tables import ApiKey, Job, ModelRelease, Upload
 
+EVERY: Final = JobFilter()
 LIVE_JOBS_RETRY_S: Final = 30
 """Jobs take seconds to days; a client that waits this long is no burden."""
 
@@ -264,16 +266,18 @@ def get(db: Database, job_id: int) -> JobView:
 
 
 def list_newest(
-    db: Database, *, status: JobStatus | None = None, limit: int = 50, before: int | None = None
+    db: Database,
+    conditions: JobFilter = EVERY,
+    *,
+    limit: int = 50,
+    before: int | None = None,
 ) -> list[JobView]:
     """Jobs, newest first.
 
     Args:
         before: only jobs with a smaller id.
     """
-    query = _select().order_by(Job.id.desc()).limit(limit)
-    if status is not None:
-        query = query.where(Job.status == status)
+    query = _select().where(*conditions.where()).order_by(Job.id.desc()).limit(limit)
     if before is not None:
         query = query.where(Job.id < before)
 

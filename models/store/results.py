@@ -68,7 +68,7 @@ def page(
             rows += connection.execute(query.limit(limit - len(rows)))
             if len(rows) == limit:
                 break
-    return to_records(rows, sort)
+    return _to_records(rows, sort)
 
 
 def stream(db: Database, conditions: ResultFilter, sort: Sort = SCAN) -> Iterator[Record]:
@@ -108,19 +108,19 @@ def _queries(conditions: ResultFilter, after: str | None, sort: Sort) -> list[sa
     if sort.is_scan:
         leading: Table = Prediction if conditions.is_of_faces else Image
         order = (leading.job_id, leading.number, Prediction.face)
-        found = select_results(leading, conditions).where(*_after(conditions, leading, after))
+        found = _select(leading, conditions).where(*_after(conditions, leading, after))
         return [found.order_by(*order)]
 
     if conditions.job_id is None:
         raise UsageError("Results of several jobs are not sorted by scores. Choose one job.")
     return [
-        select_results(Prediction, conditions).where(*where).order_by(*sort.order_by(part))
+        _select(Prediction, conditions).where(*where).order_by(*sort.order_by(part))
         for part, where in parts_after(sort, after)
     ]
 
 
-def select_results(leading: Table, conditions: ResultFilter) -> sa.Select[Any]:
-    """Results that meet the conditions, in rows for `to_record`.
+def _select(leading: Table, conditions: ResultFilter) -> sa.Select[Any]:
+    """Results that meet the conditions.
 
     An index leads to the page's first row and, with an emotion, an outcome or a code, from each row
     to the next. Rows that do not meet the other conditions are skipped one by one.
@@ -170,7 +170,7 @@ def _after(
     )
 
 
-def to_records(rows: Sequence[Row[Any]], sort: Sort = SCAN) -> list[Record]:
+def _to_records(rows: Sequence[Row[Any]], sort: Sort = SCAN) -> list[Record]:
     decimals = shortest([[row._mapping[name] or 0.0 for name in _REALS] for row in rows])
 
     return [

@@ -11,6 +11,7 @@ from api.dashboard.render import respond
 from api.schemas.common import After, parse_id_cursor
 from models.health.checks import Check, State
 from models.store import jobs
+from models.store.job_filters import JobFilter
 from models.store.states import LIVE, JobStatus
 
 PAGE: Final = 25
@@ -42,7 +43,7 @@ def _show(
     before = parse_id_cursor(after)
 
     totals = jobs.totals(context.db).jobs
-    views = jobs.list_newest(context.db, status=status, limit=PAGE + 1, before=before)
+    views = jobs.list_newest(context.db, JobFilter(status), limit=PAGE + 1, before=before)
     live = sum(totals[name] for name in LIVE)
     return respond(
         "jobs",

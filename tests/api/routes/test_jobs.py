@@ -265,3 +265,24 @@ def test_a_field_name_that_utf8_cannot_hold_is_refused(client: TestClient, faces
 
 def test_a_code_with_a_nul_is_refused(client: TestClient) -> None:
     assert client.post("/v1/jobs/1/retry?code=%00").status_code == 422
+
+
+def test_jobs_are_filtered_by_folder_metadata_and_times(client: TestClient, faces: str) -> None:
+    metadata = {"study": "pilot", "wave": 3}
+    job = client.post("/v1/jobs", json={"folder": faces, "metadata": metadata}).json()
+    client.post("/v1/jobs", json={"folder": faces})
+
+    def listed(query: str) -> list[int]:
+        jobs = client.get(f"/v1/jobs?{query}").raise_for_status().json()["data"]
+        return [job["id"] for job in jobs]
+
+    assert listed("metadata.study=pilot&metadata.wave=3") == listed("metadata[wave]=3") == [1]
+    assert listed("metadata.study=other") == []
+    assert listed(f"folder={faces}") == [2, 1]
+    assert listed("folder=/elsewhere") == []
+    assert listed("submitted_after=2026-11-01T00:00:00&submitted_before=9999-12-31") == [2, 1]
+    assert listed(f"submitted_before={job['queued_at']}") == []
+    assert listed("ended_before=9999-12-31T23:59:59-12:00") == []  # None has ended.
+
+    problem_detail(client.get("/v1/jobs?submitted_after=monday"), 422, "invalid_request")
+    problem_detail(client.get("/v1/jobs?metadata.study=%00"), 422, "usage")

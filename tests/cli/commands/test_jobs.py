@@ -1,5 +1,6 @@
 """Commands for existing jobs. tests/integration runs them on jobs with results."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,20 @@ def test_without_jobs_it_says_how_to_create_one(cuemill: Deployment) -> None:
 def test_jobs_are_listed_by_status(cuemill: Deployment, faces: Path) -> None:
     cuemill.run("enqueue", faces)
     assert [job["id"] for job in cuemill.json("jobs", "--status", "queued")] == [1]
-    assert cuemill.run("jobs", "--status", "failed").stderr == "No failed jobs.\n"
+    assert cuemill.run("jobs", "--status", "failed").stderr == "No jobs match.\n"
+
+
+def test_jobs_are_listed_by_folder_metadata_and_time(cuemill: Deployment, faces: Path) -> None:
+    cuemill.run("enqueue", faces, "--metadata", '{"study": "pilot"}')
+
+    def count(*filters: str) -> int:
+        return len(json.loads(cuemill.run("jobs", "--json", *filters).stdout))
+
+    matching = ("--folder", str(faces), "--metadata", "study=pilot")
+    assert count(*matching, "--submitted-after", "2026-11-01") == 1
+    assert count("--metadata", "study=other") == 0
+    refused = cuemill.run("jobs", "--ended-before", "monday", exit_code=2)
+    assert "2026-12-01T15:30" in refused.stderr
 
 
 def test_status_without_a_job_shows_checks_and_live_jobs(cuemill: Deployment, faces: Path) -> None:

@@ -13,6 +13,7 @@ from models.settings import Settings
 from models.store import batches, deletion, hints, jobs, recovery, reuse, scans
 from models.store.database import Database
 from models.store.filters import ResultFilter
+from models.store.job_filters import JobFilter
 from models.store.order import Sort
 from models.store.results import page
 from models.store.states import JobStatus
@@ -332,7 +333,7 @@ def test_finding_due_work_does_not_scan_ended_jobs(filled: Database, release_id:
         recovery.requeue_expired(filled)
         hints.send_due(filled, lambda *_: True, settings)
         jobs.find_live(filled, jobs.Submission("/photos", release_id))
-        jobs.list_newest(filled, status=JobStatus.RUNNING)
+        jobs.list_newest(filled, JobFilter(JobStatus.RUNNING))
 
     statements = plans(filled, work)
     assert len(statements) >= 12
