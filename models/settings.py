@@ -236,6 +236,11 @@ class Settings(BaseSettings):
         True,
         description="Whether the API shows thumbnails and faces, to those who may read results.",
     )
+    webhook_sender: bool = Field(
+        True,
+        description="Whether workers send webhooks. False where they can reach no receiver; then "
+        "`cuemill worker --queue webhooks` must run where receivers can be reached.",
+    )
     webhook_private: bool = Field(
         False,
         description="Whether webhooks may be sent to this machine and to private networks, and "

@@ -6,6 +6,7 @@ delays nothing else. A thread that is killed with its program leaves a lease tha
 
 import json
 import logging
+import signal
 import time
 from datetime import UTC, datetime
 from functools import partial
@@ -22,6 +23,8 @@ from models.store.deliveries import Attempt, DeliveryClaim
 from models.store.jobs import expiry
 from worker.lease import renew_in_background, worker_name
 from worker.post import WHOLE_S, post
+from worker.repeat import repeat
+from worker.stop import Stop
 
 THREADS: Final = 8
 """Of each program. There is one connection to a receiver at a time, so one thread each."""
@@ -30,6 +33,21 @@ AT_ONCE: Final = 100
 
 _free = BoundedSemaphore(THREADS)
 _log = logging.getLogger(__name__)
+
+
+def run_courier(settings: Settings, db: Database) -> None:
+    """Sends what is due until SIGTERM or Ctrl-C, and does nothing else."""
+    stop = Stop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+
+    def send_now() -> None:
+        try:
+            send_due(db, settings)
+        except DatabaseError as error:
+            _log.warning("deliveries postponed: %s", error)
+
+    repeat(send_now, settings.sweep_s, stop, "courier")
 
 
 def send_due(db: Database, settings: Settings) -> None:

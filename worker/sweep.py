@@ -43,8 +43,10 @@ def sweep(db: Database, settings: Settings) -> None:
         "deletion of the audit": partial(audit.delete_due, db, settings.audit_days),
         "uploads": partial(uploads.expire, db, settings.upload_expiry_h),
         "deletion of old deliveries": partial(deliveries.delete_old, db),
-        "webhooks": partial(send_due, db, settings),
     }
+    if settings.webhook_sender:
+        duties["webhooks"] = partial(send_due, db, settings)
+
     done = [_try(name, duty) for name, duty in duties.items()]
     if all(done):
         _try("record of the sweep", partial(heartbeats.note_sweep, db, worker_name()))

@@ -17,6 +17,7 @@ app = typer.Typer()
 class Queue(StrEnum):
     IMAGES = "images"
     TRAINING = "training"
+    WEBHOOKS = "webhooks"
 
 
 @app.command()
@@ -70,7 +71,10 @@ def worker(
     workers: Workers = None,
     queue: Annotated[
         Queue,
-        typer.Option(help="Work to take: images, or trainings (requires `cuemill[trainer]`)."),
+        typer.Option(
+            help="Work to take: images, trainings (requires `cuemill[trainer]`), or only the "
+            "sending of webhooks, which all workers do unless CUEMILL_WEBHOOK_SENDER is false."
+        ),
     ] = Queue.IMAGES,
 ) -> None:
     """Run only workers.
@@ -87,6 +91,10 @@ def worker(
                 from trainer.service import run_training_worker
 
             run_training_worker(settings, db)
+        elif queue is Queue.WEBHOOKS:
+            from worker.courier import run_courier
+
+            run_courier(settings, db)
         else:
             from worker.main import run_worker
 

@@ -8,7 +8,7 @@ import typer
 
 from cli.context import connect
 from cli.options import Json
-from cli.output import err, print_json, printable, say
+from cli.output import count_of, err, print_json, printable, say
 from models.addresses import check_url
 from models.store import deliveries, webhooks
 from models.store.deliveries import DeliveryView
@@ -98,7 +98,7 @@ def _print_deliveries(views: Sequence[DeliveryView]) -> None:
     for view in views:
         say(
             f"{view.id}  {view.event}  job {view.job_id}  {view.state}  "
-            f"{len(view.attempts)} attempts{_last_answer(view)}"
+            f"{count_of(len(view.attempts), 'attempt')}{_last_answer(view)}"
         )
 
 

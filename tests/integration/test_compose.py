@@ -293,7 +293,7 @@ def test_programs_wait_for_the_migration_and_every_service_for_those_it_needs() 
     }
     assert gates == {
         ("migrate", "postgres"): "service_healthy",
-        **{(name, "migrate"): "service_completed_successfully" for name in READERS},
+        **{(name, "migrate"): "service_completed_successfully" for name in (*READERS, "webhooks")},
         **{(name, "redis"): "service_healthy" for name in READERS},
     }
     assert {name for name in SERVICES if "healthcheck" not in SERVICES[name]} == {"migrate"}
@@ -329,7 +329,7 @@ def test_every_service_has_limits_and_none_may_fill_the_disk_with_logs(name: str
 def test_the_database_and_redis_reach_nothing_outside_and_have_their_passwords_from_files() -> None:
     assert COMPOSE["networks"]["inside"]["internal"] is True
     outside = {name for name, service in SERVICES.items() if "outside" in service["networks"]}
-    assert outside == {"api", "trainer"}
+    assert outside == {"api", "trainer", "webhooks"}
 
     for name, service in SERVICES.items():
         assert set(service["secrets"]) <= COMPOSE["secrets"].keys()
@@ -373,6 +373,13 @@ def test_the_api_and_the_workers_share_a_spool_that_they_can_write() -> None:
     for name in ("api", "worker"):
         assert f"spool:{spool}" in SERVICES[name]["volumes"]
     assert f"--mode 700 {spool}" in (ROOT / "Dockerfile").read_text()
+
+
+def test_webhooks_are_sent_by_the_one_service_that_has_no_images_and_reaches_receivers() -> None:
+    sender, worker = SERVICES["webhooks"], SERVICES["worker"]
+    assert worker["environment"]["CUEMILL_WEBHOOK_SENDER"] == "false"
+    assert program(sender) == ["cuemill", "worker", "--queue", "webhooks"]
+    assert "volumes" not in sender
 
 
 @pytest.mark.parametrize("name", BUILT)

@@ -1,6 +1,8 @@
 """The courier: what waits for whom, and what is sent to nobody."""
 
 import json
+import os
+import signal
 from threading import Event as Flag
 
 import pytest
@@ -63,3 +65,29 @@ def test_by_default_nothing_is_sent_to_this_machine(db: Database, release_id: in
     (logged,) = deliveries.list_newest(db, view.id)[0].attempts
     assert logged["status"] is None
     assert "CUEMILL_WEBHOOK_PRIVATE" in json.dumps(logged)
+
+
+def test_a_worker_that_is_no_sender_leaves_webhooks_to_the_program_that_does_nothing_else(
+    db: Database, release_id: int
+) -> None:
+    with run_receiver() as receiver:
+        view, _ = webhooks.create(db, receiver.url, list(Event))
+        cancellation.cancel(db, submit_job(db, release_id, images=1))
+        sweep(db, SETTINGS.model_copy(update={"webhook_sender": False}))
+        assert deliveries.claim(db, "h:1", 0.0) is not None  # Nobody had claimed it.
+
+        def stop(_: object) -> Answer:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return 204, {}
+
+        receiver.answer = stop
+        before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+        try:
+            courier.run_courier(SETTINGS.model_copy(update={"webhook_sender": False}), db)
+        finally:
+            for number, handler in zip((signal.SIGTERM, signal.SIGINT), before, strict=True):
+                signal.signal(number, handler)
+        wait_until(
+            lambda: deliveries.list_newest(db, view.id)[0].attempts, "the attempt to be logged"
+        )
+    assert len(receiver.requests) == 1
