@@ -6,9 +6,11 @@ only the bytes of files are taken.
 """
 
 import gzip
+import re
 import stat
 import struct
 import tarfile
+import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -26,8 +28,13 @@ FREE_BYTES: Final = 10_000_000
 """That any archive may be unpacked to, whatever its own size."""
 DIRECTORY_BYTES: Final = 512
 """For each file that a zip may have: its entry in the directory, which is read as a whole."""
-HEADER_BYTES: Final = 32_768
-"""Between two files of a tar. Python's tarfile reads what is said to be there into memory."""
+HEADER_BYTES: Final = 8_192
+"""Between two files of a tar. Python's tarfile reads what is said to be there into memory, and
+looks through it in a time that grows with its square."""
+HEADER_DIGITS: Final = 100
+"""In a row. Looking through more takes Python 3.11.7 as long (CVE-2024-6232)."""
+UNPACK_S: Final = 1_800.0
+"""For an archive. Plain ones of 10 GB take minutes; some are made to take days."""
 NAMED: Final = 200
 """Files left out that are named; the others are counted."""
 
@@ -106,6 +113,7 @@ class _Target:
         self._limits = limits
         self._most = limits.ratio * archive_bytes + FREE_BYTES
         self._budget = Budget(limits)
+        self._until = time.monotonic() + UNPACK_S
 
     def count_file(self) -> None:
         self._budget.add_file()
@@ -116,6 +124,8 @@ class _Target:
             TooLargeError: the archive is a bomb, or simply too large.
         """
         self._budget.add_bytes(size)
+        if time.monotonic() > self._until:
+            raise TooLargeError(f"Unpacking the archive took more than {UNPACK_S:,.0f} s.")
         if self._budget.bytes > self._most:
             raise TooLargeError(
                 f"The archive unpacks to more than {self._limits.ratio} times its size, the limit "
@@ -302,6 +312,13 @@ class _Forward:
         self.last = self._content.read(size)
         self._position += len(self.last)
         self._count(len(self.last))
+
+        if self.header_left is not None:
+            numbers = re.findall(rb"[0-9]+", self.last)
+            if max(map(len, numbers), default=0) > HEADER_DIGITS:
+                raise tarfile.ReadError(
+                    f"a header has a number of more than {HEADER_DIGITS} digits"
+                )
         return self.last
 
     def tell(self) -> int:

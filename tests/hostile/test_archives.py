@@ -306,6 +306,34 @@ def test_a_header_of_many_megabytes_is_not_read_into_memory(folder: Path, kind: 
     assert peak_of(refuse) < 5_000_000
 
 
+def test_a_header_that_is_slow_to_look_through_is_refused(folder: Path) -> None:
+    digits = b"1" * (archives.HEADER_DIGITS + 1) + b" "
+    header = long_header(3_072, tarfile.XHDTYPE) + (digits * 40)[:3_072]
+    with pytest.raises(UsageError, match="digits"):
+        open_up(folder, header + in_tar((member("a.jpg"), b"x")))
+
+
+@pytest.mark.parametrize("record", [b"2 ", b"9 =", b"=", b"3 a=\n"])
+def test_records_that_overlap_take_little_memory(folder: Path, record: bytes) -> None:
+    size = archives.HEADER_BYTES - 2 * 512
+    header = long_header(size, tarfile.XHDTYPE) + (record * size)[: size - 2] + b"=\n"
+    content = header + in_tar((member("a.jpg"), b"x"))
+
+    def look() -> None:
+        with suppress(UsageError):
+            open_up(folder, content)
+
+    assert peak_of(look) < 20_000_000
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_unpacking_has_an_end(folder: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = in_zip(("a.jpg", b"x")) if kind == "zip" else in_tar((member("a.jpg"), b"x"))
+    monkeypatch.setattr(archives, "UNPACK_S", -1.0)
+    with pytest.raises(TooLargeError, match="took more than"):
+        open_up(folder, content)
+
+
 def test_a_long_directory_is_not_read_into_memory(folder: Path) -> None:
     content = overlapping(60_000)
 
