@@ -31,7 +31,7 @@ COLUMNS: Final[dict[str, type]] = {
 }
 """Those of Cuemill's CSV, and of which type their values are. All but three may be missing."""
 
-_PANDAS: Final = {int: "Int64", float: "float64", str: "object"}
+_PANDAS: Final = {int: "Int64", float: "float64", str: "string"}
 _POLARS: Final = {int: "Int64", float: "Float64", str: "String"}
 
 

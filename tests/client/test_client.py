@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import io
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
+import pandas
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -90,6 +92,18 @@ def test_a_job_is_submitted_waited_for_read_and_deleted(
     assert cuemill.model(release) == cuemill.model(release.id) == release
     cuemill.delete(done)
     assert list(cuemill.jobs()) == []
+
+
+def test_a_data_frame_of_results_equals_their_csv(
+    api: FastAPI, cuemill: Client, database: Database, faces: Path
+) -> None:
+    job = cuemill.submit(faces)
+    finish(database, job, images=3)
+    frame = cuemill.results(job).to_pandas()
+    csv = TestClient(api, base_url=BASE_URL).get(f"/v1/jobs/{job.id}/results.csv").text
+    pandas.testing.assert_frame_equal(
+        frame, pandas.read_csv(io.StringIO(csv), dtype=frame.dtypes.to_dict())
+    )
 
 
 def test_a_list_is_read_page_by_page_and_anew(

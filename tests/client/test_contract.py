@@ -41,6 +41,7 @@ NOT_OFFERED = {
     # Other ways to the same, for other programs.
     "GET /v1/jobs/{job_id}/results.csv",
     "GET /v1/jobs/{job_id}/results.jsonl",
+    "GET /v1/jobs/{job_id}/results.parquet",
     # For people to look at.
     "GET /v1/jobs/{job_id}/images/{number}",
     "GET /v1/jobs/{job_id}/images/{number}/thumbnail",

@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import polars
 import pytest
 
 from cuemill_client import EMOTIONS, Result
-from cuemill_client.frames import COLUMNS, to_polars
+from cuemill_client.frames import COLUMNS, to_pandas, to_polars
 from cuemill_client.records import parse
 from models import formats, labels
 
@@ -32,8 +34,20 @@ def test_the_columns_are_those_of_the_csv() -> None:
     assert EMOTIONS == labels.EMOTIONS
 
 
-def test_a_polars_frame_has_every_value_in_its_column() -> None:
-    unreadable, classified = to_polars(results()).to_dicts()
+def rows_of_polars() -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = to_polars(results()).to_dicts()
+    return rows
+
+
+def rows_of_pandas() -> list[dict[str, Any]]:
+    frame = to_pandas(results()).astype(object)
+    rows: list[dict[str, Any]] = frame.where(frame.notna(), None).to_dict("records")
+    return rows
+
+
+@pytest.mark.parametrize("rows", [rows_of_polars, rows_of_pandas])
+def test_a_frame_has_every_value_in_its_column(rows: Callable[[], list[dict[str, Any]]]) -> None:
+    unreadable, classified = rows()
     assert {name: value for name, value in unreadable.items() if value is not None} == {
         "job_id": 1,
         "path": "=a.jpg",
@@ -65,6 +79,7 @@ def test_a_frame_of_no_results_has_the_same_columns_and_types() -> None:
     empty = to_polars([])
     assert empty.schema == to_polars(results()).schema
     assert empty.schema["face_index"] == polars.Int64
+    assert to_pandas([]).dtypes.equals(to_pandas(results()).dtypes)
 
 
 @pytest.mark.parametrize("name", ["pandas", "polars"])
