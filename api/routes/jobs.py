@@ -36,7 +36,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 @router.post(
     "",
     status_code=HTTPStatus.ACCEPTED,
-    responses={404: {}, 409: {}},
+    responses={404: {}, 409: {}, 507: {}},
     summary="Submit a job",
     openapi_extra=forms.BODY,
     response_description="The job, committed to the database. `Location` is its URL.",

@@ -38,6 +38,7 @@ _RAW_BODY = {
 @router.post(
     "",
     status_code=HTTPStatus.CREATED,
+    responses={507: {}},
     summary="Create an upload",
     response_description="An upload without files. `Location` is its URL.",
 )

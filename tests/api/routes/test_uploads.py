@@ -207,6 +207,7 @@ def test_a_full_disk_is_a_507_and_leaves_nothing(
     response = client.put(f"{upload}/files/a.jpg", content=b"x")
     assert "full" in problem_detail(response, 507, "spool_full")
     assert files_in(spool) == {}
+    problem_detail(client.post("/v1/uploads"), 507, "spool_full")
 
 
 @pytest.mark.parametrize("small_disk", ["1m"], indirect=True)
