@@ -83,6 +83,7 @@ def test_a_job_is_submitted_waited_for_read_and_deleted(
     top, score = results[0].emotion, results[0].score
     assert top is not None
     assert list(cuemill.results(done, score={top: f"gte:{score}"})) == results[:2]
+    assert list(cuemill.results(done, sort="score")) == results[:2]
     assert not list(cuemill.results(done, score={top: ["gte:0", f"lt:{score}"], "peace": "lt:1"}))
     assert cuemill.results(done).to_polars().height == 3
 
