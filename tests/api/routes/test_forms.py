@@ -136,37 +136,37 @@ def test_the_same_form_with_the_same_key_is_the_same_job(client: TestClient, spo
     assert [folder.name for folder in spool.iterdir()] == [first["upload"]]
 
 
-@pytest.mark.parametrize(
-    ("body", "status"),
-    [
-        (b"", 422),
-        (END, 422),
-        (raw(b"a.jpg"), 422),
-        (raw(b"a.jpg")[:-5], 422),
-        (raw(b"a.jpg") + raw(b"a.jpg") + END, 422),
-        (raw(b"a.jpg") + raw(b"../b.jpg") + END, 422),
-        (raw(b"/etc/passwd") + END, 422),
-        (raw(b"") + END, 422),
-        (raw(b"a.jpg", kind=b"photos") + END, 422),
-        (raw(b"a.jpg") + raw(b"a.zip", kind=b"archive") + END, 422),
-        (raw(b"a.zip", zipped(**{"a.jpg": b"x"}), kind=b"archive") + raw(b"b.jpg") + END, 422),
-        (raw(b"a.zip", b"no archive", kind=b"archive") + END, 422),
-        (raw(b"a.jpg") + raw(b"", b"{", kind=b"job") + END, 422),
-        (raw(b"a.jpg") + raw(b"", b'{"folder": "/x"}', kind=b"job") + END, 422),
-        (raw(b"a.jpg") + raw(b"", b'{"model": "absent"}', kind=b"job") + END, 404),
-        (raw(b"a.jpg") + raw(b"", b"{}" + b" " * 70_000, kind=b"job") + END, 422),
-        (raw(b"a.jpg") + raw(b"x" * 20_000) + END, 422),
-        (raw(b"a.jpg") + b"no boundary", 422),
-    ],
-)
+REFUSED: list[tuple[bytes, int]] = [
+    (b"", 422),
+    (END, 422),
+    (raw(b"a.jpg"), 422),
+    (raw(b"a.jpg")[:-5], 422),
+    (raw(b"a.jpg") + raw(b"a.jpg") + END, 422),
+    (raw(b"a.jpg") + raw(b"../b.jpg") + END, 422),
+    (raw(b"/etc/passwd") + END, 422),
+    (raw(b"") + END, 422),
+    (raw(b"a.jpg", kind=b"photos") + END, 422),
+    (raw(b"a.jpg") + raw(b"a.zip", kind=b"archive") + END, 422),
+    (raw(b"a.zip", zipped(**{"a.jpg": b"x"}), kind=b"archive") + raw(b"b.jpg") + END, 422),
+    (raw(b"a.zip", b"no archive", kind=b"archive") + END, 422),
+    (raw(b"a.jpg") + raw(b"", b"{", kind=b"job") + END, 422),
+    (raw(b"a.jpg") + raw(b"", b'{"folder": "/x"}', kind=b"job") + END, 422),
+    (raw(b"a.jpg") + raw(b"", b'{"model": "absent"}', kind=b"job") + END, 404),
+    (raw(b"a.jpg") + raw(b"", b"{}" + b" " * 70_000, kind=b"job") + END, 422),
+    (raw(b"a.jpg") + raw(b"x" * 20_000) + END, 422),
+    (raw(b"a.jpg") + b"no boundary", 422),
+]
+
+
 def test_a_form_that_is_refused_leaves_nothing(
-    client: TestClient, db: Database, spool: Path, body: bytes, status: int
+    client: TestClient, db: Database, spool: Path
 ) -> None:
-    response = client.post("/v1/jobs", content=body, headers=HEADERS)
-    assert response.status_code == status, response.text
-    assert response.json()["detail"]
-    assert list(spool.iterdir()) == []
-    assert count_rows(db, Upload) == count_rows(db, Job) == 0
+    for body, status in REFUSED:
+        response = client.post("/v1/jobs", content=body, headers=HEADERS)
+        assert response.status_code == status, (body[:200], response.text)
+        assert response.json()["detail"]
+        assert list(spool.iterdir()) == [], body[:200]
+        assert count_rows(db, Upload) == count_rows(db, Job) == 0
 
 
 @pytest.mark.parametrize("method_path", ["POST /v1/jobs", "PUT {upload}/files/a.jpg"])

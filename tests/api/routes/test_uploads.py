@@ -140,26 +140,24 @@ def test_files_are_listed_in_pages(client: TestClient, upload: str) -> None:
     assert pages == [["0.jpg", "1.jpg"], ["2.jpg", "3.jpg"], ["4.jpg"]]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "%2e%2e/a.jpg",
-        "a/%2e%2e/%2e%2e/%2e%2e/b.jpg",
-        "%2fetc/passwd",
-        "C:/a.jpg",
-        "a%00.jpg",
-        "a%5Cb.jpg",
-        "x" * 256,
-        "d/" * 33 + "a.jpg",
-        "/".join(["x" * 200] * 6),
-        "%2e",
-    ],
-)
-def test_a_name_that_is_not_safe_is_refused(
-    client: TestClient, upload: str, spool: Path, name: str
-) -> None:
-    problem_detail(client.put(f"{upload}/files/{name}", content=b"x"), 422, "usage")
-    assert files_in(spool) == {}
+UNSAFE: list[str] = [
+    "%2e%2e/a.jpg",
+    "a/%2e%2e/%2e%2e/%2e%2e/b.jpg",
+    "%2fetc/passwd",
+    "C:/a.jpg",
+    "a%00.jpg",
+    "a%5Cb.jpg",
+    "x" * 256,
+    "d/" * 33 + "a.jpg",
+    "/".join(["x" * 200] * 6),
+    "%2e",
+]
+
+
+def test_a_name_that_is_not_safe_is_refused(client: TestClient, upload: str, spool: Path) -> None:
+    for name in UNSAFE:
+        problem_detail(client.put(f"{upload}/files/{name}", content=b"x"), 422, "usage")
+        assert files_in(spool) == {}, name
 
 
 def test_a_name_that_is_no_utf_8_is_kept(client: TestClient, upload: str, spool: Path) -> None:
