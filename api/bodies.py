@@ -1,4 +1,4 @@
-"""Bodies of requests: JSON, and of a bounded size, except for those of uploads."""
+"""Bodies of requests: JSON or a page's form, and of a bounded size, except for uploads."""
 
 import re
 from http import HTTPStatus
@@ -19,6 +19,8 @@ _UPLOADS: Final = (
     ("PUT", re.compile(r"/v1/uploads/[^/]+/files/.+", re.DOTALL), None),
 )
 """Method, path and media type of bodies that have limits of their own; None = any type."""
+_PAGES: Final = {"/submit": "application/x-www-form-urlencoded"}
+"""Pages that send a form of this media type."""
 
 
 class Bodies:
@@ -44,7 +46,7 @@ class Bodies:
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "content_too_large", _TOO_LARGE
             )
             await response(scope, receive, send)
-        elif has_body and media_type != "application/json":
+        elif has_body and media_type not in ("application/json", _PAGES.get(scope["path"])):
             detail = "The body must be JSON, with the header Content-Type: application/json."
             response = make_response(
                 HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail

@@ -91,7 +91,7 @@ def make_response(
 
 def explain(method: str, path: str, error: CuemillError) -> JSONResponse:
     """The problem that an error is to the client whose request met it."""
-    status, detail = _status_of(error), str(error)
+    status, detail = status_of(error), str(error)
     if isinstance(error, DatabaseError):
         _log.error("%s %s: %s", method, path, error)
         detail = error.public
@@ -160,7 +160,7 @@ def _encodable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def _status_of(error: CuemillError) -> HTTPStatus:
+def status_of(error: CuemillError) -> HTTPStatus:
     if isinstance(error, DatabaseError) and not error.passing:
         return HTTPStatus.INTERNAL_SERVER_ERROR
 

@@ -1,12 +1,14 @@
 """How a request becomes a job, whether it names a folder, names an upload or brings its files."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from api.context import Context
 from api.schemas.jobs import JobOptions
 from models.release.detectors import choose_detection
 from models.sources.exclusions import patterns_for
 from models.sources.names import to_text
+from models.sources.roots import check_folder, patterns_without
 from models.store import jobs, releases
 from models.store.jobs import JobView, Submission
 
@@ -25,6 +27,17 @@ class Source:
     exclude: tuple[str, ...] = ()
     upload: str | None = None
     content: str | None = None
+
+
+async def find_folder(context: Context, folder: str) -> Source:
+    """
+    Raises:
+        CuemillError: the folder cannot be read, or may not be.
+    """
+    spool = context.settings.spool_folder
+    check = partial(check_folder, folder.encode(), context.settings.image_roots, spool)
+    path = await context.folders.run(check)
+    return Source(path, patterns_without(spool, path))
 
 
 def submit(

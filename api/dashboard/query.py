@@ -9,8 +9,8 @@ Query = Mapping[str, list[str]]
 
 
 def read_query(request: Request) -> Query:
-    """The query without the cursor: another filter begins at its first page."""
-    names = [name for name in request.query_params if name != "after"]
+    """The query without its place: another filter begins at its first page."""
+    names = [name for name in request.query_params if name not in ("after", "at")]
     return {name: values for name in names if (values := _filled(request, name))}
 
 

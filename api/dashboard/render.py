@@ -127,7 +127,7 @@ def _make_templates() -> Environment:
 
 def _number_of(record: Record) -> str:
     """The number of a record's image in its job."""
-    return record.cursor.split(".")[1]
+    return record.cursor.rpartition("~")[2].split(".")[-2]
 
 
 def _asset(name: str) -> str:

@@ -23,9 +23,8 @@ from api.schemas.jobs import (
     Retried,
     Summary,
 )
-from api.submission import Source, submit
+from api.submission import Source, find_folder, submit
 from models.errors import UsageError
-from models.sources.roots import check_folder, patterns_without
 from models.store import cancellation, deletion, jobs, releases, retries, summaries, uploads
 from models.store.database import Database
 from models.store.jobs import JobView
@@ -53,17 +52,13 @@ async def submit_job(
     To retry safely after a network error, send an `Idempotency-Key`: the same key and request
     return the same job.
     """
-    settings = context.settings
     if request.upload:
         upload = await run_in_threadpool(uploads.get, context.db, request.upload)
         if not upload.files:
             raise UsageError(f"Upload {upload.id} has no files. Put some, and submit it then.")
         source = Source(upload.folder, upload=upload.id)
     else:
-        spool = settings.spool_folder
-        check = partial(check_folder, request.folder.encode(), settings.image_roots, spool)
-        folder = await context.folders.run(check)
-        source = Source(folder, patterns_without(spool, folder))
+        source = await find_folder(context, request.folder)
 
     view, is_new = await run_in_threadpool(submit, context, request, source, idempotency_key)
     if is_new:

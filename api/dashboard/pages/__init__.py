@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from api.dashboard.pages import image, job, jobs, results, static
+from api.dashboard.pages import image, job, jobs, results, static, submit
 
 router = APIRouter(include_in_schema=False)
-for module in (jobs, job, results, image, static):
+for module in (jobs, job, results, image, submit, static):
     router.include_router(module.router)

@@ -2,7 +2,7 @@
 
 from functools import partial
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, BackgroundTasks, Query, Response
 from fastapi.responses import RedirectResponse
@@ -17,6 +17,9 @@ from api.schemas.jobs import JobId
 from models.labels import EMOTIONS
 from models.sources.skipped import describe
 from models.store import cancellation, deletion, failures, jobs, releases, retries, summaries
+
+FOLDERS: Final = 12
+"""Those with the most faces are shown."""
 
 router = APIRouter(prefix="/jobs/{job_id}", include_in_schema=False)
 
@@ -59,9 +62,9 @@ def _show(context: Context, job_id: int) -> Response:
     db = context.db
     job = jobs.get(db, job_id)
     release = releases.get(db, job.model_release_id)
-    emotions = {
-        name: share["count"] for name, share in summaries.get(db, job_id)["emotions"].items()
-    }
+    summary = summaries.get(db, job_id)
+    emotions = {name: share["count"] for name, share in summary["emotions"].items()}
+    folders = {row["folder"]: row for row in summary["folders"]}
     counts = job.counts
     return respond(
         "job",
@@ -72,6 +75,9 @@ def _show(context: Context, job_id: int) -> Response:
         stack=stack(counts),
         emotions=chart(emotions),
         absent=[name for name in EMOTIONS if not emotions[name]],
+        folders=chart({name: row["faces"] for name, row in folders.items()})[:FOLDERS],
+        tops={name: chart(row["emotions"])[0] for name, row in folders.items()},
+        more_folders=max(len(folders) - FOLDERS, 0) + summary["folders_left_out"],
         failures=failures.group(db, job_id),
         again=counts.unreadable + counts.failed + counts.cancelled,
         remedy_of=remedy_of,

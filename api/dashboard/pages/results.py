@@ -9,12 +9,13 @@ from api.context import Context, InjectedContext
 from api.dashboard.figures import chart
 from api.dashboard.query import Query, read_query
 from api.dashboard.render import respond
-from api.filters import FilterParameters
+from api.filters import FilterParameters, SortParameter
 from api.schemas.common import AfterResult
 from api.schemas.jobs import JobId
 from models.store import facets, jobs, results
 from models.store.facets import MANY
 from models.store.filters import ResultFilter
+from models.store.order import Sort
 
 PAGE: Final = 60
 
@@ -27,30 +28,39 @@ async def show_results(
     job_id: JobId,
     context: InjectedContext,
     conditions: FilterParameters,
+    sort: SortParameter,
     after: AfterResult = None,
 ) -> Response:
     query = read_query(request)
-    return await context.costly.run(partial(_show, context, job_id, conditions, after, query))
+    return await context.costly.run(partial(_show, context, job_id, conditions, sort, after, query))
 
 
 def _show(
-    context: Context, job_id: int, conditions: ResultFilter, after: str | None, query: Query
+    context: Context,
+    job_id: int,
+    conditions: ResultFilter,
+    sort: Sort,
+    after: str | None,
+    query: Query,
 ) -> Response:
     job = jobs.get(context.db, job_id)
     within = conditions.of_job(job.id)
-    records = results.page(context.db, within, PAGE + 1, after)
+    records = results.page(context.db, within, PAGE + 1, after, sort)
     counts = facets.count(context.db, within)
 
-    outcomes = counts.outcomes
-    total = outcomes.get(within.outcome, 0) if within.outcome else sum(outcomes.values())
+    chosen = counts.outcomes if sort.is_scan else counts.emotions
+    choice = within.outcome if sort.is_scan else within.emotion
+    total = chosen.get(choice, 0) if choice else sum(chosen.values())
     return respond(
         "results",
         job=job,
         query=query,
         conditions=within,
+        sort=sort,
+        of_faces=within.is_of_faces or not sort.is_scan,
         total=total,
         emotions=chart(counts.emotions),
-        outcomes=chart(outcomes),
+        outcomes=chart(counts.outcomes),
         scores=_lengths(counts.scores),
         faces=_lengths(dict(sorted(counts.faces.items()))),
         many=MANY,

@@ -1,5 +1,7 @@
 """The page of one job."""
 
+from dataclasses import replace
+
 import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
@@ -13,7 +15,15 @@ from models.store.records import ImageRecord
 from models.store.states import JobStatus, Outcome
 from models.store.tables import ModelRelease
 from tests.api.dashboard.reading import HOSTILE, Page
-from tests.builders import FACES, claim_batch, list_folder, queue_job, submit_job
+from tests.builders import (
+    FACES,
+    LEASE_S,
+    claim_batch,
+    list_folder,
+    queue_job,
+    records_of,
+    submit_job,
+)
 
 REASONS = (("truncated", "Cut off."), ("truncated", "Cut."), ("empty", "The file is empty."))
 
@@ -55,6 +65,19 @@ def test_the_bars_lead_to_the_faces_of_an_emotion(client: TestClient, job_id: in
     assert f"/jobs/{job_id}/results?emotion=neutral" in page.links()
     assert "Neutral 1 100\N{NBSP}%" in page.text.replace("100 %", "100\N{NBSP}%")
     assert "27 emotions came out on top of no face" in page.text
+
+
+def test_folders_lead_to_their_faces(client: TestClient, db: Database, release_id: int) -> None:
+    job = queue_job(db, release_id)
+    list_folder(db, job, 3, batch_size=3)
+    paths = ("a/0.jpg", "a/1.jpg", "b/2.jpg")
+    while claim := batches.claim(db, None, "worker", LEASE_S):
+        rows = [replace(row, path=paths[row.number]) for row in records_of(claim)]
+        batches.complete(db, claim, rows)
+
+    page = Page(client.get(f"/jobs/{job.id}"))
+    assert "a 2 100\N{NBSP}% Neutral b 1".replace("\N{NBSP}", " ") in page.text
+    assert f"/jobs/{job.id}/results?path_prefix=a%2F" in page.links()
 
 
 def test_failures_are_grouped_with_their_remedy(client: TestClient, job_id: int) -> None:

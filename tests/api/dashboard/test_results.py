@@ -108,6 +108,30 @@ def test_pages_follow_each_other(client: TestClient, db: Database, release_id: i
     assert not second.all("a", rel="next")
 
 
+def test_the_least_certain_faces_come_first_and_are_walked_from_image_to_image(
+    client: TestClient, results: str
+) -> None:
+    page = Page(client.get(results))
+    assert f"{results}?sort=score" in page.links()
+    least = Page(client.get(f"{results}?sort=score"))
+    assert "3 faces" in least.text
+    assert "Fear 0.40 b/1.jpg Anger 0.60 a/0.jpg Fear 0.90 a/0.jpg" in least.text
+    # A download is in the order of the scan, and takes the filters alone.
+    assert f"/v1{results}.csv" in least.links()
+    assert f"{results}?sort=score&emotion=fear" in least.links()
+
+    address, walked = next(link for link in least.links() if "images/1?" in link), []
+    while True:
+        walked.append(address.split("images/")[1].replace("?", "#").split("#")[::2])
+        page = Page(client.get(address))
+        following = page.all("a", rel="next")
+        if not following:
+            break
+        address = following[0]["href"]
+    assert walked == [["1", "face-0"], ["0", "face-1"], ["0", "face-0"]]
+    assert page.all("a", rel="prev")[0]["href"].endswith("#face-1")
+
+
 def test_names_and_filters_cannot_run_scripts(client: TestClient, results: str) -> None:
     assert HOSTILE in Page(client.get(results)).text
     page = Page(client.get(results, params={"path_prefix": HOSTILE, "code": HOSTILE}))
