@@ -10,7 +10,7 @@ started with `--no-auth`. Then whoever asks is anonymous and may do everything.
 
 import logging
 import time
-from functools import cached_property
+from functools import cached_property, partial
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 from urllib.parse import unquote
@@ -30,7 +30,6 @@ from api.rates import Rates
 from api.uses import Uses
 from models.errors import CuemillError, LimitError, UnauthenticatedError
 from models.store import audit, keys
-from models.store.database import Database
 
 OPEN_PATHS: Final = ("/healthz", "/readyz", "/openapi.json", "/docs")
 """What anybody may read; of `/docs`, everything below it, too, and all below `/static`."""
@@ -62,7 +61,13 @@ async def may_go_on(request: Request) -> bool:
     Raises:
         DatabaseError: the database cannot be used now.
     """
-    return await get_caller(request).may_stay(request.app.state.context.db)
+    return await _may_stay(request.app.state.context, get_caller(request))
+
+
+async def _may_stay(context: Context, caller: Caller) -> bool:
+    """Asked once a second for all that goes on with the same key."""
+    may_stay = partial(caller.may_stay, context.db)
+    return await context.latest.read(("key", caller.actor.key_id), may_stay)
 
 
 async def _require_admin(request: Request, _: Annotated[Any, Security(BEARER)]) -> None:
@@ -81,6 +86,7 @@ class Auth:
     def __init__(self, app: ASGIApp, api: FastAPI, context: Context) -> None:
         self._app = app
         self._api = api
+        self._context = context
         self._db = context.db
         self._settings = context.settings
         self._may_be_open = context.settings.is_local or context.settings.no_auth
@@ -101,7 +107,7 @@ class Auth:
             await self._app(scope, receive, send)
             return
 
-        answer = _Answer(send, self._db)
+        answer = _Answer(send, self._context)
         try:
             answer.caller = caller = await self._identify(scope)
             _check_rate(caller)
@@ -158,10 +164,10 @@ class Auth:
 class _Answer:
     """Says with an answer what is left to its key, and cuts it off once the key is revoked."""
 
-    def __init__(self, send: Send, db: Database) -> None:
+    def __init__(self, send: Send, context: Context) -> None:
         self.caller = Caller(None)
         self._send = send
-        self._db = db
+        self._context = context
         self._checked = time.monotonic()
 
     async def send(self, message: Message) -> None:
@@ -171,7 +177,7 @@ class _Answer:
         # What is short was let in a moment ago; exports and events may go on for hours.
         elif message.get("more_body") and time.monotonic() - self._checked > RECHECK_S:
             self._checked = time.monotonic()
-            if not await self.caller.may_stay(self._db):
+            if not await _may_stay(self._context, self.caller):
                 raise UnauthenticatedError(f"The key {self.caller.actor.name} is good no longer.")
         await self._send(message)
 

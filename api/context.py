@@ -1,6 +1,7 @@
 """What the routes work with: the database, the settings, and access to the queue."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Annotated, Final
 
 from fastapi import Depends, Request
 
+from api.latest import Latest
 from api.threads import Threads
 from models.errors import BusyError
 from models.health.watch import Watch
@@ -48,6 +50,15 @@ class Context:
     @cached_property
     def watch(self) -> Watch:
         return Watch(self.db, self.settings, self.ping_queue)
+
+    @cached_property
+    def latest(self) -> Latest:
+        return Latest()
+
+    @cached_property
+    def ending(self) -> threading.Event:
+        """Set when the program is about to end; what goes on for long ends by itself."""
+        return threading.Event()
 
     @cached_property
     def costly(self) -> Threads:

@@ -30,6 +30,7 @@ from api.routes import (
     audit,
     docs,
     emotions,
+    events,
     forms,
     health,
     images,
@@ -95,6 +96,7 @@ def make_api(context: Context) -> FastAPI:
     for module in (
         forms,  # Before `jobs`, whose path it has.
         jobs,
+        events,
         uploads,
         results,
         images,
@@ -136,8 +138,9 @@ def run_server(settings: Settings, db: Database) -> None:
     if not (settings.is_local or keys.exist(db)):
         _log.warning(_NO_AUTHENTICATION, settings.host, settings.port)
 
+    context = _make_context(settings, db)
     config = uvicorn.Config(
-        make_api(_make_context(settings, db)),
+        make_api(context),
         host=settings.host,
         port=settings.port,
         http=PatientProtocol,
@@ -146,7 +149,7 @@ def run_server(settings: Settings, db: Database) -> None:
         timeout_graceful_shutdown=ANSWER_S,
     )
     logging.getLogger("uvicorn.access").addFilter(KeylessLog())
-    server = _Server(config)
+    server = _Server(config, context.ending)
     try:
         server.run()
     except KeyboardInterrupt:
@@ -166,8 +169,9 @@ def _address_of(config: uvicorn.Config) -> str:
 class _Server(uvicorn.Server):
     """Uvicorn, with a limit to how long its end may take."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, ending: threading.Event) -> None:
         super().__init__(config)
+        self._ending = ending
         self._address = _address_of(config)
         self._end = threading.Timer(END_S, os._exit, [128 + signal.SIGTERM])
         self._end.daemon = True
@@ -181,6 +185,7 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)
+        self._ending.set()
         with suppress(RuntimeError):  # A second signal finds it started.
             self._end.start()
 

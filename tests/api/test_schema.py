@@ -52,7 +52,9 @@ def description(client: TestClient, faces: str, key: str) -> Any:
     client.post("/v1/jobs", json={"folder": faces})
     context: Context = client.app.state.context  # type: ignore[attr-defined]
     settings = context.settings.model_copy(update={"allowed_hosts": (asgi.HOST,)})
-    api = make_api(replace(context, settings=settings))
+    context = replace(context, settings=settings)
+    context.ending.set()  # So that events end although their job goes on.
+    api = make_api(context)
     described = schemathesis.openapi.from_asgi("/openapi.json", api)
     described.config.generation.with_security_parameters = False  # The key is sent below.
     return described

@@ -107,6 +107,21 @@ def test_sigterm_ends_the_api_although_a_reader_of_an_export_has_stopped_reading
         embedded.programs[0].wait(15)
 
 
+def test_sigterm_closes_events_without_cutting_them_off(
+    embedded: Deployment, tmp_path: Path, tiny_model: Path
+) -> None:
+    client = embedded.serve(tmp_path)
+    database = embedded.database()
+    job = queue_job(database, releases.resolve(database, None, tiny_model))
+
+    with client.stream("GET", f"/v1/jobs/{job.id}/events") as response:
+        lines = response.iter_lines()
+        assert next(lines) == "event: progress"
+        embedded.programs[0].terminate()
+        assert "event: ended" not in list(lines)  # A body that is cut off would raise an error.
+    embedded.programs[0].wait(15)
+
+
 def test_pandas_and_duckdb_read_exports_by_their_urls(
     embedded: Deployment, tmp_path: Path, tiny_model: Path
 ) -> None:

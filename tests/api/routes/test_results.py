@@ -3,7 +3,6 @@
 import csv
 import json
 import sys
-import threading
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -11,11 +10,9 @@ from typing import Any
 import httpx2 as httpx
 import numpy as np
 import pytest
-import uvicorn
 from fastapi.testclient import TestClient
 
 from api.context import Context
-from api.server import make_api
 from models.errors import NotFoundError
 from models.settings import Settings
 from models.store import batches, deletion, jobs, results
@@ -24,8 +21,8 @@ from models.store.records import FaceRecord, ImageRecord
 from models.store.results import Record
 from models.store.states import Outcome
 from tests.api.responses import problem_detail
+from tests.api.serving import serving
 from tests.builders import LEASE_S, SCORES, claim_batch, list_folder, queue_job, records_of
-from tests.services import free_port, wait_until
 
 
 @pytest.mark.parametrize(
@@ -120,20 +117,8 @@ def test_a_download_whose_job_is_deleted_meanwhile_breaks_off(
     monkeypatch.setattr(results, "page", page_before_deletion)
     settings = Settings(_env_file=None)
     context = Context(db, settings, announce=lambda: None, ping_queue=lambda: None)
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(make_api(context), port=port, log_level="critical"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    wait_until(lambda: server.started, "the API to answer")
-    try:
-        with pytest.raises(httpx.RemoteProtocolError):
-            httpx.get(
-                f"http://127.0.0.1:{port}/v1/jobs/1/results.{ending}",
-                headers={"Accept-Encoding": encoding},
-            )
-    finally:
-        server.should_exit = True
-        thread.join()
+    with serving(context) as url, pytest.raises(httpx.RemoteProtocolError):
+        httpx.get(f"{url}/v1/jobs/1/results.{ending}", headers={"Accept-Encoding": encoding})
 
 
 def test_streams_are_whole_and_named(client: TestClient, faces: str) -> None:
