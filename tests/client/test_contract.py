@@ -111,8 +111,9 @@ def parameters_of(route: str, description: dict[str, Any]) -> dict[str, str]:
 def test_every_request_is_one_of_the_api(description: dict[str, Any]) -> None:
     for request in requests():
         parameters = parameters_of(route_of(request, description), description)
-        sent = {name for name, _ in request.params}
-        assert sent <= {name for name, place in parameters.items() if place == "query"}, request
+        sent = {name: "query" for name, _ in request.params}
+        sent |= dict.fromkeys(request.headers, "header")
+        assert sent.items() <= parameters.items(), request
 
 
 def test_the_client_has_every_route_of_the_nouns_it_knows(description: dict[str, Any]) -> None:
