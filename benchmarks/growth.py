@@ -21,6 +21,7 @@ from functools import partial
 from multiprocessing import get_context
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import Any, Final
 
 import httpx2 as httpx
 import numpy as np
@@ -29,11 +30,14 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.hardware import describe
+from benchmarks.orders import make_scores
+from models.labels import EMOTIONS
 from models.settings import SHIPPED_MODEL
 from models.store import batches, bulk, cancellation, jobs, records, releases, results, scans
 from models.store.database import Database
-from models.store.filters import ResultFilter
+from models.store.filters import ResultFilter, ScoreRange
 from models.store.jobs import Submission
+from models.store.order import Sort
 from models.store.records import FaceRecord, ImageRecord, Origin
 from models.store.scans import ScanClaim
 from models.store.states import BatchState, Outcome
@@ -79,6 +83,23 @@ FULL = Sizes(
     images=200_000, rows=1_000_000, rounds=300, polling_s=30, folder=1_000_000, classified=200_000
 )
 
+FILTERS: Final[dict[str, dict[str, Any]]] = {
+    "an emotion": {"emotion": "fear"},
+    "an emotion's scores": {"scores": (ScoreRange("fear", "gte", 0.4),)},
+    "top scores": {"min_score": 0.9},
+    "uncertain faces": {"uncertain": True},
+    "an outcome": {"outcome": Outcome.UNREADABLE},
+    "an error code": {"code": "truncated"},
+    "a prefix": {"path_prefix": "0"},
+    "a pattern": {"glob": "*7.jpg"},
+    "a model": {"model": "Cuemill1"},
+    "large faces": {"min_face": 60},
+    "sure faces": {"min_confidence": 0.9},
+    "images with faces": {"min_faces": 1},
+    "images without": {"max_faces": 0},
+}
+ORDERS: Final = ("score", "-score", "score.fear", "-score.fear")
+
 Line = tuple[str, str, str, str, str]
 
 
@@ -111,18 +132,29 @@ class Growing:
             self._fill(self._take_numbers(min(8_192, count - start)))
 
     def _fill(self, numbers: range) -> None:
-        images = [
-            (self.job_id, n, f"{n:08}.jpg", "classified", None, None, os.urandom(16), 1, 1, False)
-            for n in numbers
-        ]
-        predictions = [
-            (self.job_id, n, 0, self.release_id, "neutral", 1 / 28, *SCORES.tolist())
-            for n in numbers
-        ]
+        images: list[tuple[object, ...]] = []
+        predictions: list[tuple[object, ...]] = []
+        for n, scores in zip(numbers, make_scores(len(numbers)).tolist(), strict=True):
+            path = f"{n:08}.jpg"
+            if n % 100 == 0:
+                ending = ("unreadable", "truncated", "Cut off.", None, None, None, False, 0)
+                images.append((self.job_id, n, path, *ending))
+                continue
+
+            images.append(
+                (self.job_id, n, path, "classified", None, None, os.urandom(16), 1, 1, False, 1)
+            )
+            top = max(scores)
+            face = (0, 0, 40 + n % 40, 80, 0.7 + n % 30 / 100, 0.0)
+            values = (*face, EMOTIONS[scores.index(top)], top, *scores)
+            predictions.append((self.job_id, n, 0, self.release_id, *values))
+
         batch = {"job_id": self.job_id, "size": SIZE, "state": BatchState.DONE, "attempt": 1}
         counts = {
             "total": Job.total + len(numbers),
-            "classified": Job.classified + len(numbers),
+            "classified": Job.classified + len(predictions),
+            "unreadable": Job.unreadable + len(numbers) - len(predictions),
+            "faces": Job.faces + len(predictions),
         }
         with self.db.write() as connection:
             bulk.insert(connection, Image, records.IMAGE_COLUMNS, images)
@@ -197,6 +229,7 @@ def measure_store(
             later_page = partial(_read_page, old, later)
             page_ms = in_turns(sizes.rounds, first_page, later_page)
             yield _line(f"{name}: page 1 and page {later:,} of results", "ms", page_ms, "1.5")
+        yield from measure_finding(name, old, sizes.rounds)
     old.db.close()
 
 
@@ -204,6 +237,40 @@ def _read_page(growing: Growing, number: int) -> None:
     after = None if number == 1 else f"{growing.job_id}.{(number - 1) * PAGE - 1}.0"
     if len(results.page(growing.db, ResultFilter(growing.job_id), PAGE, after)) != PAGE:
         raise RuntimeError(f"Page {number} is not full.")
+
+
+def measure_finding(name: str, growing: Growing, rounds: int) -> Iterator[Line]:
+    """A page of each filter, and of each order: the first one, and one near the end."""
+    db, job_id = growing.db, growing.job_id
+    if not db.is_sqlite:  # PostgreSQL does so by itself, a little later.
+        with db.write() as connection:
+            connection.exec_driver_sql("ANALYZE")
+
+    deep = f"{job_id}.{growing.images * 9 // 10}.0"
+    for what, conditions in FILTERS.items():
+        of_job = ResultFilter(job_id, **conditions)
+        first = partial(results.page, db, of_job, PAGE)
+        later = partial(results.page, db, of_job, PAGE, deep)
+        page_ms = in_turns(rounds, first, later)
+        yield _line(f"{name}: a page of {what}, first and late", "ms", page_ms, "1.5")
+
+    for text in ORDERS:
+        sort = Sort(text)
+        of_job = ResultFilter(job_id)
+        first = partial(results.page, db, of_job, PAGE, None, sort)
+        later = partial(results.page, db, of_job, PAGE, _deep_cursor(growing, sort), sort)
+        page_ms = in_turns(rounds, first, later)
+        yield _line(f"{name}: a page sorted by {text}, first and late", "ms", page_ms, "1.5")
+
+
+def _deep_cursor(growing: Growing, sort: Sort) -> str:
+    """The cursor after nine tenths of the faces that an order compares by their scores."""
+    part = next(part for part in sort.parts if sort.column in part.columns)
+    compared = sa.select(sa.func.count()).where(part.condition).select_from(Prediction)
+    with growing.db.read() as connection:
+        count = connection.execute(compared).scalar_one()
+        face = sa.select(Prediction.__table__).where(part.condition).order_by(*sort.order_by(part))
+        return sort.cursor(connection.execute(face.offset(count * 9 // 10).limit(1)).one())
 
 
 def measure_polls(name: str, sizes: Sizes, environment: dict[str, str]) -> Iterator[Line]:

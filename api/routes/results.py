@@ -31,6 +31,7 @@ router = APIRouter(prefix="/v1", tags=["results"])
     "/results",
     dependencies=[Depends(refuse_sort)],
     response_model=Page[Result],
+    responses={409: {}},
     summary="List results of all jobs",
     response_description="A page of results.",
 )
@@ -48,6 +49,7 @@ async def list_results(
 @router.get(
     "/jobs/{job_id}/results",
     response_model=Page[Result],
+    responses={409: {}},
     summary="List a job's results",
     response_description="A page of results.",
 )
@@ -80,13 +82,17 @@ async def list_job_results(
     response_description="A header line, then one line per result.",
 )
 async def download_csv(
-    job_id: JobId, context: InjectedContext, conditions: FilterParameters, gzip: WantsGzip
+    job_id: JobId,
+    context: InjectedContext,
+    conditions: FilterParameters,
+    sort: SortParameter,
+    gzip: WantsGzip,
 ) -> StreamingResponse:
-    """Stream the results that a job has so far, in scan order. All filters must match.
+    """Stream the results that a job has so far, in scan order or sorted by scores.
 
-    With `Accept-Encoding: gzip`, they are compressed.
+    All filters must match. With `Accept-Encoding: gzip`, they are compressed.
     """
-    records = await _records(context, job_id, conditions)
+    records = await _records(context, job_id, conditions, sort)
     return _export(context, job_id, in_pieces(as_csv(records)), "csv", "text/csv", gzip)
 
 
@@ -98,13 +104,17 @@ async def download_csv(
     response_description="One JSON object per line and result.",
 )
 async def download_jsonl(
-    job_id: JobId, context: InjectedContext, conditions: FilterParameters, gzip: WantsGzip
+    job_id: JobId,
+    context: InjectedContext,
+    conditions: FilterParameters,
+    sort: SortParameter,
+    gzip: WantsGzip,
 ) -> StreamingResponse:
-    """Stream the results that a job has so far, in scan order. All filters must match.
+    """Stream the results that a job has so far, in scan order or sorted by scores.
 
-    With `Accept-Encoding: gzip`, they are compressed.
+    All filters must match. With `Accept-Encoding: gzip`, they are compressed.
     """
-    records = await _records(context, job_id, conditions)
+    records = await _records(context, job_id, conditions, sort)
     return _export(
         context, job_id, in_pieces(as_jsonl(records)), "jsonl", "application/jsonl", gzip
     )
@@ -118,13 +128,13 @@ async def download_jsonl(
     response_description="A Parquet file with the columns of CSV.",
 )
 async def download_parquet(
-    job_id: JobId, context: InjectedContext, conditions: FilterParameters
+    job_id: JobId, context: InjectedContext, conditions: FilterParameters, sort: SortParameter
 ) -> StreamingResponse:
-    """Stream the results that a job has so far, in scan order. All filters must match.
+    """Stream the results that a job has so far, in scan order or sorted by scores.
 
-    The server needs `cuemill[parquet]`. The file is compressed in itself.
+    All filters must match. The server needs `cuemill[parquet]`. The file is compressed in itself.
     """
-    records = await _records(context, job_id, conditions)
+    records = await _records(context, job_id, conditions, sort)
     pieces = await context.costly.run(partial(as_parquet, records))  # Slow to import.
     return _export(context, job_id, pieces, "parquet", PARQUET)
 
@@ -150,9 +160,11 @@ def _page(
     return Response(page.model_dump_json(), headers=pager.headers, media_type="application/json")
 
 
-async def _records(context: Context, job_id: int, conditions: ResultFilter) -> Iterator[Record]:
+async def _records(
+    context: Context, job_id: int, conditions: ResultFilter, sort: Sort
+) -> Iterator[Record]:
     within = await context.costly.run(partial(_within, context.db, job_id, conditions))
-    return results.stream(context.db, within)
+    return results.stream(context.db, within, sort)
 
 
 def _export(

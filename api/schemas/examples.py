@@ -70,7 +70,13 @@ _RESULT: Final = {
     "scores": _SCORES,
     "model": "Cuemill1",
 }
-_SHARE: Final = {"count": 301, "mean_score": 0.31}
+_SHARE: Final = {
+    "count": 301,
+    "mean_score": 0.31,
+    "histogram": [402, 130, 98, 82, 77, 71, 60, 48, 30, 15],
+}
+_FOLDER_SHARE: Final = {"folder": "day-2", "faces": 412, "emotions": {"surprise": 104, "fear": 31}}
+_FACE_RESULT: Final = {**_FACE, "emotion": "surprise", "score": 0.49, "scores": _SCORES}
 
 _PLAN: Final = {
     "data": ["/photos/labelled"],
@@ -137,7 +143,20 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "Epoch": _EPOCH,
     "ErrorInfo": _ERROR,
     "Face": _FACE,
+    "FaceResult": _FACE_RESULT,
     "FieldError": _FIELD_ERROR,
+    "FolderShare": _FOLDER_SHARE,
+    "Image": {
+        "job_id": 42,
+        "number": 7,
+        "path": "day-2/friends.jpg",
+        "outcome": "classified",
+        "error": None,
+        "faces": [_FACE_RESULT],
+        "model": "Cuemill1",
+        "previous": 6,
+        "next": 8,
+    },
     "Job": _JOB,
     "JobLimit": _JOB_LIMIT,
     "JobRequest": {"folder": "/photos/study-1", "metadata": {"study": "pilot"}},
@@ -182,6 +201,8 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
         "counts": _COUNTS,
         "faces": 1013,
         "emotions": {"surprise": _SHARE},
+        "folders": [_FOLDER_SHARE],
+        "folders_left_out": 0,
     },
     "Training": {
         "id": 3,

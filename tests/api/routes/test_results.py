@@ -172,6 +172,8 @@ def test_results_are_sorted_by_scores_and_a_cursor_keeps_to_its_order(
         seen += [result["path"] for result in response.json()["data"]]
         path = response.links.get("next", {}).get("url", "")
     assert seen == ["002.jpg", "000.jpg", "001.jpg"]
+    lines = client.get("/v1/jobs/1/results.jsonl?sort=-score.fear").text.splitlines()
+    assert [json.loads(line)["path"] for line in lines] == seen
 
     cursor = client.get("/v1/jobs/1/results?sort=score&limit=1").json()["next"]
     refused = client.get("/v1/jobs/1/results", params={"sort": "-score", "after": cursor})
