@@ -39,6 +39,7 @@ SCHEMAS = {
 }
 NOT_OFFERED = {
     # Other ways to the same, for other programs.
+    "GET /v1/jobs/{job_id}/events",
     "GET /v1/jobs/{job_id}/results.csv",
     "GET /v1/jobs/{job_id}/results.jsonl",
     "GET /v1/jobs/{job_id}/results.parquet",
