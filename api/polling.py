@@ -59,13 +59,10 @@ class Polling:
 
 
 def _may_have_tag(scope: Scope, start: Message) -> bool:
-    length = Headers(raw=start["headers"]).get("content-length", "")
-    return (
-        scope["method"] == "GET"
-        and start["status"] == HTTPStatus.OK
-        and length.isdigit()
-        and int(length) <= MAX_BYTES
-    )
+    headers = Headers(raw=start["headers"])
+    if scope["method"] != "GET" or start["status"] != HTTPStatus.OK:
+        return False
+    return "etag" in headers or 0 <= int(headers.get("content-length", -1)) <= MAX_BYTES
 
 
 def _tag(start: Message, body: Message, known: str) -> Message:

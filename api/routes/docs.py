@@ -8,6 +8,7 @@ import re
 from base64 import b64encode
 from hashlib import sha256
 from importlib import resources
+from importlib.metadata import version
 from typing import Final
 
 from fastapi import APIRouter, Response
@@ -55,6 +56,7 @@ p { margin: .3rem 0 }
 _STYLE_SHA256: Final = b64encode(sha256(_STYLE.encode()).digest()).decode()
 
 # With an ETag, a file crosses the network once, and no page outlives an upgrade.
+_VERSION: Final = version("fastapi-swagger")
 _ASSET_HEADERS: Final = {"Cache-Control": "no-cache"}
 
 
@@ -104,7 +106,8 @@ async def explain_errors() -> Response:
 
 def _asset(name: str, media_type: str) -> Response:
     content = (resources.files("fastapi_swagger") / "resources" / name).read_bytes()
-    return Response(content, media_type=media_type, headers=_ASSET_HEADERS)
+    headers = {**_ASSET_HEADERS, "ETag": f'"{_VERSION}"'}
+    return Response(content, media_type=media_type, headers=headers)
 
 
 def _to_html(markdown: str) -> str:

@@ -49,6 +49,9 @@ def test_the_files_of_the_page_are_there_with_their_types(client: TestClient, na
     assert response.headers["Content-Type"].startswith(kinds[name.rsplit(".", maxsplit=1)[-1]])
     assert response.content
 
+    known = {"If-None-Match": response.headers["ETag"]}
+    assert client.get(f"/docs/{name}", headers=known).status_code == 304
+
 
 def test_there_is_no_page_that_loads_scripts_from_elsewhere(client: TestClient) -> None:
     assert client.get("/openapi.json").json()["openapi"].startswith("3.1")
