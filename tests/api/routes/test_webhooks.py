@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from api.context import Context
 from api.server import make_api
+from cuemill_client.webhooks import unwrap
 from models.settings import Settings
 from models.store import audit, batches, deliveries, keys, webhooks
 from models.store.database import Database
@@ -61,6 +62,9 @@ def test_a_receiver_gets_a_signed_event_with_the_job_as_the_api_shows_it(
         assert shown["expires_at"] is not None
         timestamp = shown["completed_at"]
         assert event == {"type": "job.completed", "timestamp": timestamp, "data": shown}
+
+        ((headers, body),) = receiver.requests
+        assert unwrap(body, headers, webhook["secret"]).data == shown
 
         page = client.get(f"/v1/webhooks/{webhook['id']}/deliveries").json()
         (delivery,) = page["data"]

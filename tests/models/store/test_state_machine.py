@@ -23,6 +23,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from sqlalchemy.engine import Connection
 
 from models.errors import FolderError, ImageCode, PlaceError
 from models.settings import Settings
@@ -37,14 +38,15 @@ from models.store import (
     retries,
     revocation,
     scans,
+    webhooks,
 )
 from models.store.batches import Claim
 from models.store.database import Database
 from models.store.jobs import Submission
 from models.store.records import ImageRecord
 from models.store.scans import ScanClaim
-from models.store.states import Outcome
-from models.store.tables import Batch, Image, Job, Prediction
+from models.store.states import Event, Outcome
+from models.store.tables import Batch, Delivery, Image, Job, Prediction, Webhook
 from tests.builders import FACES, add_release
 
 LEASE_S = 600.0
@@ -75,6 +77,7 @@ class Snapshot:
     batches: dict[int, Any]
     images: list[Any]
     predictions: dict[tuple[int, int], int]
+    told: dict[int, list[str]]
 
 
 class Moves(RuleBasedStateMachine):
@@ -93,8 +96,9 @@ class Moves(RuleBasedStateMachine):
         self.given: list[Claim] = []
         self.asked: int | None = None
         with db.write() as connection:
-            for table in (Prediction, Image, Batch, Job):
+            for table in (Prediction, Image, Batch, Job, Delivery, Webhook):
                 connection.execute(sa.delete(table))
+        webhooks.create(db, "https://example.org/", list(Event))
         self.before = self.look()
 
     def look(self) -> Snapshot:
@@ -111,7 +115,16 @@ class Moves(RuleBasedStateMachine):
                         )
                     )
                 },
+                self.look_at_deliveries(connection),
             )
+
+    def look_at_deliveries(self, connection: Connection) -> dict[int, list[str]]:
+        """The events of each job that a webhook is told of."""
+        told: dict[int, list[str]] = {}
+        query = sa.select(Delivery.job_id, Delivery.event).order_by(Delivery.id)
+        for job_id, event in connection.execute(query):
+            told.setdefault(job_id, []).append(event)
+        return told
 
     def still_claims(self, claim: Claim) -> bool:
         batch = self.before.batches.get(claim.batch_id)
@@ -325,7 +338,17 @@ class Moves(RuleBasedStateMachine):
             if batch.job_id != self.asked:
                 assert now.batches[key].state == batch.state or batch.state in ("queued", "running")
                 assert now.batches[key].attempt >= batch.attempt
+        for key, job in self.before.jobs.items():
+            if job.status in ("queued", "running") or key != self.asked:
+                self.check_told(now, key, job)
         self.before, self.asked = now, None
+
+    def check_told(self, now: Snapshot, job_id: int, before: Any) -> None:
+        """A webhook is told once of each end, and of nothing else."""
+        status = now.jobs[job_id].status if job_id in now.jobs else "cancelled"
+        has_ended = before.status in ("queued", "running") and status not in ("queued", "running")
+        new = now.told.get(job_id, [])[len(self.before.told.get(job_id, [])) :]
+        assert new == ([f"job.{status}"] if has_ended else [])
 
     def check_job(self, now: Snapshot, job: Any) -> None:
         counts = {name: getattr(job, name) for name in (*OUTCOMES, "cancelled")}
