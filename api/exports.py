@@ -8,7 +8,7 @@ from typing import Annotated, Final
 from fastapi import Depends, Request
 
 PIECE_CHARACTERS: Final = 65_536
-"""A thread makes each piece; one for each line would take 2.6 times as long."""
+"""A thread makes each piece; one for each line would take three times the processor time."""
 _LEVEL: Final = 1
 """Scores are digits, which higher levels hardly make smaller."""
 

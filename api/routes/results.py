@@ -90,7 +90,7 @@ async def download_csv(
 ) -> StreamingResponse:
     """Stream the results that a job has so far, in scan order or sorted by scores.
 
-    All filters must match. With `Accept-Encoding: gzip`, they are compressed.
+    All filters must match. With `Accept-Encoding: gzip`, the body is compressed.
     """
     records = await _records(context, job_id, conditions, sort)
     return _export(context, job_id, in_pieces(as_csv(records)), "csv", "text/csv", gzip)
@@ -112,7 +112,7 @@ async def download_jsonl(
 ) -> StreamingResponse:
     """Stream the results that a job has so far, in scan order or sorted by scores.
 
-    All filters must match. With `Accept-Encoding: gzip`, they are compressed.
+    All filters must match. With `Accept-Encoding: gzip`, the body is compressed.
     """
     records = await _records(context, job_id, conditions, sort)
     return _export(
@@ -132,7 +132,7 @@ async def download_parquet(
 ) -> StreamingResponse:
     """Stream the results that a job has so far, in scan order or sorted by scores.
 
-    All filters must match. The server needs `cuemill[parquet]`. The file is compressed in itself.
+    All filters must match. The server needs `cuemill[parquet]`.
     """
     records = await _records(context, job_id, conditions, sort)
     pieces = await context.costly.run(partial(as_parquet, records))  # Slow to import.

@@ -176,5 +176,15 @@ def test_nothing_is_read_for_a_client_that_has_gone(
     wait_until(is_quiet, "no more reads", timeout_s=20)
 
 
+def test_a_ping_keeps_the_connection_open_while_nothing_happens(
+    url: str, db: Database, release_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fastapi.routing._PING_INTERVAL", 0.05)
+    job = queue_job(db, release_id)
+    with httpx.stream("GET", f"{url}/v1/jobs/{job.id}/events", timeout=60) as response:
+        lines = response.iter_lines()
+        assert any(line == ": ping" for line in lines)
+
+
 def test_events_of_no_job_are_a_problem(client: TestClient) -> None:
     problem_detail(client.get("/v1/jobs/7/events"), 404, "not_found")

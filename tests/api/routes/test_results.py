@@ -175,6 +175,9 @@ def test_results_are_sorted_by_scores_and_a_cursor_keeps_to_its_order(
     lines = client.get("/v1/jobs/1/results.jsonl?sort=-score.fear").text.splitlines()
     assert [json.loads(line)["path"] for line in lines] == seen
 
+    exported = client.get("/v1/jobs/1/results.csv?sort=-score.fear").text.splitlines()
+    assert [row["path"] for row in csv.DictReader(exported)] == seen
+
     cursor = client.get("/v1/jobs/1/results?sort=score&limit=1").json()["next"]
     refused = client.get("/v1/jobs/1/results", params={"sort": "-score", "after": cursor})
     assert "sorted by score, not by -score" in problem_detail(refused, 409, "cursor_mismatch")
