@@ -265,7 +265,7 @@ def measure_finding(name: str, growing: Growing, rounds: int) -> Iterator[Line]:
 
 def _deep_cursor(growing: Growing, sort: Sort) -> str:
     """The cursor after nine tenths of the faces that an order compares by their scores."""
-    part = next(part for part in sort.parts if sort.column in part.columns)
+    part = next(part for part in sort.parts() if sort.column in part.columns)
     compared = sa.select(sa.func.count()).where(part.condition).select_from(Prediction)
     with growing.db.read() as connection:
         count = connection.execute(compared).scalar_one()

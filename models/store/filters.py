@@ -14,7 +14,7 @@ from models.labels import EMOTIONS, find
 from models.store import globs
 from models.store.releases import UNCERTAIN_BELOW
 from models.store.states import Outcome
-from models.store.tables import Image, Job, ModelRelease, Prediction
+from models.store.tables import NOTABLE, Image, Job, ModelRelease, Prediction
 
 OPERATORS: Final[dict[str, Callable[[Any, Any], Any]]] = {
     "gte": operator.ge,
@@ -129,6 +129,13 @@ class ResultFilter:
         """Whether a condition is about the image, and not about a face alone."""
         of_images = (self.outcome, self.code, self.glob, self.min_faces, self.max_faces)
         return bool(self.path_prefix) or any(condition is not None for condition in of_images)
+
+    def asks_for_notable(self, emotion: str) -> bool:
+        """Whether a face must score `NOTABLE` or more for an emotion to meet the conditions."""
+        return any(
+            score.emotion == emotion and score.operator in ("gte", "gt") and score.limit >= NOTABLE
+            for score in self.scores
+        )
 
     def of_job(self, job_id: int) -> Self:
         """The same conditions within one job."""

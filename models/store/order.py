@@ -41,20 +41,25 @@ CURSOR: Final = (
 
 def notable(scores: sa.ColumnElement[float]) -> sa.ColumnElement[bool]:
     """The condition of an emotion's index, to the letter."""
-    return sa.literal_column(f"NOT ({_is_tie(scores)})")
+    return sa.literal_column(f"NOT ({_is_low(scores)})")
 
 
-def _is_tie(scores: sa.ColumnElement[float]) -> sa.ColumnElement[bool]:
+def _is_low(scores: sa.ColumnElement[float]) -> sa.ColumnElement[bool]:
     # SQLAlchemy would write the opposite of a comparison of its own without NOT.
     return sa.literal_column(f"predictions.{scores.name} < {NOTABLE}")
 
 
 @dataclass(frozen=True)
 class Part:
-    """Faces that one index holds in order: those that meet the condition, by these columns."""
+    """Faces that one index holds in order: those that meet the condition, by these columns.
+
+    Args:
+        is_low: whether they are those that score below `NOTABLE`; None = there are no other parts.
+    """
 
     condition: sa.ColumnElement[bool]
     columns: tuple[sa.ColumnElement[Any], ...]
+    is_low: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -92,14 +97,21 @@ class Sort:
         """The scores that are compared."""
         return _COLUMNS[self.text.removeprefix("-").removeprefix(f"{_TOP}.")]
 
-    @property
-    def parts(self) -> list[Part]:
-        """What follows each other in this order, which is by scores."""
-        by_score = (self.column, *_TIES)
-        if self.column is _COLUMNS.score:
-            return [Part(sa.true(), by_score)]
+    def parts(self, emotion: str | None = None) -> list[Part]:
+        """What follows each other in this order, which is by scores.
 
-        parts = [Part(_is_tie(self.column), _TIES), Part(notable(self.column), by_score)]
+        Args:
+            emotion: the only top emotion that is asked for. Its score is the top score then.
+        """
+        top, column = _COLUMNS.score, self.column
+        if emotion is not None and column in (top, _COLUMNS[emotion]):
+            low, column = Part(_is_low(top), (top, *_TIES), True), _COLUMNS[emotion]
+        elif column is top:
+            return [Part(sa.true(), (top, *_TIES))]
+        else:
+            low = Part(_is_low(column), _TIES, True)
+
+        parts = [low, Part(notable(column), (column, *_TIES), False)]
         return parts[::-1] if self.is_descending else parts
 
     def order_by(self, part: Part) -> list[sa.ColumnElement[Any]]:
@@ -133,10 +145,9 @@ class Place:
         number, index = face.split(".")
         return cls(as_stored(float(score)), int(number), int(index))
 
-    def is_in(self, sort: Sort, part: Part) -> bool:
+    def is_in(self, part: Part) -> bool:
         """Whether the face is one of this part's."""
-        is_tie = sort.column is not _COLUMNS.score and self.score < NOTABLE
-        return is_tie == (part.columns is _TIES)
+        return part.is_low in (None, self.score < NOTABLE)
 
     def following(self, sort: Sort, part: Part) -> sa.ColumnElement[bool]:
         """The condition that a face of the same part follows this one."""
@@ -148,14 +159,18 @@ class Place:
 
 
 def parts_after(
-    sort: Sort, cursor: str | None
+    sort: Sort, cursor: str | None, emotion: str | None
 ) -> Iterator[tuple[Part, list[sa.ColumnElement[bool]]]]:
-    """The parts of an order that are not before the cursor, with the conditions on their faces."""
+    """The parts of an order that are not before the cursor, with the conditions on their faces.
+
+    Args:
+        emotion: as in `Sort.parts`.
+    """
     place = None if cursor is None else Place.parse(sort, cursor)
-    for part in sort.parts:
+    for part in sort.parts(emotion):
         if place is None:
             yield part, [part.condition]
-        elif place.is_in(sort, part):
+        elif place.is_in(part):
             yield part, [part.condition, place.following(sort, part)]
             place = None
 

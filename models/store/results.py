@@ -1,7 +1,7 @@
 """Results: what workers recorded, read in pages; the last page costs no more than the first."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -113,9 +113,15 @@ def _queries(conditions: ResultFilter, after: str | None, sort: Sort) -> list[sa
 
     if conditions.job_id is None:
         raise UsageError("Results of several jobs are not sorted by scores. Choose one job.")
+    emotion = conditions.emotion
+    query = _select(Prediction, replace(conditions, emotion=None))
+    if emotion is not None:
+        # Not the column itself, by whose index SQLite would sort all faces of the emotion.
+        query = query.where(Prediction.emotion.concat("") == emotion)
     return [
-        _select(Prediction, conditions).where(*where).order_by(*sort.order_by(part))
-        for part, where in parts_after(sort, after)
+        query.where(*where).order_by(*sort.order_by(part))
+        for part, where in parts_after(sort, after, emotion)
+        if not (part.is_low and conditions.asks_for_notable(sort.column.name))
     ]
 
 

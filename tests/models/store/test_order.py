@@ -67,8 +67,37 @@ def test_each_order_is_complete_and_its_reverse_the_other_way(
 
 def test_filters_hold_in_every_order(db: Database, job_id: int) -> None:
     conditions = ResultFilter(job_id, emotion="fear", glob="[14].jpg")
-    records = list(results.stream(db, conditions, Sort("-score.fear")))
-    assert [(r.path, r.face and r.face["index"]) for r in records] == [("4.jpg", 1), ("1.jpg", 1)]
+    for sort in ("-score.fear", "-score"):  # Its score is the highest.
+        records = list(results.stream(db, conditions, Sort(sort)))
+        faces = [(record.path, record.face and record.face["index"]) for record in records]
+        assert faces == [("4.jpg", 1), ("1.jpg", 1)]
+
+
+def test_faces_of_one_emotion_are_sorted_below_the_notable_scores_too(
+    db: Database, release_id: int
+) -> None:
+    list_folder(db, queue_job(db, release_id), 4)
+    claim = claim_batch(db)
+    flat = np.full(28, 1 / 28, np.float32)
+    rows = [
+        ImageRecord(
+            number,
+            f"{number}.jpg",
+            Outcome.CLASSIFIED,
+            faces=[FaceRecord(flat + more * np.eye(28, dtype=np.float32)[15])],
+        )
+        for number, more in enumerate((0.5, 0.02, 0.01, 0.07))
+    ]
+    batches.complete(db, claim, rows)
+
+    conditions = ResultFilter(1, emotion="fear")
+    for text in ("score", "score.fear"):
+        seen: list[str] = []
+        after = None
+        while records := results.page(db, conditions, 1, after, Sort(text)):
+            seen += [record.path for record in records]
+            after = records[-1].cursor
+        assert seen == ["2.jpg", "1.jpg", "3.jpg", "0.jpg"]
 
 
 def test_a_cursor_of_another_order_is_refused(db: Database, job_id: int) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from models.labels import EMOTIONS
 from models.settings import Settings
 from models.store import batches, deletion, hints, jobs, recovery, reuse, scans
 from models.store.database import Database
-from models.store.filters import ResultFilter
+from models.store.filters import ResultFilter, ScoreRange
 from models.store.job_filters import JobFilter
 from models.store.order import Sort
 from models.store.results import page
@@ -167,6 +168,33 @@ def test_an_index_leads_to_the_first_row_of_any_page(
     assert index in plan
     if after and filled.is_sqlite:
         assert "number>?" in plan or "(job_id,number)>(?,?)" in plan
+
+
+@pytest.mark.parametrize(
+    ("conditions", "sort", "index"),
+    [
+        (ResultFilter(1, emotion="fear"), "score", "ix_predictions_notable_fear"),
+        (ResultFilter(1, emotion="happiness"), "-score.fear", "ix_predictions_notable_fear"),
+        (ResultFilter(1, min_score=0.45), "-score", "ix_predictions_job_id_score_number_face"),
+        (ResultFilter(1, max_faces=1), "score", "ix_predictions_job_id_score_number_face"),
+    ],
+)
+def test_an_index_holds_each_order_of_what_is_filtered(
+    filled: Database, conditions: ResultFilter, sort: str, index: str
+) -> None:
+    sent = plans(filled, lambda: page(filled, conditions, 100, None, Sort(sort)))
+    assert [plan for plan in sent if walks(plan)] == []
+    assert any(index in plan for plan in sent)
+
+
+def test_faces_below_the_notable_scores_are_not_read_for_one_who_asks_for_others(
+    filled: Database,
+) -> None:
+    fearful = ResultFilter(1, scores=(ScoreRange("fear", "gte", 0.4),))
+    for sort in ("score.fear", "-score.fear"):
+        (plan,) = plans(filled, partial(page, filled, fearful, 100, None, Sort(sort)))
+        assert walks(plan) == []
+        assert "ix_predictions_notable_fear" in plan
 
 
 @pytest.mark.parametrize(
