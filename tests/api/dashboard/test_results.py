@@ -116,8 +116,9 @@ def test_the_least_certain_faces_come_first_and_are_walked_from_image_to_image(
     least = Page(client.get(f"{results}?sort=score"))
     assert "3 faces" in least.text
     assert "Fear 0.40 b/1.jpg Anger 0.60 a/0.jpg Fear 0.90 a/0.jpg" in least.text
-    # A download is in the order of the scan, and takes the filters alone.
-    assert f"/v1{results}.csv" in least.links()
+    assert f"/v1{results}.csv?sort=score" in least.links()
+    rows = csv.DictReader(client.get(f"/v1{results}.csv?sort=score").text.splitlines())
+    assert [row["emotion"] for row in rows] == ["fear", "anger", "fear"]
     assert f"{results}?sort=score&emotion=fear" in least.links()
 
     address, walked = next(link for link in least.links() if "images/1?" in link), []
