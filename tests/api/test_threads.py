@@ -7,8 +7,7 @@ from collections.abc import Callable
 import pytest
 from fastapi.testclient import TestClient
 
-from api import context
-from api.routes import jobs
+from api import context, submission
 from api.threads import Threads
 from models.errors import BusyError
 from models.store import audit
@@ -63,7 +62,7 @@ def test_a_folder_that_does_not_answer_is_a_503(
 ) -> None:
     monkeypatch.setattr(context, "FOLDER_WAIT_S", 0.05)
     hang = threading.Event()
-    monkeypatch.setattr(jobs, "check_folder", lambda *_: hang.wait())
+    monkeypatch.setattr(submission, "check_folder", lambda *_: hang.wait())
     response = client.post("/v1/jobs", json={"folder": faces})
     hang.set()
     assert "did not answer" in problem_detail(response, 503, "busy")
