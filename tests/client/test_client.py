@@ -6,6 +6,7 @@ import io
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -67,6 +68,8 @@ def test_a_job_is_submitted_waited_for_read_and_deleted(
     job = cuemill.submit(faces, min_face=30, metadata={"study": 7})
     assert (job.folder, job.metadata, job.detection.min_face) == (str(faces), {"study": 7}, 30)
     assert not job.has_ended
+    assert list(cuemill.jobs(metadata={"study": 7}, submitted_after=job.queued_at)) == [job]
+    assert list(cuemill.jobs(submitted_before=job.queued_at - timedelta(seconds=1))) == []
     assert cuemill.job(job) == cuemill.job(job.id)
 
     finish(database, job, images=3)
