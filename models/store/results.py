@@ -162,6 +162,9 @@ def _after(
     the whole job instead of the index until the page is full.
     """
     if cursor is None:
+        if conditions.job_id is not None:
+            # Else SQLite might search the scores' index for `min_score`, and sort what it finds.
+            yield leading.number >= 0
         return
     job_id, number, face = map(int, check_cursor(SCAN, cursor).split("."))
 

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 
 from models.labels import EMOTIONS
 from models.settings import Settings
-from models.store import batches, deletion, hints, jobs, recovery, reuse, scans
+from models.store import batches, deletion, hints, jobs, recovery, reuse, scans, summaries
 from models.store.database import Database
 from models.store.filters import ResultFilter, ScoreRange
 from models.store.job_filters import JobFilter
@@ -230,17 +230,19 @@ def test_an_index_holds_each_order(
         ResultFilter(1, min_score=0.2),
         ResultFilter(1, min_face=20, max_faces=1),
         ResultFilter(1, min_faces=1),
+        ResultFilter(1, uncertain=True),
         ResultFilter(),
     ],
 )
+@pytest.mark.parametrize("after", [None, DEEP])
 def test_sqlite_joins_a_page_by_key_without_statistics(
-    filled: Database, conditions: ResultFilter
+    filled: Database, conditions: ResultFilter, after: str | None
 ) -> None:
     if filled.is_sqlite:  # PostgreSQL gathers statistics by itself.
         with filled.write() as connection:
             connection.execute(sa.text("DELETE FROM sqlite_stat1"))
         filled.close()
-    (plan,) = plans(filled, lambda: page(filled, conditions, 100, DEEP))
+    (plan,) = plans(filled, lambda: page(filled, conditions, 100, after))
     assert walks(plan) == [], plan
     if filled.is_sqlite:
         assert "(job_id=? AND number=?)" in plan, plan
@@ -252,6 +254,13 @@ def test_postgresql_expects_a_full_page_after_a_cursor(filled: Database) -> None
     )  # Of the newest job.
     if not filled.is_sqlite:  # Only then does it read the index until the page is full.
         assert "rows=100 " in plan.splitlines()[0], plan
+
+
+def test_a_summary_counts_scores_along_their_indexes(filled: Database) -> None:
+    way = "USING COVERING INDEX" if filled.is_sqlite else "Index Only Scan using"
+    statements = plans(filled, lambda: summaries.get(filled, 1))
+    for emotion in EMOTIONS:
+        assert any(f"{way} ix_predictions_notable_{emotion}" in plan for plan in statements)
 
 
 def test_workers_and_sweeps_find_due_work_by_index(filled: Database) -> None:
