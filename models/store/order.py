@@ -104,7 +104,7 @@ class Sort:
             emotion: the only top emotion that is asked for. Its score is the top score then.
         """
         top, column = _COLUMNS.score, self.column
-        if emotion is not None and column in (top, _COLUMNS[emotion]):
+        if emotion is not None and column.name in (top.name, emotion):
             low, column = Part(_is_low(top), (top, *_TIES), True), _COLUMNS[emotion]
         elif column is top:
             return [Part(sa.true(), (top, *_TIES))]
@@ -151,9 +151,10 @@ class Place:
 
     def following(self, sort: Sort, part: Part) -> sa.ColumnElement[bool]:
         """The condition that a face of the same part follows this one."""
-        values = (self.number, self.face)
+        values: tuple[float, ...] = (self.number, self.face)
         if part.columns is not _TIES:
-            values = (self.score, *values)  # type: ignore[assignment]
+            values = (self.score, *values)
+
         columns = sa.tuple_(*part.columns)
         return columns < values if sort.is_descending else columns > values
 
