@@ -64,7 +64,7 @@ def test_the_bars_lead_to_the_faces_of_an_emotion(client: TestClient, job_id: in
     page = Page(client.get(f"/jobs/{job_id}"))
     assert f"/jobs/{job_id}/results?emotion=neutral" in page.links()
     assert "Neutral 1 100\N{NBSP}%" in page.text.replace("100 %", "100\N{NBSP}%")
-    assert "27 emotions came out on top of no face" in page.text
+    assert "27 emotions are on top for no face" in page.text
 
 
 def test_folders_lead_to_their_faces(client: TestClient, db: Database, release_id: int) -> None:
