@@ -1,8 +1,9 @@
 """Who may do what: a key for each request, as soon as any key exists.
 
 `Auth` stands behind the guards and before everything else, so that a body is only read for a key
-that is good. A key's scope must include that of the request's method: GET needs read, the others
-submit. Routes that need admin say so with `dependencies=[ADMIN]`.
+that is good, or to sign in. A key's scope must include that of the request's method: GET needs
+read, the others submit. Routes that need admin say so with `dependencies=[ADMIN]`. The session of
+a browser that has signed in stands for its key.
 
 While no key exists, nobody needs one, but only if the API listens on this machine alone or was
 started with `--no-auth`. Then whoever asks is anonymous and may do everything.
@@ -22,17 +23,18 @@ from fastapi.security import HTTPBearer
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.callers import Caller, get_caller
+from api.callers import Caller, act_as, get_caller
 from api.context import Context
+from api.credentials import read_credential
 from api.guards import SAFE_METHODS
 from api.problems import explain, make_response
 from api.rates import Rates
 from api.uses import Uses
 from models.errors import CuemillError, LimitError, UnauthenticatedError
-from models.store import audit, keys
+from models.store import keys
 
-OPEN_PATHS: Final = ("/healthz", "/readyz", "/openapi.json", "/docs")
-"""What anybody may read; of `/docs`, everything below it, too, and all below `/static`."""
+OPEN_PATHS: Final = ("/healthz", "/readyz", "/openapi.json", "/docs", "/sign-in", "/sign-out")
+"""What anybody may ask for; of `/docs`, everything below it, too, and all below `/static`."""
 
 _HOW: Final = (
     "Send a key in the header `Authorization: Bearer KEY`. `cuemill keys create` makes one."
@@ -65,9 +67,9 @@ async def may_go_on(request: Request) -> bool:
 
 
 async def _may_stay(context: Context, caller: Caller) -> bool:
-    """Asked once a second for all that goes on with the same key."""
+    """Asked once a second for all that goes on with the same key or session."""
     may_stay = partial(caller.may_stay, context.db)
-    return await context.latest.read(("key", caller.actor.key_id), may_stay)
+    return await context.latest.read(("key", caller.actor.key_id, caller.session), may_stay)
 
 
 async def _require_admin(request: Request, _: Annotated[Any, Security(BEARER)]) -> None:
@@ -118,7 +120,7 @@ class Auth:
             return
 
         scope.setdefault("state", {})["caller"] = caller
-        audit.act_as(caller.actor)
+        act_as(caller)
         await self._app(scope, receive, answer.send)
 
     def _needed(self, scope: Scope) -> keys.Scope:
@@ -138,14 +140,13 @@ class Auth:
         return [route for route in routes if ADMIN in getattr(route, "dependencies", ())]
 
     async def _identify(self, scope: Scope) -> Caller:
-        text = _credential(Headers(scope=scope))
-        key = await run_in_threadpool(keys.find, self._db, text) if text else None
+        credential = read_credential(Headers(scope=scope))
+        key = await run_in_threadpool(credential.find, self._db)
 
         if key is None:
             if self._may_be_open and not await run_in_threadpool(keys.exist, self._db):
                 return Caller(None)
-            fault = "This request has no key." if text is None else "There is no such key."
-            raise UnauthenticatedError(f"{fault} {_HOW}")
+            raise UnauthenticatedError(f"{credential.fault} {_HOW}")
 
         if key.state != "good":
             raise UnauthenticatedError(f"The key {key.name} is {key.state}. {_HOW}")
@@ -158,7 +159,7 @@ class Auth:
             live_jobs = self._settings.key_jobs
 
         allowance = self._rates.take(key.id, requests) if requests else None
-        return Caller(key, live_jobs, allowance)
+        return Caller(key, live_jobs, allowance, credential.session)
 
 
 class _Answer:
@@ -201,16 +202,6 @@ def _is_open(path: str) -> bool:
 def _url(scope: Scope) -> str:
     """The path and the query of a request, without escapes."""
     return unquote(f"{scope['path']}?{scope['query_string'].decode('latin-1')}")
-
-
-def _credential(headers: Headers) -> str | None:
-    """The text of the key that a request sends: the one place that looks for it.
-
-    A session's cookie, which a sign-in page would set, belongs here, too.
-    """
-    values = headers.getlist("authorization")
-    scheme, _, text = values[0].partition(" ") if len(values) == 1 else ("", "", "")
-    return text.strip() if scheme.lower() == "bearer" else None
 
 
 def _check_rate(caller: Caller) -> None:

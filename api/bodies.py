@@ -19,7 +19,8 @@ _UPLOADS: Final = (
     ("PUT", re.compile(r"/v1/uploads/[^/]+/files/.+", re.DOTALL), None),
 )
 """Method, path and media type of bodies that have limits of their own; None = any type."""
-_PAGES: Final = {"/submit": "application/x-www-form-urlencoded"}
+_FORM: Final = "application/x-www-form-urlencoded"
+_PAGES: Final = {"/submit": _FORM, "/sign-in": _FORM}
 """Pages that send a form of this media type."""
 
 

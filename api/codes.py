@@ -35,8 +35,10 @@ CODES: Final = {
     ),
     "unauthenticated": Code(
         (401,),
-        "The request has no key, or one that is unknown, revoked or expired.",
-        "Send a key in the header `Authorization: Bearer`. `cuemill keys create` makes one.",
+        "The request has no key, or one that is unknown, revoked or expired; or the session of a "
+        "browser has ended.",
+        "Send a key in the header `Authorization: Bearer`. `cuemill keys create` makes one. In a "
+        "browser, sign in at `/sign-in`.",
     ),
     "insufficient_scope": Code(
         (403,),
@@ -126,7 +128,8 @@ CODES: Final = {
     ),
     "limit_exceeded": Code(
         (429,),
-        "The key has made too many requests, or has too many unfinished jobs.",
+        "The key has made too many requests, or has too many unfinished jobs; or an address has "
+        "tried to sign in too often.",
         "Wait for as many seconds as the header `Retry-After` says.",
     ),
     "internal": Code(

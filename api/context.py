@@ -11,6 +11,7 @@ from typing import Annotated, Final
 from fastapi import Depends, Request
 
 from api.latest import Latest
+from api.rates import Rates
 from api.threads import Threads
 from models.errors import BusyError
 from models.health.watch import Watch
@@ -92,6 +93,11 @@ class Context:
         """Unpacks uploaded archives."""
         busy = f"Other archives were unpacked for {UNPACK_WAIT_S:.0f} s. Try again later."
         return Threads(UNPACK_THREADS, UNPACK_WAIT_S, None, busy)
+
+    @cached_property
+    def sign_ins(self) -> Rates:
+        """Counts attempts to sign in, by the address that they come from."""
+        return Rates()
 
     @asynccontextmanager
     async def arrival(self) -> AsyncIterator[None]:

@@ -1,4 +1,6 @@
-"""How many requests a minute a key may make: counted in this process, which is the whole API."""
+"""How many requests a minute a key, or an address, may make: counted in this process, which is
+the whole API.
+"""
 
 import math
 import time
@@ -7,6 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 
 MINUTE_S: Final = 60.0
+MOST: Final = 10_000
+"""Buckets. Addresses are many: beyond this number, all begin anew."""
 
 
 @dataclass(frozen=True)
@@ -36,24 +40,26 @@ class Allowance:
 
 
 class Rates:
-    """A bucket of requests a key: it holds a minute's, and is refilled as time passes.
-
-    There is one for each key that was used, and none for those that do not exist.
+    """A bucket of requests for each name that was used, such as a key's id: it holds a minute's,
+    and is refilled as time passes.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._buckets: dict[str, tuple[float, float]] = {}
 
-    def take(self, key_id: str, limit: int) -> Allowance:
-        """Takes one request from a key's bucket, unless it is empty."""
+    def take(self, name: str, limit: int) -> Allowance:
+        """Takes one request from a bucket, unless it is empty."""
         now = self._clock()
-        left, at = self._buckets.get(key_id, (float(limit), now))
+        if len(self._buckets) >= MOST and name not in self._buckets:
+            self._buckets.clear()
+
+        left, at = self._buckets.get(name, (float(limit), now))
         left = min(limit, left + (now - at) * limit / MINUTE_S)
 
         is_exceeded = left < 1
         left -= 0 if is_exceeded else 1
-        self._buckets[key_id] = (left, now)
+        self._buckets[name] = (left, now)
 
         return Allowance(
             limit,

@@ -15,6 +15,7 @@ from models.store import (
     deliveries,
     heartbeats,
     recovery,
+    sessions,
     trainings,
     troubles,
     uploads,
@@ -41,6 +42,7 @@ def sweep(db: Database, settings: Settings) -> None:
         "troubled hosts": partial(troubles.give_up, db, settings.give_up_s),
         "deletion": partial(deletion.delete_due, db, settings.retention_days),
         "deletion of the audit": partial(audit.delete_due, db, settings.audit_days),
+        "deletion of old sessions": partial(sessions.delete_expired, db),
         "uploads": partial(uploads.expire, db, settings.upload_expiry_h),
         "deletion of old deliveries": partial(deliveries.delete_old, db),
     }

@@ -12,8 +12,10 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from api.callers import current_caller
 from api.dashboard.query import link
 from models.labels import title
+from models.store.keys import Scope
 from models.store.results import Record
 
 FOLDER: Final = Path(__file__).parent
@@ -121,8 +123,20 @@ def _make_templates() -> Environment:
         "title_of": title,
         "json": partial(json.dumps, indent=2, ensure_ascii=False),
     }
-    templates.globals |= {"link": link, "asset": _asset}
+    templates.globals |= {"link": link, "asset": _asset, "may": _may, "signed_in": _signed_in}
     return templates
+
+
+def _may(scope: str) -> bool:
+    """Whether whoever asks for the page may do what needs this scope: else, no button offers it."""
+    caller = current_caller()
+    return caller is not None and caller.may(Scope(scope))
+
+
+def _signed_in() -> str:
+    """The name of the key that the reader signed in with; empty without a session."""
+    caller = current_caller()
+    return caller.actor.name if caller and caller.session else ""
 
 
 def _number_of(record: Record) -> str:

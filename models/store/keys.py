@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from models.errors import NotFoundError, UsageError
-from models.store import audit
+from models.store import audit, sessions
 from models.store.audit import Act
 from models.store.database import Database, now, upsert
 from models.store.tables import ApiKey
@@ -135,6 +135,14 @@ def find(db: Database, text: str) -> Key | None:
     return _from_row(row) if row and is_same else None
 
 
+def find_by_session(db: Database, token: str) -> Key | None:
+    """The key that a session was begun with, whether good or not; None if the session has ended."""
+    with db.read() as connection:
+        query = _select().where(ApiKey.id == sessions.key_of(token))
+        row = connection.execute(query).one_or_none()
+    return _from_row(row) if row else None
+
+
 def exist(db: Database) -> bool:
     """Whether there is any key, good or not: then the API asks for one."""
     with db.read() as connection:
@@ -181,6 +189,7 @@ def revoke(db: Database, which: str, *, forget: bool = False) -> Key:
         ended = sa.update(ApiKey).where(ApiKey.id == key_id, is_live).values(revoked_at=now())
         if connection.execute(ended).rowcount:
             audit.note(connection, Act.KEY_REVOKE, key_id)
+            sessions.end_all(connection, key_id)
         revoked = _from_row(connection.execute(_select().where(ApiKey.id == key_id)).one())
 
         if forget:

@@ -142,7 +142,7 @@ def is_over(until: InstrumentedAttribute[float | None]) -> sa.ColumnElement[bool
     return sa.or_(until < now_s(), until > now_s() + LATEST_S)
 
 
-def has_rows(db: Database, query: sa.Select[int]) -> bool:
+def has_rows(db: Database, query: sa.Select[Any]) -> bool:
     """Whether a query finds a row. Idle workers ask this often, without taking a write lock."""
     with db.read() as connection:
         return connection.scalar(query) is not None

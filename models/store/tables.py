@@ -29,7 +29,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from models.labels import EMOTIONS
 
-REVISION: Final = "0017"
+REVISION: Final = "0018"
 """The migration that these tables correspond to."""
 
 NOTABLE: Final = 0.1
@@ -481,6 +481,17 @@ class ApiKey(Base):
             postgresql_where=text("revoked_at IS NULL"),
         ),
     )
+
+
+class Session(Base):
+    """A browser that has signed in with a key; of its token, only the digest is kept."""
+
+    __tablename__ = "sessions"
+
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key_id: Mapped[str] = mapped_column(ForeignKey("api_keys.id", ondelete="CASCADE"))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class AuditEntry(Base):

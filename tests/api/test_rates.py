@@ -1,5 +1,8 @@
 """Requests a minute, by a clock of the test's own."""
 
+import pytest
+
+from api import rates as module
 from api.rates import Rates
 
 
@@ -39,3 +42,13 @@ def test_keys_do_not_share_and_a_limit_that_changes_holds_at_once() -> None:
     assert not rates.take("b", 1).is_exceeded
     rates.take("c", 1000)
     assert rates.take("c", 2).remaining == 1
+
+
+def test_buckets_do_not_grow_in_number_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST", 2)
+    rates = Rates(Clock())
+    for name in "ab":
+        assert not rates.take(name, 1).is_exceeded
+    assert rates.take("a", 1).is_exceeded, "what is known takes no room"
+    rates.take("c", 1)
+    assert not rates.take("a", 1).is_exceeded

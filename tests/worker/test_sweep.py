@@ -15,14 +15,17 @@ from models.store import (
     deletion,
     heartbeats,
     jobs,
+    keys,
     recovery,
+    sessions,
     trainings,
     uploads,
 )
 from models.store.database import Database
 from models.store.jobs import Submission
+from models.store.keys import Scope
 from models.store.states import JobStatus
-from models.store.tables import Batch, Job, Training, Upload, Worker
+from models.store.tables import Batch, Job, Session, Training, Upload, Worker
 from tests.builders import submit_job
 from tests.services import wait_until
 from worker.lease import worker_name
@@ -49,6 +52,20 @@ def test_a_training_whose_lease_has_expired_is_queued_again(db: Database) -> Non
         connection.execute(sa.update(Training).values(lease_until=0.0))
     sweep(db, SETTINGS)
     assert trainings.get(db, training_id).status is JobStatus.QUEUED
+
+
+def test_the_rows_of_sessions_that_have_ended_are_deleted(db: Database) -> None:
+    keys.create(db, "ada", Scope.READ)
+    (key,) = keys.list_all(db)
+    sessions.begin(db, key.id)
+    with db.write() as connection:
+        connection.execute(sa.update(Session).values(expires_at=Session.created_at))
+    kept = sessions.begin(db, key.id)
+    sweep(db, SETTINGS)
+
+    with db.read() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(Session)) == 1
+    assert keys.find_by_session(db, kept) == key
 
 
 def test_uploads_go_with_their_jobs_and_those_of_no_job_after_a_day(

@@ -10,6 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
 
+from api.callers import InjectedCaller
 from api.context import Context, InjectedContext
 from api.dashboard.render import respond
 from api.problems import status_of
@@ -20,6 +21,7 @@ from models.errors import CuemillError, NotFoundError
 from models.pictures.detection import FaceMode
 from models.sources.contents import read_contents
 from models.store import releases
+from models.store.keys import Scope
 
 FACES: Final = {
     FaceMode.AUTO: "Decide for each picture",
@@ -42,8 +44,11 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/submit")
 async def show_form(
-    context: InjectedContext, folder: Annotated[Text, Query(max_length=4096)] = ""
+    context: InjectedContext,
+    caller: InjectedCaller,
+    folder: Annotated[Text, Query(max_length=4096)] = "",
 ) -> Response:
+    caller.require(Scope.SUBMIT)
     return await _show(context, {**_EMPTY, "folder": folder, "recursive": "on"}, {})
 
 

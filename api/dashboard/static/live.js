@@ -9,6 +9,10 @@ export function keepFresh() {
 async function refresh() {
   try {
     const response = await fetch(location.href, { headers: { Accept: "text/html" } });
+    if (response.redirected) {
+      location.assign(response.url); // To sign in again.
+      return;
+    }
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
     localize(page);
     document.title = page.title;

@@ -81,6 +81,7 @@ WRITTEN: dict[str, list[str]] = {
         f"VALUES (1, {_MOMENT}, 'ci', 'abcd1234', 'job.submit', '5')",
         "UPDATE jobs SET key_id = 'abcd1234' WHERE id = 5",
     ],
+    "0018": [f"INSERT INTO sessions VALUES ('{0:064}', 'abcd1234', {_MOMENT}, {_MOMENT})"],
 }
 """What a program of each revision may have written; it must not depend on today's tables."""
 
