@@ -1,6 +1,7 @@
 """What the charts show: shares of a whole, ready to be drawn."""
 
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +16,9 @@ OUTCOMES: Final = {
     "pending": "waiting",
 }
 """What images of a job are, in words."""
+
+STEPS: Final = (0.0, 0.05, 0.1, 0.2, 0.35, 0.5)
+"""Where each shade of a heat table begins, as a share. Finer below, where most shares are."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,41 @@ class Bar:
     length: float
     share: float
     start: float = 0.0
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An emotion in a row of a heat table.
+
+    Args:
+        share: of the row's faces, in [0, 1].
+        step: of its shade, from 1 to the number of `STEPS`; 0 if there is no such face.
+    """
+
+    emotion: str
+    count: int
+    share: float
+    step: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a heat table."""
+
+    name: str
+    faces: int
+    cells: list[Cell]
+
+
+def heat(name: str, counts: Mapping[str, int], columns: Sequence[str]) -> Row:
+    """How the faces of a row spread over the columns."""
+    faces = sum(counts.values())
+    cells = []
+    for emotion in columns:
+        count = counts[emotion]
+        share = count / max(faces, 1)
+        cells.append(Cell(emotion, count, share, bisect_right(STEPS, share) if count else 0))
+    return Row(name, faces, cells)
 
 
 def stack(counts: Counts) -> list[Bar]:
