@@ -42,6 +42,21 @@ def matches(text: Any, glob: str) -> sa.ColumnElement[bool]:
     return _Matches(text, rf"\A{fnmatch.translate(glob)}", _to_posix(glob))
 
 
+def to_sqlite(glob: str) -> str:
+    """The pattern as SQLite's own GLOB reads it."""
+    parts = []
+    for star, one, negation, bracket, literal in _TOKEN.findall(glob):
+        if not bracket:
+            parts.append("*" if star else one or literal.replace("[", "[[]"))
+        elif negation:
+            parts.append(f"[^{bracket}]")
+        else:
+            # A caret in front would negate it.
+            carets = len(bracket) - len(bracket.lstrip("^"))
+            parts.append(f"[{bracket[carets:]}{bracket[:carets]}]" if bracket.strip("^") else "^")
+    return "".join(parts)
+
+
 def _to_posix(glob: str) -> str:
     """The pattern as a regular expression of PostgreSQL."""
     parts = []
