@@ -1,4 +1,4 @@
-# `make demo` needs Python 3.11 or newer and make. `make test` also needs root, once, to install Redis and PostgreSQL.
+# `make demo` needs Python 3.11 or newer and make. `make test` also needs root, once, to install Redis, PostgreSQL and Chromium.
 PYTHON ?= python3
 FOLDER ?= samples
 VENV := .venv
@@ -19,7 +19,7 @@ demo: $(VENV)/serving ## Classify samples/, or FOLDER=..., and print the results
 
 trainer: $(VENV)/trainer ## Install what `cuemill train` needs
 
-test: $(VENV)/development services ## Run all tests, with a private Redis and PostgreSQL
+test: $(VENV)/development services ## Run all tests, with a private Redis and PostgreSQL and Chromium
 	$(BIN)/python -m pytest
 
 check: $(VENV)/development ## Check format, lint, types and import contracts
@@ -47,11 +47,15 @@ docs: $(VENV)/serving ## Regenerate docs/configuration.md, docs/errors.md, docs/
 lock: ## Refresh requirements/ from pyproject.toml; UPGRADE=--upgrade takes newer versions
 	PYTHON=$(PYTHON) requirements/lock.sh $(UPGRADE)
 
-services: ## Install Redis and PostgreSQL from Debian or Ubuntu, if they are missing
-	@if ! command -v redis-server >/dev/null || ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then \
-		echo "Installing redis-server and postgresql ..."; \
+services: ## Install Redis, PostgreSQL and Chromium from Debian, if they are missing
+	@missing=; \
+	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"; \
+	command -v chromium google-chrome >/dev/null || missing="$$missing chromium"; \
+	if [ -n "$$missing" ]; then \
+		echo "Installing$$missing ..."; \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-			redis-server postgresql >/dev/null; \
+			$$missing >/dev/null; \
 	fi
 
 clean: ## Remove the virtual environment, the demo's database and all caches

@@ -1,6 +1,6 @@
 """Private Redis and PostgreSQL servers, each with its own port and folder.
 
-`make services` installs both.
+`make services` installs both, and Chromium.
 """
 
 import os
@@ -63,16 +63,21 @@ def patience(seconds: float) -> float:
     return seconds * max((time.monotonic() - began) / (time.thread_time() - used), 1.0)
 
 
-def _find(program: str) -> str:
-    """The path of a program, also in the folders where Debian keeps those of PostgreSQL."""
+def find_program(*names: str) -> str:
+    """The path of the first of these programs, also in the folders where Debian keeps PostgreSQL's.
+
+    Raises:
+        FileNotFoundError: none is installed.
+    """
     places = [
         *sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True),
         os.environ["PATH"],
     ]
-    program_path = shutil.which(program, path=os.pathsep.join(places))
-    if program_path is None:
-        raise FileNotFoundError(f"{program} is not installed. `make services` installs it.")
-    return program_path
+    for name in names:
+        path = shutil.which(name, path=os.pathsep.join(places))
+        if path is not None:
+            return path
+    raise FileNotFoundError(f"{names[0]} is not installed. `make services` installs it.")
 
 
 class Redis:
@@ -93,7 +98,7 @@ class Redis:
 
     def start(self) -> None:
         command = [
-            _find("redis-server"),
+            find_program("redis-server"),
             "--port",
             str(self.port),
             "--bind",
@@ -164,7 +169,7 @@ class Postgres:
         )
 
     def _run(self, program: str, *arguments: str) -> None:
-        command = [*self._as_owner, _find(program), *arguments]
+        command = [*self._as_owner, find_program(program), *arguments]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=self._folder)
 
     def start(self) -> None:
@@ -177,7 +182,13 @@ class Postgres:
             "listen_addresses=127.0.0.1",
         ]
         options += ["-c", "log_min_messages=fatal"]
-        command = [*self._as_owner, _find("postgres"), "-D", str(self._folder / "data"), *options]
+        command = [
+            *self._as_owner,
+            find_program("postgres"),
+            "-D",
+            str(self._folder / "data"),
+            *options,
+        ]
         self._process = subprocess.Popen(command, cwd=self._folder)
         wait_until(self._answers, "PostgreSQL to answer")
 
