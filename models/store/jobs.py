@@ -285,6 +285,14 @@ def list_newest(
         return [_from_row(row) for row in connection.execute(query)]
 
 
+def list_rivals(db: Database, job: JobView, limit: int = 20) -> list[JobView]:
+    """Other jobs of the same folder that have results, newest first."""
+    others = (Job.folder == job.folder, Job.id != job.id, Job.faces > 0)
+    with db.read() as connection:
+        query = _select().where(*others).order_by(Job.id.desc()).limit(limit)
+        return [_from_row(row) for row in connection.execute(query)]
+
+
 def find_live(db: Database, submission: Submission) -> JobView | None:
     """The newest unfinished job for the same folder, model and detection, for `classify` to resume.
 

@@ -2,8 +2,19 @@
 
 from fastapi import APIRouter
 
-from api.dashboard.pages import folders, image, job, jobs, models, results, sign_in, static, submit
+from api.dashboard.pages import (
+    compare,
+    folders,
+    image,
+    job,
+    jobs,
+    models,
+    results,
+    sign_in,
+    static,
+    submit,
+)
 
 router = APIRouter(include_in_schema=False)
-for module in (jobs, job, folders, results, image, submit, models, sign_in, static):
+for module in (jobs, job, folders, results, image, submit, compare, models, sign_in, static):
     router.include_router(module.router)

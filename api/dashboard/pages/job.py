@@ -81,6 +81,7 @@ def _show(context: Context, job_id: int) -> Response:
         failures=failures.group(db, job_id),
         again=counts.unreadable + counts.failed + counts.cancelled,
         remedy_of=remedy_of,
+        rivals=jobs.list_rivals(db, job),
         skipped=describe(job.skipped, job.exclude),
         expires_at=job.expires_at(context.settings.retention_days),
     )
