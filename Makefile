@@ -47,11 +47,12 @@ docs: $(VENV)/serving ## Regenerate docs/configuration.md, docs/errors.md, docs/
 lock: ## Refresh requirements/ from pyproject.toml; UPGRADE=--upgrade takes newer versions
 	PYTHON=$(PYTHON) requirements/lock.sh $(UPGRADE)
 
-services: ## Install Redis, PostgreSQL and Chromium from Debian, if they are missing
+services: ## Install Redis, PostgreSQL, Chromium and curl from Debian, if they are missing
 	@missing=; \
 	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"; \
-	command -v chromium google-chrome >/dev/null || missing="$$missing chromium"; \
+	command -v curl >/dev/null || missing="$$missing curl"; \
+	command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing="$$missing chromium"; \
 	if [ -n "$$missing" ]; then \
 		echo "Installing$$missing ..."; \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
