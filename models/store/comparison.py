@@ -152,7 +152,9 @@ def _other_of(job_id: int) -> tuple[Any, sa.ColumnElement[bool]]:
     same = sa.and_(
         _other_image.job_id == job_id,
         _Key(_other_image.path) == _Key(_image.path),
-        _other_image.path == _image.path,
+        # As a second plain condition, PostgreSQL would expect hardly a row to meet both, and would
+        # sort all faces of the jobs for each page.
+        sa.func.coalesce(_other_image.path == _image.path, sa.false()),
     )
     return _other_image, same
 
@@ -179,8 +181,7 @@ def _chosen(emotion: str | None, other: str | None) -> Iterator[sa.ColumnElement
     if emotion is not None:
         yield _face.emotion == emotion
     if other is not None:
-        # Not the column itself: its index would lead to all such faces, which were then sorted.
-        yield _other_face.emotion.concat("") == other
+        yield _other_face.emotion == other
     if emotion is None and other is None:
         yield _face.emotion != _other_face.emotion
 

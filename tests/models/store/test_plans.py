@@ -11,7 +11,17 @@ from sqlalchemy.engine import Connection
 
 from models.labels import EMOTIONS
 from models.settings import Settings
-from models.store import batches, deletion, hints, jobs, recovery, reuse, scans, summaries
+from models.store import (
+    batches,
+    comparison,
+    deletion,
+    hints,
+    jobs,
+    recovery,
+    reuse,
+    scans,
+    summaries,
+)
 from models.store.database import Database
 from models.store.filters import ResultFilter, ScoreRange
 from models.store.job_filters import JobFilter
@@ -261,6 +271,27 @@ def test_a_summary_counts_scores_along_their_indexes(filled: Database) -> None:
     statements = plans(filled, lambda: summaries.get(filled, 1))
     for emotion in EMOTIONS:
         assert any(f"{way} ix_predictions_notable_{emotion}" in plan for plan in statements)
+
+
+@pytest.mark.parametrize("emotion", [None, "fear"])
+@pytest.mark.parametrize("other", [None, "happiness"])
+@pytest.mark.parametrize("after", [None, DEEP])
+def test_the_faces_of_another_job_are_found_by_path_and_in_order(
+    filled: Database, emotion: str | None, other: str | None, after: str | None
+) -> None:
+    def work() -> None:
+        comparison.page(filled, 1, 2, 60, emotion=emotion, other=other, after=after)
+
+    (plan,) = plans(filled, work)
+    assert walks(plan) == [], plan
+    assert ("job_id=? AND path=?" if filled.is_sqlite else "ix_images_job_id_path") in plan
+
+
+def test_jobs_are_compared_by_path(filled: Database) -> None:
+    statements = plans(filled, lambda: comparison.compare(filled, 1, 2))
+    path = "job_id=? AND path=?" if filled.is_sqlite else "ix_images_job_id_path"
+    assert [plan for plan in statements if path not in plan] == []
+    assert len(statements) == 2
 
 
 def test_workers_and_sweeps_find_due_work_by_index(filled: Database) -> None:
