@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -303,9 +303,9 @@ def check_database(db: Database, settings: Settings) -> list[Check]:
         images = snapshot.served.images + snapshot.unserved.images
 
         url = db.url.render_as_string(hide_password=True)
-        answers = f"{url} answers; its tables are at revision {REVISION}."
+        answers = f"answers; its tables are at revision {REVISION}."
         checks = [
-            Check("database", State.OK, answers),
+            Check("database", State.OK, f"{url} {answers}", f"It {answers}"),
             check_workers(snapshot),
             check_progress(snapshot, settings),
             check_clocks(snapshot, is_sqlite=db.is_sqlite),
@@ -318,7 +318,10 @@ def check_database(db: Database, settings: Settings) -> list[Check]:
         checks = [Check("database", State.PROBLEM, str(error), error.public)]
 
     if db.is_sqlite and db.url.database:
-        checks.append(check_disk(Path(db.url.database).absolute().parent, images))
+        folder = Path(db.url.database).absolute().parent
+        disk = check_disk(folder, images)
+        public = disk.message.replace(str(folder), "the database's folder")
+        checks.append(replace(disk, public=public))
     return checks
 
 

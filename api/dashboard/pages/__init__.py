@@ -12,9 +12,22 @@ from api.dashboard.pages import (
     results,
     sign_in,
     static,
+    status,
     submit,
 )
 
 router = APIRouter(include_in_schema=False)
-for module in (jobs, job, folders, results, image, submit, compare, models, sign_in, static):
+for module in (
+    jobs,
+    job,
+    folders,
+    results,
+    image,
+    submit,
+    compare,
+    models,
+    status,
+    sign_in,
+    static,
+):
     router.include_router(module.router)
