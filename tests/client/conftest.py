@@ -1,9 +1,11 @@
 """Fixtures for tests of the client: an API in this process, which both clients speak with."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2 as httpx
 import pytest
+from anyio.from_thread import start_blocking_portal
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
@@ -44,12 +46,17 @@ def database(tmp_path: Path) -> Database:
 
 
 @pytest.fixture
-def api(database: Database, tiny_model: Path, tmp_path: Path) -> FastAPI:
+def api(
+    database: Database, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[FastAPI]:
+    """An API that has one event loop for all its clients, as a server has."""
     settings = Settings(
         _env_file=None, image_roots=(tmp_path,), model=tiny_model, data_dir=tmp_path / "data"
     )
     context = Context(database, settings, announce=lambda: None, ping_queue=lambda: None)
-    return make_api(context)
+    with start_blocking_portal() as portal:
+        monkeypatch.setattr(TestClient, "portal", portal)
+        yield make_api(context)
 
 
 @pytest.fixture
